@@ -1,0 +1,103 @@
+//! The whole configuration, checked before anything binds.
+//!
+//! Flags win over environment, environment over file, file over defaults. This file holds the checked values; nothing
+//! else in the kernel reads an environment variable or a configuration file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The checked configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) kernel: Kernel,
+    pub(crate) sessions: Sessions,
+    /// Source by secret key id.
+    pub(crate) secrets: BTreeMap<String, SecretSource>,
+    pub(crate) limits: Limits,
+    /// By name; a module is loaded at start when it stands here.
+    pub(crate) modules: BTreeMap<String, Module>,
+}
+
+/// `[kernel]`
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    pub(crate) socket: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log: LogFormat,
+    /// For example `info,chat=debug`.
+    pub(crate) log_filter: String,
+    pub(crate) write_host_key: bool,
+    /// Directories that modules may be loaded from, canonical.
+    pub(crate) module_dirs: Vec<PathBuf>,
+    pub(crate) workers: usize,
+    /// How long a drain at SIGTERM may take before what still runs is cut.
+    pub(crate) shutdown_timeout: Duration,
+    /// `Host` values allowed besides those that http-api always allows.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// `Origin` values allowed; none by default.
+    pub(crate) allowed_origins: Vec<String>,
+    /// Leaves core dumps and debuggers possible.
+    pub(crate) debuggable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Human,
+    Json,
+}
+
+/// `[sessions]`
+#[derive(Debug, Clone)]
+pub(crate) struct Sessions {
+    pub(crate) ttl: Duration,
+    pub(crate) max_ttl: Duration,
+    pub(crate) max: usize,
+    pub(crate) stream_grace: Duration,
+}
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SecretSource {
+    Env {
+        variable: String,
+    },
+    Command {
+        argv: Vec<String>,
+        timeout: Duration,
+    },
+    /// The default of every id that is not configured.
+    Bridge,
+}
+
+/// `[limits]`: every limit of the HTTP side, by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) header_bytes: usize,
+    pub(crate) header_fields: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) body_bytes: u64,
+    /// What a module may raise `body_bytes` to for a route of its own.
+    pub(crate) body_bytes_max: u64,
+    pub(crate) body_stall_timeout: Duration,
+    pub(crate) write_stall_timeout: Duration,
+    pub(crate) connections: usize,
+    pub(crate) connections_per_process: usize,
+    pub(crate) connections_for_host: usize,
+    pub(crate) requests_per_module: usize,
+}
+
+/// `[modules.<name>]`
+#[derive(Debug, Clone)]
+pub(crate) struct Module {
+    pub(crate) path: PathBuf,
+    /// `None`: all it asks for.
+    pub(crate) grants: Option<Vec<String>>,
+    pub(crate) public: bool,
+    /// Lower-case hex.
+    pub(crate) sha256: Option<String>,
+    pub(crate) drain_timeout: Duration,
+    /// The module's own configuration, checked by the module.
+    pub(crate) config: serde_json::Map<String, serde_json::Value>,
+}

@@ -1,0 +1,11 @@
+//! The Midplane kernel: sessions, secrets and modules on a private Unix socket, and nothing else.
+//!
+//! The library exists for `main.rs`, the examples and the fuzz targets; it is not an interface for anyone else.
+
+mod cli;
+mod config;
+mod problem;
+mod secrets;
+mod session;
+mod socket;
+mod telemetry;
