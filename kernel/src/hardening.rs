@@ -46,12 +46,19 @@ mod tests {
         std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         let mut command = Command::new(&program);
         command
-            .args(["--exact", "hardening::tests::a_hardened_process_that_is_not_root_can_still_bind"])
+            .args([
+                "--exact",
+                "hardening::tests::a_hardened_process_that_is_not_root_can_still_bind",
+            ])
             .env(CHILD, root.path().join("midplane/kernel.sock"));
         if nix::unistd::getuid().is_root() {
             command.uid(4242).gid(4242);
         }
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
 }

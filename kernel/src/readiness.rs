@@ -94,7 +94,9 @@ mod tests {
         let name = format!("midplane-test-{}", std::process::id());
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
-        Readiness::new(Some(format!("@{name}").into())).notify_ready().unwrap();
+        Readiness::new(Some(format!("@{name}").into()))
+            .notify_ready()
+            .unwrap();
         assert_eq!(received(&socket), "READY=1");
     }
 
@@ -102,7 +104,10 @@ mod tests {
     fn nobody_asked_or_nobody_there() {
         Readiness::new(None).notify_ready().unwrap();
         for address in ["", "relative", "vsock:2:1", "/nonexistent/notify"] {
-            assert!(Readiness::new(Some(address.into())).notify_ready().is_err(), "{address}");
+            assert!(
+                Readiness::new(Some(address.into())).notify_ready().is_err(),
+                "{address}"
+            );
         }
     }
 }
