@@ -266,11 +266,7 @@ impl Made {
 }
 
 /// `st_dev` is unsigned on Linux and signed on macOS; only its identity counts.
-#[expect(
-    clippy::unnecessary_cast,
-    clippy::cast_sign_loss,
-    reason = "dev_t differs by platform"
-)]
+#[expect(clippy::unnecessary_cast, reason = "dev_t differs by platform")]
 fn device_of(stat: &nix::sys::stat::FileStat) -> u64 {
     stat.st_dev as u64
 }

@@ -292,3 +292,42 @@ fn activation_takes_a_listening_unix_socket_and_nothing_else() {
         assert_eq!(start(&own, "1", fd).unwrap_err().exit_code(), 73);
     }
 }
+
+/// In a process of its own, because the umask belongs to the whole process.
+#[test]
+fn no_umask_ever_shows_a_looser_mode() {
+    const CHILD: &str = "MIDPLANE_TEST_UMASK_SOCKET";
+    if let Some(path) = std::env::var_os(CHILD) {
+        nix::sys::stat::umask(Mode::empty());
+        let path = PathBuf::from(path);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    if let Ok(file) = fs::symlink_metadata(&path) {
+                        assert_eq!(file.mode() & 0o7777, 0o600);
+                    }
+                }
+            });
+            for _ in 0..300 {
+                drop(BoundSocket::bind(&path).unwrap());
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        return;
+    }
+    let (_root, path) = place();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "socket::tests::no_umask_ever_shows_a_looser_mode",
+        ])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
