@@ -331,3 +331,44 @@ fn no_umask_ever_shows_a_looser_mode() {
         String::from_utf8_lossy(&output.stdout)
     );
 }
+
+/// With the modes as they are, another user cannot connect; with the modes loosened, the peer check still refuses.
+#[test]
+fn another_user_is_kept_out_twice() {
+    use std::os::unix::process::CommandExt;
+    const CHILD: &str = "MIDPLANE_TEST_FOREIGN_SOCKET";
+    if let Some(path) = std::env::var_os(CHILD) {
+        UnixStream::connect(path).unwrap();
+        return;
+    }
+    if !getuid().is_root() {
+        return;
+    }
+    let (root, path) = place();
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = root.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let socket = BoundSocket::bind(&path).unwrap();
+    let connect = || {
+        std::process::Command::new(&program)
+            .args(["--exact", "socket::tests::another_user_is_kept_out_twice"])
+            .env(CHILD, &path)
+            .uid(4242)
+            .gid(4242)
+            .output()
+            .unwrap()
+    };
+    let refused = connect();
+    assert!(!refused.status.success());
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("PermissionDenied")
+            || String::from_utf8_lossy(&refused.stderr).contains("PermissionDenied")
+    );
+    fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    assert!(connect().status.success());
+    let (stream, _) = socket.listener().unwrap().accept().unwrap();
+    let peer = peer(&stream).unwrap();
+    assert_eq!(peer.uid, 4242);
+    assert!(!peer.may_connect(0));
+}
