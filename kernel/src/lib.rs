@@ -4,8 +4,11 @@
 
 mod cli;
 mod config;
+mod hardening;
 mod problem;
+mod readiness;
 mod secrets;
 mod session;
+mod signals;
 mod socket;
 mod telemetry;
