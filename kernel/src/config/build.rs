@@ -12,7 +12,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
-use super::{Config, Flags, Kernel, Limits, LogFormat, Module, SecretSource, Sessions, file};
+use super::{
+    Config, Flags, Kernel, Limits, LogFormat, Module, SecretSource, Sessions, Unload, file,
+};
 use crate::telemetry::Filter;
 
 /// Below four, one module that blocks its worker is felt by all; above 64 the threads cost more than they serve.
@@ -182,9 +184,16 @@ fn read_kernel(
     let default_workers = available_parallelism()
         .map_or(1, usize::from)
         .clamp(WORKERS_DEFAULT_MIN, WORKERS_MAX);
-    s.get("unload", (), "\"auto\" or \"never\"", |v| {
-        matches!(v.as_str()?, "auto" | "never").then_some(())
-    })?;
+    let unload = s.get(
+        "unload",
+        Unload::Auto,
+        "\"auto\" or \"never\"",
+        |v| match v.as_str()? {
+            "auto" => Some(Unload::Auto),
+            "never" => Some(Unload::Never),
+            _ => None,
+        },
+    )?;
     let kernel = Kernel {
         socket,
         data_dir,
@@ -200,6 +209,7 @@ fn read_kernel(
         )?,
         write_host_key: s.boolean("write_host_key", false)? || flags.write_host_key,
         module_dirs,
+        unload,
         workers: s.count("workers", default_workers, WORKERS_MIN..=WORKERS_MAX)?,
         shutdown_timeout: s.duration("shutdown_timeout", SHUTDOWN_TIMEOUT, SECOND..=HOUR)?,
         allowed_hosts: s.strings("allowed_hosts")?.unwrap_or_default(),

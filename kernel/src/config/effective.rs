@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::quantity::{format_duration, format_size};
-use super::{Config, LogFormat, Module, SecretSource};
+use super::{Config, LogFormat, Module, SecretSource, Unload};
 
 impl Config {
     pub(crate) fn to_toml(&self) -> String {
@@ -63,6 +63,15 @@ impl Config {
                 Value::Array(k.module_dirs.iter().map(|dir| path(dir)).collect()),
             ),
             ("workers", count(k.workers)),
+            (
+                "unload",
+                if k.unload == Unload::Never {
+                    "never"
+                } else {
+                    "auto"
+                }
+                .into(),
+            ),
             (
                 "shutdown_timeout",
                 format_duration(k.shutdown_timeout).into(),

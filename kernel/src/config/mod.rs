@@ -44,6 +44,7 @@ pub(crate) struct Kernel {
     /// Directories that modules may be loaded from, canonical.
     pub(crate) module_dirs: Vec<PathBuf>,
     pub(crate) workers: usize,
+    pub(crate) unload: Unload,
     /// How long a drain at SIGTERM may take before what still runs is cut.
     pub(crate) shutdown_timeout: Duration,
     /// `Host` values allowed besides those that http-api always allows.
@@ -58,6 +59,14 @@ pub(crate) struct Kernel {
 pub(crate) enum LogFormat {
     Human,
     Json,
+}
+
+/// Whether a retired module's code leaves the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unload {
+    /// When it is proved that nothing of it still runs.
+    Auto,
+    Never,
 }
 
 /// `[sessions]`
@@ -96,3 +105,6 @@ pub(crate) struct Module {
     /// The module's own configuration, checked by the module.
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
 }
+
+#[cfg(test)]
+mod tests;

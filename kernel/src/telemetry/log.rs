@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use midplane_abi::level;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -99,15 +100,16 @@ pub(crate) fn module_line(log: &LogHandle, line: ModuleLine<'_>) {
     });
 }
 
-/// 0 for off, 1 for error, up to 5 for trace: no line of the module above it is written. Takes no lock.
-pub(crate) fn module_max_level(log: &LogHandle, module: &str) -> u8 {
+/// The most verbose level of the module that is written, as the number of `midplane_abi::level` (which grow with
+/// importance), or one more than `ERROR` when none is. Takes no lock.
+pub(crate) fn module_max_level(log: &LogHandle, module: &str) -> u32 {
     match log.0.filter.load().max_of(module).into_level() {
-        None => 0,
-        Some(Level::ERROR) => 1,
-        Some(Level::WARN) => 2,
-        Some(Level::INFO) => 3,
-        Some(Level::DEBUG) => 4,
-        Some(Level::TRACE) => 5,
+        None => level::ERROR + 1,
+        Some(Level::ERROR) => level::ERROR,
+        Some(Level::WARN) => level::WARN,
+        Some(Level::INFO) => level::INFO,
+        Some(Level::DEBUG) => level::DEBUG,
+        Some(Level::TRACE) => level::TRACE,
     }
 }
 
