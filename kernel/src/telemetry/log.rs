@@ -262,7 +262,11 @@ fn module_fields(text: &str) -> Map<String, Value> {
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+    let end = (0..=TEXT_BYTES_MAX.min(text.len()))
+        .rev()
+        .find(|index| text.is_char_boundary(*index))
+        .expect("the start is a boundary");
+    &text[..end]
 }
 
 struct Fields(Map<String, Value>);

@@ -149,3 +149,12 @@ fn a_stuck_reader_costs_lines_and_is_told_later() {
         "{text}"
     );
 }
+
+#[test]
+fn long_text_is_cut_between_characters() {
+    let long = "é".repeat(TEXT_BYTES_MAX);
+    assert_eq!(cut(&long).len(), TEXT_BYTES_MAX);
+    let odd = format!("x{long}");
+    assert_eq!(cut(&odd).len(), TEXT_BYTES_MAX - 1);
+    assert_eq!(cut("short"), "short");
+}
