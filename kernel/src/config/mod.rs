@@ -1,14 +1,27 @@
 //! The whole configuration, checked before anything binds.
 //!
-//! Flags win over environment, environment over file, file over defaults. This file holds the checked values; nothing
+//! Flags win over environment, environment over file, file over defaults. This holds the checked values; nothing
 //! else in the kernel reads an environment variable or a configuration file.
+
+mod build;
+mod effective;
+mod error;
+mod file;
+mod flags;
+mod limits;
+mod quantity;
+mod section;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use error::ConfigError;
+pub(crate) use flags::Flags;
+pub(crate) use limits::Limits;
+
 /// The checked configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) kernel: Kernel,
     pub(crate) sessions: Sessions,
@@ -20,7 +33,7 @@ pub(crate) struct Config {
 }
 
 /// `[kernel]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kernel {
     pub(crate) socket: PathBuf,
     pub(crate) data_dir: PathBuf,
@@ -31,6 +44,7 @@ pub(crate) struct Kernel {
     /// Directories that modules may be loaded from, canonical.
     pub(crate) module_dirs: Vec<PathBuf>,
     pub(crate) workers: usize,
+    pub(crate) unload: Unload,
     /// How long a drain at SIGTERM may take before what still runs is cut.
     pub(crate) shutdown_timeout: Duration,
     /// `Host` values allowed besides those that http-api always allows.
@@ -47,8 +61,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Whether a retired module's code leaves the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unload {
+    /// When it is proved that nothing of it still runs.
+    Auto,
+    Never,
+}
+
 /// `[sessions]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sessions {
     pub(crate) ttl: Duration,
     pub(crate) max_ttl: Duration,
@@ -70,26 +92,8 @@ pub(crate) enum SecretSource {
     Bridge,
 }
 
-/// `[limits]`: every limit of the HTTP side, by name.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    pub(crate) header_bytes: usize,
-    pub(crate) header_fields: usize,
-    pub(crate) header_timeout: Duration,
-    pub(crate) keep_alive_timeout: Duration,
-    pub(crate) body_bytes: u64,
-    /// What a module may raise `body_bytes` to for a route of its own.
-    pub(crate) body_bytes_max: u64,
-    pub(crate) body_stall_timeout: Duration,
-    pub(crate) write_stall_timeout: Duration,
-    pub(crate) connections: usize,
-    pub(crate) connections_per_process: usize,
-    pub(crate) connections_for_host: usize,
-    pub(crate) requests_per_module: usize,
-}
-
 /// `[modules.<name>]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Module {
     pub(crate) path: PathBuf,
     /// `None`: all it asks for.
@@ -101,3 +105,6 @@ pub(crate) struct Module {
     /// The module's own configuration, checked by the module.
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
 }
+
+#[cfg(test)]
+mod tests;

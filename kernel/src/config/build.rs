@@ -1,0 +1,507 @@
+//! Flags, environment, file and defaults become one checked `Config`; each key's rule stands where it is read.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+use super::section::{Section, Source, integer, strings};
+use super::{
+    Config, Flags, Kernel, Limits, LogFormat, Module, SecretSource, Sessions, Unload, file,
+};
+use crate::telemetry::Filter;
+
+/// Below four, one module that blocks its worker is felt by all; above 64 the threads cost more than they serve.
+const WORKERS_DEFAULT_MIN: usize = 4;
+const WORKERS_MIN: usize = 2;
+const WORKERS_MAX: usize = 64;
+/// Less than the 90 s after which systemd kills, and long enough for an answer that streams.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(600);
+const TTL_MAX: Duration = Duration::from_secs(3600);
+const SESSIONS_MAX: usize = 10_000;
+const STREAM_GRACE: Duration = Duration::from_secs(300);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A person may have to unlock a password store first.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const MODULE_NAME: &str = "a name of [a-z][a-z0-9_-]*, at most 32 characters";
+const SECRET_SOURCE: &str =
+    "\"env:VARIABLE\", \"bridge\" or { cmd = [\"program\", …], timeout = \"60s\" }";
+
+type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Config {
+    /// Reads the file and nothing else; binds, creates and changes nothing.
+    pub(crate) fn load(
+        flags: &Flags,
+        environment: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Config, ConfigError> {
+        // an empty variable counts as unset, as the XDG base directory specification says of its own
+        let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+        if flags.bridge_fd.is_some() {
+            return Err(ConfigError::BridgeFd);
+        }
+        let named = flags
+            .config
+            .clone()
+            .or_else(|| environment("MIDPLANE_CONFIG").map(PathBuf::from));
+        let path = match named {
+            Some(path) => Some(path),
+            None => default_file(&environment),
+        };
+        let Some(path) = path else {
+            return Config::check("", Path::new("midplane.toml"), flags, &environment);
+        };
+        Config::check(&file::read(&path)?, &path, flags, &environment)
+    }
+
+    /// `path` names the text in errors, and its directory is what relative paths in it start from.
+    pub(super) fn check(
+        text: &str,
+        path: &Path,
+        flags: &Flags,
+        environment: Environment<'_>,
+    ) -> Result<Config, ConfigError> {
+        let source = Source { path, text };
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            place: source.place(error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let mut root = Section::new("the top level", source, table.into_inner());
+        let (kernel, secrets, modules) = (
+            root.section("kernel")?,
+            root.section("secrets")?,
+            root.section("modules")?,
+        );
+        let sessions = read_sessions(root.section("sessions")?)?;
+        let limits = Limits::read(root.section("limits")?)?;
+        root.finish()?;
+        let modules = read_modules(modules, flags)?;
+        Ok(Config {
+            kernel: read_kernel(kernel, flags, environment, &modules)?,
+            sessions,
+            secrets: read_secrets(secrets, flags)?,
+            limits,
+            modules,
+        })
+    }
+}
+
+fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
+    let base = base_directory(environment, "XDG_CONFIG_HOME", ".config")?;
+    let path = base.join("midplane/midplane.toml");
+    // a link to nowhere is a mistake to tell, not an absent file
+    path.symlink_metadata().is_ok().then_some(path)
+}
+
+fn default_data_dir(environment: Environment<'_>) -> Option<PathBuf> {
+    Some(base_directory(environment, "XDG_DATA_HOME", ".local/share")?.join("midplane"))
+}
+
+/// A relative path in a variable is ignored, as the XDG base directory specification asks.
+fn base_directory(
+    environment: Environment<'_>,
+    variable: &str,
+    below_home: &str,
+) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        environment(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))
+}
+
+fn default_socket(environment: Environment<'_>) -> PathBuf {
+    let variable = if cfg!(target_os = "macos") {
+        "TMPDIR"
+    } else {
+        "XDG_RUNTIME_DIR"
+    };
+    match environment(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+    {
+        Some(directory) => directory.join("midplane/kernel.sock"),
+        None => PathBuf::from(format!(
+            "/tmp/midplane-{}/kernel.sock",
+            nix::unistd::geteuid()
+        )),
+    }
+}
+
+fn read_kernel(
+    mut section: Section<'_>,
+    flags: &Flags,
+    environment: Environment<'_>,
+    modules: &BTreeMap<String, Module>,
+) -> Result<Kernel, ConfigError> {
+    let s = &mut section;
+    let base = s.source.path;
+    let socket = read_path(s, "socket")?;
+    let socket = match (&flags.socket, environment("MIDPLANE_SOCKET"), socket) {
+        (Some(path), _, _) => from_here("--socket", path)?,
+        (None, Some(path), _) => from_here("MIDPLANE_SOCKET", Path::new(&path))?,
+        (None, None, Some(path)) => path,
+        (None, None, None) => default_socket(environment),
+    };
+    let data_dir = read_path(s, "data_dir")?;
+    let data_dir = match (&flags.data_dir, data_dir) {
+        (Some(path), _) => from_here("--data-dir", path)?,
+        (None, Some(path)) => path,
+        (None, None) => default_data_dir(environment).ok_or(ConfigError::NoDefault {
+            what: "the data directory",
+            set: "--data-dir, XDG_DATA_HOME or HOME",
+        })?,
+    };
+    let log = s.get("log", LogFormat::Human, "\"human\" or \"json\"", |v| {
+        log_format(v.as_str()?)
+    })?;
+    let log = match (&flags.log, environment("MIDPLANE_LOG")) {
+        (Some(text), _) => log_format_of("--log", text)?,
+        (None, Some(text)) => log_format_of("MIDPLANE_LOG", &text.to_string_lossy())?,
+        (None, None) => log,
+    };
+    let module_dirs = s.get("module_dirs", None, "an array of paths", |v| {
+        strings(v).map(Some)
+    })?;
+    let module_dirs = match module_dirs {
+        Some(dirs) => dirs
+            .iter()
+            .map(|dir| canonical(&from_file(base, dir)))
+            .collect(),
+        None => default_module_dirs(modules),
+    };
+    let default_workers = available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(WORKERS_DEFAULT_MIN, WORKERS_MAX);
+    let unload = s.get(
+        "unload",
+        Unload::Auto,
+        "\"auto\" or \"never\"",
+        |v| match v.as_str()? {
+            "auto" => Some(Unload::Auto),
+            "never" => Some(Unload::Never),
+            _ => None,
+        },
+    )?;
+    let kernel = Kernel {
+        socket,
+        data_dir,
+        log,
+        log_filter: s.get(
+            "log_filter",
+            "info".to_owned(),
+            "a filter like \"info,hello=debug\"",
+            |v| {
+                let filter: Filter = v.as_str()?.parse().ok()?;
+                Some(filter.to_string())
+            },
+        )?,
+        write_host_key: s.boolean("write_host_key", false)? || flags.write_host_key,
+        module_dirs,
+        unload,
+        workers: s.count("workers", default_workers, WORKERS_MIN..=WORKERS_MAX)?,
+        shutdown_timeout: s.duration("shutdown_timeout", SHUTDOWN_TIMEOUT, SECOND..=HOUR)?,
+        allowed_hosts: s.strings("allowed_hosts")?.unwrap_or_default(),
+        allowed_origins: s.strings("allowed_origins")?.unwrap_or_default(),
+        debuggable: s.boolean("debuggable", false)?,
+    };
+    section.finish()?;
+    Ok(kernel)
+}
+
+fn default_module_dirs(modules: &BTreeMap<String, Module>) -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = modules
+        .values()
+        .filter_map(|module| module.path.parent())
+        .map(canonical)
+        .collect();
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+fn read_sessions(mut section: Section<'_>) -> Result<Sessions, ConfigError> {
+    let s = &mut section;
+    let max_ttl = s.duration("max_ttl", TTL_MAX, SECOND..=DAY)?;
+    let sessions = Sessions {
+        ttl: s.duration("ttl", TTL.min(max_ttl), SECOND..=max_ttl)?,
+        max_ttl,
+        max: s.count("max", SESSIONS_MAX, 1..=1_000_000)?,
+        stream_grace: s.duration("stream_grace", STREAM_GRACE, Duration::ZERO..=DAY)?,
+    };
+    section.finish()?;
+    Ok(sessions)
+}
+
+fn read_secrets(
+    section: Section<'_>,
+    flags: &Flags,
+) -> Result<BTreeMap<String, SecretSource>, ConfigError> {
+    let source = section.source;
+    let mut secrets = BTreeMap::new();
+    for (id, value) in section.entries() {
+        let offset = value.span().start;
+        let refused = || ConfigError::Value {
+            place: source.place(offset),
+            key: format!("[secrets] {id}"),
+            // never the text: a key pasted here by mistake would end in the log
+            found: "something else".to_owned(),
+            allowed: SECRET_SOURCE.to_owned(),
+        };
+        let from = match value.get_ref() {
+            DeValue::String(text) => secret_source(text).ok_or_else(refused)?,
+            DeValue::Table(_) => {
+                let mut s = Section::new(
+                    format!("[secrets] {id}"),
+                    source,
+                    match value.into_inner() {
+                        DeValue::Table(table) => table,
+                        _ => DeTable::new(),
+                    },
+                );
+                let argv = match s.take("cmd").map(|argv| strings(argv.get_ref())) {
+                    Some(Some(argv)) => argv,
+                    _ => return Err(refused()),
+                };
+                let timeout = s.duration("timeout", COMMAND_TIMEOUT, SECOND..=HOUR)?;
+                s.finish()?;
+                command(argv, timeout).ok_or_else(refused)?
+            }
+            _ => return Err(refused()),
+        };
+        secrets.insert(id, from);
+    }
+    for flag in &flags.secrets {
+        let (id, from) = flag
+            .split_once('=')
+            .filter(|(id, _)| !id.is_empty())
+            .and_then(|(id, text)| Some((id, secret_source(text)?)))
+            .ok_or_else(|| ConfigError::Value {
+                place: "command line".to_owned(),
+                key: "--secret".to_owned(),
+                found: "something else".to_owned(),
+                allowed: "ID=env:VARIABLE, ID=cmd:PROGRAM ARGUMENT... or ID=bridge".to_owned(),
+            })?;
+        secrets.insert(id.to_owned(), from);
+    }
+    Ok(secrets)
+}
+
+fn secret_source(text: &str) -> Option<SecretSource> {
+    if text == "bridge" {
+        return Some(SecretSource::Bridge);
+    }
+    if let Some(variable) = text.strip_prefix("env:") {
+        let valid = !variable.is_empty() && !variable.contains(['=', '\0']);
+        return valid.then(|| SecretSource::Env {
+            variable: variable.to_owned(),
+        });
+    }
+    command(
+        shell_words::split(text.strip_prefix("cmd:")?).ok()?,
+        COMMAND_TIMEOUT,
+    )
+}
+
+fn command(argv: Vec<String>, timeout: Duration) -> Option<SecretSource> {
+    let valid = argv.first().is_some_and(|program| !program.is_empty())
+        && argv.iter().all(|word| !word.contains('\0'));
+    valid.then_some(SecretSource::Command { argv, timeout })
+}
+
+fn read_modules(
+    section: Section<'_>,
+    flags: &Flags,
+) -> Result<BTreeMap<String, Module>, ConfigError> {
+    let mut by_flag = BTreeMap::new();
+    for flag in &flags.modules {
+        let (name, path) = flag
+            .split_once('=')
+            .filter(|(name, path)| is_module_name(name) && !path.is_empty())
+            .ok_or_else(|| {
+                flag_error("--module", flag, &format!("NAME=PATH with {MODULE_NAME}"))
+            })?;
+        by_flag.insert(name.to_owned(), from_here("--module", Path::new(path))?);
+    }
+    let source = section.source;
+    let mut modules = BTreeMap::new();
+    for (name, value) in section.entries() {
+        let offset = value.span().start;
+        let refuse = |found: &str, allowed: &str| ConfigError::Value {
+            place: source.place(offset),
+            key: format!("[modules.{name}]"),
+            found: found.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        if !is_module_name(&name) {
+            return Err(refuse("not a module's name", MODULE_NAME));
+        }
+        let DeValue::Table(table) = value.into_inner() else {
+            return Err(refuse("not a table", "a table"));
+        };
+        let section = Section::new(format!("[modules.{name}]"), source, table);
+        let module = read_module(section, by_flag.remove(&name))?
+            .ok_or_else(|| refuse("without a path", "`path = \"…\"` or --module NAME=PATH"))?;
+        modules.insert(name, module);
+    }
+    modules.extend(by_flag.into_iter().map(|(name, path)| {
+        let module = Module {
+            path,
+            grants: None,
+            public: false,
+            sha256: None,
+            drain_timeout: DRAIN_TIMEOUT,
+            config: serde_json::Map::new(),
+        };
+        (name, module)
+    }));
+    Ok(modules)
+}
+
+fn read_module(
+    mut section: Section<'_>,
+    path_by_flag: Option<PathBuf>,
+) -> Result<Option<Module>, ConfigError> {
+    let s = &mut section;
+    let path = read_path(s, "path")?;
+    // what this version can do is the only value taken, so that nobody relies on a protection that is not there
+    only(s, "isolation", "in-process")?;
+    only(s, "rollback", "off")?;
+    s.get(
+        "watch",
+        (),
+        "false: watching is not available in this version",
+        |v| (v.as_bool() == Some(false)).then_some(()),
+    )?;
+    let grants = s.strings("grants")?;
+    let public = s.boolean("public", false)?;
+    let sha256 = s.get(
+        "sha256",
+        None,
+        "64 hexadecimal digits, or \"\" for no pin",
+        |v| match v.as_str()? {
+            "" => Some(None),
+            hex => (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+                .then(|| Some(hex.to_ascii_lowercase())),
+        },
+    )?;
+    let drain_timeout = s.duration("drain_timeout", DRAIN_TIMEOUT, Duration::ZERO..=HOUR)?;
+    let config = match s.take("config") {
+        None => serde_json::Map::new(),
+        Some(value) => {
+            let offset = value.span().start;
+            match json(value) {
+                Some(Json::Object(config)) => config,
+                _ => {
+                    // never the text: it may hold what only the module should see
+                    let allowed = "a table of strings, numbers, booleans, arrays and tables (dates as strings)";
+                    return Err(s.refuse("config", offset, "something else", allowed));
+                }
+            }
+        }
+    };
+    section.finish()?;
+    Ok(path_by_flag.or(path).map(|path| Module {
+        path,
+        grants,
+        public,
+        sha256,
+        drain_timeout,
+        config,
+    }))
+}
+
+fn only(section: &mut Section<'_>, key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let allowed = format!("\"{value}\": nothing else is available in this version");
+    section.get(key, (), &allowed, |found| {
+        (found.as_str() == Some(value)).then_some(())
+    })
+}
+
+fn json(value: Spanned<DeValue<'_>>) -> Option<Json> {
+    Some(match value.into_inner() {
+        DeValue::String(text) => Json::String(text.into_owned()),
+        number @ DeValue::Integer(_) => integer(&number)?.into(),
+        DeValue::Float(number) => {
+            Json::Number(serde_json::Number::from_f64(number.as_str().parse().ok()?)?)
+        }
+        DeValue::Boolean(value) => Json::Bool(value),
+        DeValue::Datetime(_) => return None,
+        DeValue::Array(items) => Json::Array(items.into_iter().map(json).collect::<Option<_>>()?),
+        DeValue::Table(table) => Json::Object(
+            table
+                .into_iter()
+                .map(|(key, value)| Some((key.into_inner().into_owned(), json(value)?)))
+                .collect::<Option<_>>()?,
+        ),
+    })
+}
+
+fn is_module_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
+fn read_path(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+    let base = section.source.path;
+    section.get(key, None, "a path", |value| {
+        let text = value
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.contains('\0'))?;
+        Some(Some(from_file(base, text)))
+    })
+}
+
+/// A path of the file starts from the file's directory.
+fn from_file(file: &Path, text: &str) -> PathBuf {
+    let path = file.parent().unwrap_or(Path::new("")).join(text);
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// A path of a flag or variable starts from the working directory. It must be UTF-8, as all answers that name it are.
+fn from_here(place: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path)
+        .ok()
+        .filter(|path| path.to_str().is_some())
+        .ok_or_else(|| flag_error(place, &path.to_string_lossy(), "a path in UTF-8, not empty"))
+}
+
+/// As it is when it does not exist yet: the loader then finds no module in it.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "human" => Some(LogFormat::Human),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn log_format_of(place: &str, text: &str) -> Result<LogFormat, ConfigError> {
+    log_format(text).ok_or_else(|| flag_error(place, text, "human or json"))
+}
+
+fn flag_error(flag: &str, found: &str, allowed: &str) -> ConfigError {
+    ConfigError::Value {
+        place: "command line or environment".to_owned(),
+        key: flag.to_owned(),
+        found: format!("{found:?}"),
+        allowed: allowed.to_owned(),
+    }
+}

@@ -1,0 +1,87 @@
+//! `[limits]`: every limit of the HTTP side, by name, with its default and its bounds.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::section::Section;
+
+/// Twice hyper's own floor; a token, an origin and a page of cookies fit.
+const HEADER_BYTES: u64 = 16 * 1024;
+/// hyper panics below this (`http1::Builder::max_buf_size`).
+const HEADER_BYTES_MIN: u64 = 8 * 1024;
+/// hyper's own default (`http1::Builder::max_headers`).
+const HEADER_FIELDS: usize = 100;
+/// A local peer writes its header in one go; slower is a peer that holds a place.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// nginx's default; an editor's bursts reuse their connection.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+/// nginx's default.
+const BODY_BYTES: u64 = 1 << 20;
+/// Attachments to a conversation fit.
+const BODY_BYTES_MAX: u64 = 64 << 20;
+const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The usual soft limit of descriptors on Linux, which the kernel raises at start.
+const CONNECTIONS: usize = 1024;
+/// One process cannot take every place.
+const CONNECTIONS_PER_PROCESS: usize = 64;
+/// One for the bridge and one to steer with.
+const CONNECTIONS_FOR_HOST: usize = 2;
+const REQUESTS_PER_MODULE: usize = 1024;
+
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Limits {
+    pub(crate) header_bytes: usize,
+    pub(crate) header_fields: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) body_bytes: u64,
+    /// What a module may raise `body_bytes` to for a route of its own.
+    pub(crate) body_bytes_max: u64,
+    pub(crate) body_stall_timeout: Duration,
+    pub(crate) write_stall_timeout: Duration,
+    pub(crate) connections: usize,
+    pub(crate) connections_per_process: usize,
+    pub(crate) connections_for_host: usize,
+    pub(crate) requests_per_module: usize,
+}
+
+impl Limits {
+    pub(super) fn read(mut section: Section<'_>) -> Result<Limits, ConfigError> {
+        let s = &mut section;
+        let header_bytes = s.size("header_bytes", HEADER_BYTES, HEADER_BYTES_MIN..=1 << 20)?;
+        let body_bytes_max = s.size("body_bytes_max", BODY_BYTES_MAX, 1..=1 << 40)?;
+        let connections = s.count("connections", CONNECTIONS, 4..=65_536)?;
+        let limits = Limits {
+            header_bytes: usize::try_from(header_bytes).expect("at most 1 MiB"),
+            header_fields: s.count("header_fields", HEADER_FIELDS, 16..=1024)?,
+            header_timeout: s.duration("header_timeout", HEADER_TIMEOUT, TIMEOUT)?,
+            keep_alive_timeout: s.duration("keep_alive_timeout", KEEP_ALIVE_TIMEOUT, TIMEOUT)?,
+            body_bytes: s.size(
+                "body_bytes",
+                BODY_BYTES.min(body_bytes_max),
+                1..=body_bytes_max,
+            )?,
+            body_bytes_max,
+            body_stall_timeout: s.duration("body_stall_timeout", BODY_STALL_TIMEOUT, TIMEOUT)?,
+            write_stall_timeout: s.duration("write_stall_timeout", WRITE_STALL_TIMEOUT, TIMEOUT)?,
+            connections,
+            connections_per_process: s.count(
+                "connections_per_process",
+                CONNECTIONS_PER_PROCESS.min(connections),
+                1..=connections,
+            )?,
+            connections_for_host: s.count(
+                "connections_for_host",
+                CONNECTIONS_FOR_HOST,
+                1..=connections - 1,
+            )?,
+            requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
+        };
+        section.finish()?;
+        Ok(limits)
+    }
+}

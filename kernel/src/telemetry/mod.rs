@@ -1,0 +1,12 @@
+//! What the kernel tells the outside about itself: log lines on standard error.
+//!
+//! No line holds a credential, and no write waits: what standard error does not take in time is dropped and counted.
+
+mod filter;
+mod line;
+mod log;
+
+pub(crate) use filter::{Filter, FilterError};
+pub(crate) use log::{
+    InstallError, LogHandle, Logging, ModuleLine, install, module_line, module_max_level,
+};
