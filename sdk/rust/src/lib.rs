@@ -1,1 +1,80 @@
+//! Write a Midplane module: an ordinary axum or tower service with one attribute.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use midplane_sdk::{Context, Result, Session};
+//!
+//! #[midplane_sdk::module(name = "hello")]
+//! async fn hello(_ctx: Context) -> Result<Router> {
+//!     Ok(Router::new().route("/hello", get(|s: Session| async move { format!("hello {}", s.user()) })))
+//! }
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! // In a unit test, without a kernel:
+//! use midplane_sdk::testing;
+//!
+//! let module = testing::start(hello, serde_json::json!({})).await?;
+//! let request = http::Request::get("/hello").body(axum::body::Body::empty())?;
+//! let response = module.call(Some(testing::session("ada")), request).await;
+//! assert_eq!(response.status(), 200);
+//! # Ok::<(), midplane_sdk::Error>(())
+//! # })?;
+//! # Ok::<(), midplane_sdk::Error>(())
+//! ```
+//!
+//! Build it with `crate-type = ["cdylib"]` and name the file under `[modules.hello]` in the kernel's configuration. The
+//! kernel has authenticated every request before the module sees it; [`Session`] says for whom it acts. The module is
+//! mounted at `/api/hello` and sees the path below that.
+//!
+//! # Where handlers run
+//! Handlers are polled inline on the kernel's worker threads, with this generation's own tokio runtime entered. That is
+//! the fast path, and it differs from a plain axum server in these points:
+//!
+//! | in a plain server | in a module |
+//! |---|---|
+//! | `tokio::spawn`, timers and sockets work | they work, on the generation's own runtime of one thread |
+//! | tokio's cooperative budget makes a task yield | an inline handler has none: a loop that never awaits anything pending holds its worker, and the kernel logs polls over 10 ms. The SDK bounds how much of a response body one poll produces |
+//! | `block_in_place`, `Handle::block_on`, blocking calls hold up one thread of many | they hold up a kernel worker: use `tokio::task::spawn_blocking` |
+//! | `task::id()`, `spawn_local` | not available inline; available inside `tokio::spawn` |
+//! | the client leaving drops the handler's future | the same |
+//! | hyper's upgrade object | not there |
+//! | HTTP trailers | dropped |
+//!
+//! Statics of a module live as long as its generation: a reload starts with fresh ones.
 
+#[cfg(panic = "abort")]
+compile_error!(
+    "a midplane module must unwind on panic, so that the kernel can answer 500 and go on: remove `panic = \"abort\"` from the profile"
+);
+
+mod body;
+mod boundary;
+mod context;
+mod error;
+mod problem;
+mod secret;
+mod session;
+mod telemetry;
+pub mod testing;
+
+pub use context::{Context, Draining, NoConfig};
+pub use error::{Error, Result};
+pub use midplane_sdk_macros::module;
+pub use problem::Problem;
+pub use secret::{Secret, SecretError};
+pub use session::Session;
+
+/// The body of requests and responses: axum's.
+pub use axum::body::Body;
+
+/// What the attribute [`module`] expands to needs; not for anyone else.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::boundary::export::{entry, init};
+    pub use midplane_abi as abi;
+
+    /// For the descriptor.
+    pub const SDK: &str = concat!("midplane-sdk ", env!("CARGO_PKG_VERSION"));
+    /// For the descriptor.
+    pub const COMPILER: &str = env!("MIDPLANE_SDK_RUSTC");
+}

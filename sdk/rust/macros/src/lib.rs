@@ -1,1 +1,181 @@
+//! The attribute `#[midplane_sdk::module]`.
+//!
+//! It leaves the function as it is and adds what the kernel looks for in the artifact: the descriptor, in a section of its
+//! own, and the entry symbol.
 
+use proc_macro::TokenStream;
+use proc_macro2::Span;
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{
+    Error, Expr, ExprArray, ExprLit, Ident, ItemFn, Lit, LitStr, Result, Token, parse_macro_input,
+};
+
+/// Grants a module can ask for, as `midplane_abi::grant` has them.
+const GRANTS: &[&str] = &["secrets"];
+/// The length of the descriptor's field for public routes (`midplane_abi::DescriptorBody`).
+const PUBLIC_ROUTES_LEN_MAX: usize = 256;
+/// The longest name of a module: it stands in paths, thread names and log lines.
+const NAME_LEN_MAX: usize = 32;
+
+/// Makes a module of an async function that takes a `midplane_sdk::Context` and returns a `midplane_sdk::Result` of a tower
+/// service, an `axum::Router` first of all.
+///
+/// - `name = "chat"`: required; what the module is called: lower-case letters, digits, `-` and `_`, 32 at most.
+/// - `grants = ["secrets"]`: what it asks the operator for.
+/// - `public = ["/feed", "/assets/*"]`: routes that need no session, effective where the operator allows it.
+///
+/// The version is that of the crate.
+#[proc_macro_attribute]
+pub fn module(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = parse_macro_input!(attribute as Arguments);
+    let function = parse_macro_input!(item as ItemFn);
+    expand(&arguments, &function)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::TokenStream> {
+    if function.sig.asyncness.is_none() || function.sig.inputs.len() != 1 {
+        return Err(Error::new(
+            function.sig.span(),
+            "a module is `async fn name(ctx: midplane_sdk::Context) -> midplane_sdk::Result<…>`",
+        ));
+    }
+    let ident = &function.sig.ident;
+    let name = &arguments.name;
+    let public = arguments.public.join("\n");
+    let grants: Vec<Ident> = arguments
+        .grants
+        .iter()
+        .map(|grant| Ident::new(&grant.to_uppercase(), Span::call_site()))
+        .collect();
+    Ok(quote! {
+        #function
+
+        const _: () = {
+            use ::midplane_sdk::__private as private;
+            use private::abi;
+
+            #[used]
+            #[allow(unsafe_code, reason = "the kernel finds the descriptor by its section")]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__midplane"))]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".note.midplane"))]
+            static DESCRIPTOR: abi::Descriptor = abi::Descriptor::new(#name, env!("CARGO_PKG_VERSION"))
+                .grants(0 #(| abi::grant::#grants)*)
+                .public_routes(#public)
+                .written_with(private::SDK, private::COMPILER);
+
+            #[allow(unsafe_code, reason = "the one symbol that the kernel calls")]
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn midplane_module_entry(host: *const abi::Host, out: *mut abi::Module) -> abi::Status {
+                // SAFETY: the kernel's pointers, handed on.
+                unsafe { private::entry(host, out, init) }
+            }
+
+            #[allow(unsafe_code, reason = "called by the kernel, through the table")]
+            unsafe extern "C" fn init(given: *const abi::Init, out: *mut abi::Instance) -> abi::Status {
+                // SAFETY: the kernel's pointers, handed on.
+                unsafe { private::init(given, out, #ident) }
+            }
+        };
+    })
+}
+
+#[derive(Default)]
+struct Arguments {
+    name: String,
+    grants: Vec<String>,
+    public: Vec<String>,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Arguments> {
+        let mut arguments = Arguments::default();
+        while !input.is_empty() {
+            let key: Ident = input.parse()?;
+            input.parse::<Token![=]>()?;
+            match key.to_string().as_str() {
+                "name" => arguments.name = name(&input.parse()?)?,
+                "grants" => arguments.grants = texts(&input.parse()?, grant)?,
+                "public" => arguments.public = texts(&input.parse()?, pattern)?,
+                _ => {
+                    return Err(Error::new(
+                        key.span(),
+                        "expected `name`, `grants` or `public`",
+                    ));
+                }
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        if arguments.name.is_empty() {
+            return Err(input
+                .error("say what the module is called: `#[midplane_sdk::module(name = \"…\")]`"));
+        }
+        if arguments.public.join("\n").len() > PUBLIC_ROUTES_LEN_MAX {
+            return Err(input.error("the public routes are longer than 256 bytes together: use prefixes like `/assets/*`"));
+        }
+        Ok(arguments)
+    }
+}
+
+fn name(literal: &LitStr) -> Result<String> {
+    let name = literal.value();
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let fits = name.len() <= NAME_LEN_MAX;
+    if !starts_well
+        || !fits
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+    {
+        return Err(Error::new(
+            literal.span(),
+            "a module's name starts with a letter and has lower-case letters, digits, `-` and `_` only, 32 at most",
+        ));
+    }
+    Ok(name)
+}
+
+fn grant(literal: &LitStr) -> Result<String> {
+    let grant = literal.value();
+    if GRANTS.contains(&grant.as_str()) {
+        return Ok(grant);
+    }
+    Err(Error::new(
+        literal.span(),
+        format!("no such grant; there is: {}", GRANTS.join(", ")),
+    ))
+}
+
+fn pattern(literal: &LitStr) -> Result<String> {
+    let pattern = literal.value();
+    let star = pattern.find('*');
+    if pattern.starts_with('/')
+        && star.is_none_or(|at| at + 1 == pattern.len() && pattern.ends_with("/*"))
+    {
+        return Ok(pattern);
+    }
+    Err(Error::new(
+        literal.span(),
+        "a public route is a path like `/feed` or a prefix like `/assets/*`",
+    ))
+}
+
+fn texts(array: &ExprArray, check: impl Fn(&LitStr) -> Result<String>) -> Result<Vec<String>> {
+    let elements: &Punctuated<Expr, Token![,]> = &array.elems;
+    elements
+        .iter()
+        .map(|element| match element {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => check(text),
+            other => Err(Error::new(other.span(), "expected a string")),
+        })
+        .collect()
+}

@@ -1,0 +1,653 @@
+//! Stands in for the kernel in unit tests: the same tables and trampolines, without a process, a socket or a token.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::c_void;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
+use midplane_abi::{self as abi, Header, Request, Slice, Status, instance, status, why};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tower_service::Service;
+
+use super::export;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::testing::SessionBuilder;
+
+/// The response window, as the kernel's default.
+const WINDOW_LEN: usize = 64 * 1024;
+
+static CALLS: Mutex<Option<HashMap<u64, Arc<Call>>>> = Mutex::new(None);
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static FAILURE: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A loaded instance.
+pub(crate) struct Loaded {
+    table: abi::Module,
+    instance: *mut c_void,
+    flags: u32,
+}
+
+// SAFETY: the ABI allows every function of the table on any thread; `fini` is called once, in `drop`.
+unsafe impl Send for Loaded {}
+// SAFETY: as above; `poll` and `drop_task` are kept serial for each task by `drive`.
+unsafe impl Sync for Loaded {}
+
+struct Call {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    input: VecDeque<Bytes>,
+    input_ended: bool,
+    head: Option<(StatusCode, HeaderMap)>,
+    output: VecDeque<Bytes>,
+    output_len: usize,
+    secret: Option<String>,
+    refreshed: Option<std::result::Result<String, String>>,
+}
+
+impl Call {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the module's function on a thread of its own, as the kernel does.
+pub(crate) async fn load<C, F, Fut, S, B>(module: F, config: String) -> Result<Loaded>
+where
+    C: DeserializeOwned,
+    F: FnOnce(Context<C>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<S>>,
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (done, loaded) = oneshot::channel();
+    std::thread::spawn(move || {
+        // The receiver is gone only when the test is.
+        let _ = done.send(load_here(module, &config));
+    });
+    loaded
+        .await
+        .map_err(|_gone| Error::msg("the thread that loads the module ended early"))?
+}
+
+fn load_here<C, F, Fut, S, B>(module: F, config: &str) -> Result<Loaded>
+where
+    C: DeserializeOwned,
+    F: FnOnce(Context<C>) -> Fut,
+    Fut: Future<Output = Result<S>>,
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    unsafe extern "C" fn never(_given: *const abi::Init, _out: *mut abi::Instance) -> Status {
+        status::INVALID
+    }
+    let mut table = abi::Module {
+        size: u32::try_from(size_of::<abi::Module>()).expect("a small struct"),
+        abi_major: 0,
+        abi_minor: 0,
+        flags: 0,
+        init: None,
+        begin: None,
+        poll: None,
+        drop_task: None,
+        on_session: None,
+        openapi: None,
+        quiesce: None,
+        fini: None,
+    };
+    // SAFETY: the table below is static and `table` is ours.
+    if unsafe { export::entry(&raw const HOST, &raw mut table, never) } != status::OK {
+        return Err(Error::msg("the module's entry refused"));
+    }
+    let given = abi::Init {
+        size: u32::try_from(size_of::<abi::Init>()).expect("a small struct"),
+        flags: 0,
+        owner: 0,
+        name: Slice::new(b"test"),
+        generation: 1,
+        config: Slice::new(config.as_bytes()),
+    };
+    let mut out = abi::Instance {
+        size: u32::try_from(size_of::<abi::Instance>()).expect("a small struct"),
+        flags: 0,
+        ptr: std::ptr::null_mut(),
+    };
+    // SAFETY: both live through the call.
+    match unsafe { export::make_instance(&raw const given, &raw mut out, module) } {
+        status::OK => Ok(Loaded {
+            table,
+            instance: out.ptr,
+            flags: out.flags,
+        }),
+        _ => Err(Error::msg(take_failure())),
+    }
+}
+
+impl Loaded {
+    pub(crate) fn needs_secret(&self) -> bool {
+        self.flags & instance::NEEDS_SECRET != 0
+    }
+
+    pub(crate) fn openapi(&self) -> Option<String> {
+        let openapi = self.table.openapi?;
+        // SAFETY: the instance lives; the slice is valid until `fini`.
+        let bytes = unsafe { openapi(self.instance).bytes() }?;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    pub(crate) fn quiesce(&self) {
+        if let Some(quiesce) = self.table.quiesce {
+            // SAFETY: the instance lives.
+            unsafe { quiesce(self.instance) }
+        }
+    }
+
+    /// Asks the module whether it accepts the session.
+    pub(crate) async fn check(self: &Arc<Loaded>, session: SessionBuilder) -> Result<()> {
+        if self.flags & instance::CHECKS_SESSIONS == 0 {
+            return Ok(());
+        }
+        let on_session = self
+            .table
+            .on_session
+            .ok_or_else(|| Error::msg("the module has no on_session"))?;
+        let (request, call) = register(&session);
+        let task = {
+            let mut task = abi::Task(0);
+            let view = session.view();
+            // SAFETY: the instance lives and the view outlives the call.
+            let answer = unsafe {
+                on_session(
+                    self.instance,
+                    request,
+                    &raw const view.session,
+                    &raw mut task,
+                )
+            };
+            (answer == status::OK)
+                .then_some(task)
+                .ok_or_else(|| Error::msg(take_failure()))?
+        };
+        drive(Arc::clone(self), request, call, task, None).await
+    }
+
+    /// Sends one request; answers when the response's head is there.
+    pub(crate) async fn call(
+        self: &Arc<Loaded>,
+        session: Option<SessionBuilder>,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        let (head, body) = request.into_parts();
+        let builder = session.clone().unwrap_or_default();
+        let (handle, call) = register(&builder);
+        let ends = http_body::Body::is_end_stream(&body);
+        let length = http_body::Body::size_hint(&body).exact();
+        let pump = tokio::spawn(feed(Arc::clone(&call), body));
+        let begun = {
+            let headers: Vec<Header> = head
+                .headers
+                .iter()
+                .map(|(name, value)| Header {
+                    name: Slice::new(name.as_str().as_bytes()),
+                    value: Slice::new(value.as_bytes()),
+                })
+                .collect();
+            let view = builder.view();
+            let content_length = if ends {
+                0
+            } else {
+                length
+                    .and_then(|length| i64::try_from(length).ok())
+                    .unwrap_or(-1)
+            };
+            let raw = abi::RequestHead {
+                size: u32::try_from(size_of::<abi::RequestHead>()).expect("a small struct"),
+                flags: 0,
+                method: Slice::new(head.method.as_str().as_bytes()),
+                path: Slice::new(head.uri.path().as_bytes()),
+                query: head
+                    .uri
+                    .query()
+                    .map_or(Slice::NONE, |query| Slice::new(query.as_bytes())),
+                headers: headers.as_ptr(),
+                headers_len: headers.len(),
+                request_id: Slice::new(b"req_test"),
+                session: if session.is_some() {
+                    &raw const view.session
+                } else {
+                    std::ptr::null()
+                },
+                content_length,
+            };
+            let mut task = abi::Task(0);
+            let begin = self.table.begin.expect("the entry filled it");
+            // SAFETY: the instance lives and everything borrowed outlives the call.
+            let answer = unsafe { begin(self.instance, handle, &raw const raw, &raw mut task) };
+            (answer == status::OK).then_some(task)
+        };
+        let Some(task) = begun else {
+            pump.abort();
+            return failed(&take_failure());
+        };
+        let (head_here, head) = oneshot::channel();
+        let (frames, mut frames_in) = mpsc::channel::<std::result::Result<Bytes, String>>(1);
+        let loaded = Arc::clone(self);
+        tokio::spawn(async move {
+            // A failure reaches the response through the channels.
+            let _ = drive(loaded, handle, call, task, Some((head_here, frames))).await;
+            pump.abort();
+        });
+        match head.await {
+            Ok(Ok((status, headers))) => {
+                let stream = stream_of(move |cx| frames_in.poll_recv(cx));
+                let mut response = http::Response::new(Body::from_stream(stream));
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                response
+            }
+            Ok(Err(reason)) => failed(&reason),
+            Err(_dropped) => failed("the task ended without a response"),
+        }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        if let Some(fini) = self.table.fini {
+            let instance = self.instance as usize;
+            let finished = std::thread::spawn(move || {
+                // SAFETY: no call runs any more, since each holds an `Arc` of this.
+                unsafe { fini(instance as *mut c_void) }
+            });
+            // A panic in `fini` is caught inside it.
+            let _ = finished.join();
+        }
+    }
+}
+
+type Head = std::result::Result<(StatusCode, HeaderMap), String>;
+type Out = (
+    oneshot::Sender<Head>,
+    mpsc::Sender<std::result::Result<Bytes, String>>,
+);
+
+/// Polls a task to its end, and frees it; also when the reader of the response leaves.
+async fn drive(
+    loaded: Arc<Loaded>,
+    request: Request,
+    call: Arc<Call>,
+    task: abi::Task,
+    out: Option<Out>,
+) -> Result<()> {
+    struct Freed<'a>(&'a Loaded, Request, abi::Task);
+    impl Drop for Freed<'_> {
+        fn drop(&mut self) {
+            calls(|calls| calls.remove(&self.1.0));
+            let drop_task = self.0.table.drop_task.expect("the entry filled it");
+            // SAFETY: the task lives, and no poll of it runs.
+            unsafe { drop_task(self.0.instance, self.2) }
+        }
+    }
+    let freed = Freed(&loaded, request, task);
+    let poll = |reason| {
+        let poll = loaded.table.poll.expect("the entry filled it");
+        // SAFETY: the task lives; this function polls it serially.
+        let answer = unsafe { poll(loaded.instance, freed.2, reason) };
+        (
+            answer,
+            if answer < 0 {
+                take_failure()
+            } else {
+                String::new()
+            },
+        )
+    };
+    let (mut head_here, frames) =
+        out.map_or((None, None), |(head, frames)| (Some(head), Some(frames)));
+    let mut reason = why::WAKE;
+    loop {
+        let changed = call.changed.notified();
+        let (answer, failure) = poll(reason);
+        reason = why::WAKE;
+        let (head, output) = {
+            let mut state = call.state();
+            state.output_len = 0;
+            (state.head.take(), std::mem::take(&mut state.output))
+        };
+        if let Some(head) = head
+            && let Some(here) = head_here.take()
+        {
+            // The receiver is gone only when the caller is.
+            let _ = here.send(Ok(head));
+        }
+        if let Some(frames) = &frames {
+            let full = !output.is_empty();
+            for bytes in output {
+                if frames.send(Ok(bytes)).await.is_err() {
+                    poll(why::CANCEL);
+                    return Ok(());
+                }
+            }
+            if full {
+                reason = why::WRITABLE;
+            }
+        }
+        match answer {
+            status::OK => {
+                return Ok(());
+            }
+            status::PENDING => {}
+            _ => {
+                if let Some(here) = head_here.take() {
+                    // As above.
+                    let _ = here.send(Err(failure.clone()));
+                } else if let Some(frames) = &frames {
+                    // As above.
+                    let _ = frames.send(Err(failure.clone())).await;
+                }
+                return Err(Error::msg(failure));
+            }
+        }
+        if reason == why::WRITABLE {
+            continue;
+        }
+        match &frames {
+            Some(frames) => {
+                let left = tokio::select! {
+                    () = changed => false,
+                    () = frames.closed() => true,
+                };
+                if left {
+                    poll(why::CANCEL);
+                    return Ok(());
+                }
+            }
+            None => changed.await,
+        }
+    }
+}
+
+async fn feed(call: Arc<Call>, mut body: Body) {
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(bytes) = frame.into_data() {
+            call.state().input.push_back(bytes);
+            call.changed.notify_one();
+        }
+    }
+    call.state().input_ended = true;
+    call.changed.notify_one();
+}
+
+fn register(session: &SessionBuilder) -> (Request, Arc<Call>) {
+    let call = Arc::new(Call {
+        state: Mutex::new(State {
+            secret: session.secret.clone(),
+            refreshed: session.refreshed.clone(),
+            ..State::default()
+        }),
+        changed: Notify::new(),
+    });
+    let request = NEXT.fetch_add(1, Ordering::Relaxed);
+    calls(|calls| calls.insert(request, Arc::clone(&call)));
+    (Request(request), call)
+}
+
+fn calls<T>(act: impl FnOnce(&mut HashMap<u64, Arc<Call>>) -> T) -> T {
+    act(CALLS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default())
+}
+
+fn with_call(request: Request, act: impl FnOnce(&Call, &mut State) -> Status) -> Status {
+    match calls(|calls| calls.get(&request.0).cloned()) {
+        Some(call) => act(&call, &mut call.state()),
+        None => status::GONE,
+    }
+}
+
+fn take_failure() -> String {
+    FAILURE
+        .take()
+        .unwrap_or_else(|| "no reason was given".to_owned())
+}
+
+fn failed(reason: &str) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::from(format!("module_failed: {reason}")));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+fn stream_of<T>(
+    poll: impl FnMut(&mut std::task::Context<'_>) -> std::task::Poll<Option<T>> + Unpin,
+) -> impl futures_core::Stream<Item = T> {
+    struct PollFn<F>(F);
+    impl<T, F: FnMut(&mut std::task::Context<'_>) -> std::task::Poll<Option<T>> + Unpin>
+        futures_core::Stream for PollFn<F>
+    {
+        type Item = T;
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<T>> {
+            (self.0)(cx)
+        }
+    }
+    PollFn(poll)
+}
+
+static HOST: abi::Host = abi::Host {
+    size: size_of::<abi::Host>() as u32,
+    abi_major: abi::MAJOR,
+    abi_minor: abi::MINOR,
+    fail,
+    log,
+    log_level,
+    wake,
+    body_read,
+    respond,
+    respond_start,
+    body_write,
+    body_end,
+    secret_get,
+    secret_refresh,
+    body_limit,
+    get_api,
+};
+
+unsafe extern "C" fn fail(message: Slice) {
+    // SAFETY: borrowed for the call.
+    let text = unsafe { message.bytes() }.unwrap_or_default();
+    FAILURE.set(Some(String::from_utf8_lossy(text).into_owned()));
+}
+
+unsafe extern "C" fn log(
+    _owner: u64,
+    _request: Request,
+    _level: u32,
+    _target: Slice,
+    _message: Slice,
+    _fields: Slice,
+) {
+}
+
+unsafe extern "C" fn log_level(_owner: u64) -> u32 {
+    u32::MAX
+}
+
+unsafe extern "C" fn wake(request: Request) -> Status {
+    with_call(request, |call, _state| {
+        call.changed.notify_one();
+        status::OK
+    })
+}
+
+unsafe extern "C" fn body_read(
+    request: Request,
+    dst: *mut u8,
+    cap: usize,
+    len: *mut usize,
+) -> Status {
+    with_call(request, |_call, state| match state.input.pop_front() {
+        Some(mut bytes) => {
+            let taken = bytes.split_to(cap.min(bytes.len()));
+            // SAFETY: `dst` has room for `cap` bytes, and `taken` is no longer.
+            unsafe { std::ptr::copy_nonoverlapping(taken.as_ptr(), dst, taken.len()) };
+            // SAFETY: the caller's place for the length.
+            unsafe { *len = taken.len() };
+            if !bytes.is_empty() {
+                state.input.push_front(bytes);
+            }
+            status::OK
+        }
+        None if state.input_ended => status::END,
+        None => status::PENDING,
+    })
+}
+
+unsafe extern "C" fn respond(
+    request: Request,
+    code: u16,
+    headers: *const Header,
+    headers_len: usize,
+    body: Slice,
+) -> Status {
+    // SAFETY: handed on.
+    let started = unsafe { respond_start(request, code, headers, headers_len) };
+    if started != status::OK {
+        return started;
+    }
+    // SAFETY: handed on.
+    unsafe { body_write(request, body) };
+    // SAFETY: nothing is borrowed.
+    unsafe { body_end(request) }
+}
+
+unsafe extern "C" fn respond_start(
+    request: Request,
+    code: u16,
+    headers: *const Header,
+    headers_len: usize,
+) -> Status {
+    with_call(request, |_call, state| {
+        let Ok(code) = StatusCode::from_u16(code) else {
+            return status::INVALID;
+        };
+        let mut map = HeaderMap::new();
+        let fields = match headers_len {
+            0 => &[],
+            // SAFETY: the caller's array, valid for the call.
+            len => unsafe { std::slice::from_raw_parts(headers, len) },
+        };
+        for field in fields {
+            // SAFETY: borrowed for the call.
+            let (name, value) = unsafe { (field.name.bytes(), field.value.bytes()) };
+            let name = HeaderName::from_bytes(name.unwrap_or_default());
+            let value = HeaderValue::from_bytes(value.unwrap_or_default());
+            let (Ok(name), Ok(value)) = (name, value) else {
+                return status::INVALID;
+            };
+            map.append(name, value);
+        }
+        state.head = Some((code, map));
+        status::OK
+    })
+}
+
+unsafe extern "C" fn body_write(request: Request, bytes: Slice) -> Status {
+    with_call(request, |_call, state| {
+        // SAFETY: borrowed for the call.
+        let bytes = Bytes::copy_from_slice(unsafe { bytes.bytes() }.unwrap_or_default());
+        state.output_len += bytes.len();
+        if !bytes.is_empty() {
+            state.output.push_back(bytes);
+        }
+        if state.output_len > WINDOW_LEN {
+            status::FULL
+        } else {
+            status::OK
+        }
+    })
+}
+
+unsafe extern "C" fn body_end(request: Request) -> Status {
+    with_call(request, |_call, _state| status::OK)
+}
+
+unsafe extern "C" fn secret_get(
+    request: Request,
+    dst: *mut u8,
+    cap: usize,
+    len: *mut usize,
+) -> Status {
+    with_call(request, |_call, state| {
+        let Some(secret) = &state.secret else {
+            return status::GONE;
+        };
+        // SAFETY: the caller's place for the length.
+        unsafe { *len = secret.len() };
+        if secret.len() > cap {
+            return status::TOO_SMALL;
+        }
+        // SAFETY: `dst` has room for `cap` bytes, and the secret is no longer.
+        unsafe { std::ptr::copy_nonoverlapping(secret.as_ptr(), dst, secret.len()) };
+        status::OK
+    })
+}
+
+unsafe extern "C" fn secret_refresh(
+    request: Request,
+    dst: *mut u8,
+    cap: usize,
+    len: *mut usize,
+) -> Status {
+    with_call(request, |_call, state| match state.refreshed.clone() {
+        Some(Ok(secret)) => {
+            state.secret = Some(secret);
+            status::OK
+        }
+        Some(Err(reason)) => {
+            let taken = reason.len().min(cap);
+            // SAFETY: `dst` has room for `cap` bytes, and `taken` is no more.
+            unsafe { std::ptr::copy_nonoverlapping(reason.as_ptr(), dst, taken) };
+            // SAFETY: the caller's place for the length.
+            unsafe { *len = taken };
+            status::FAILED
+        }
+        None if state.secret.is_some() => status::OK,
+        None => status::GONE,
+    })
+}
+
+unsafe extern "C" fn body_limit(_owner: u64, pattern: Slice, _bytes: u64) -> Status {
+    // SAFETY: borrowed for the call.
+    let starts_well = unsafe { pattern.bytes() }.is_some_and(|pattern| pattern.starts_with(b"/"));
+    if starts_well {
+        status::OK
+    } else {
+        status::INVALID
+    }
+}
+
+unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
+    std::ptr::null()
+}

@@ -1,0 +1,168 @@
+//! One task: a request from its handler's first poll to its body's last byte, or a session being checked.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Response;
+use http_body::Body as _;
+use midplane_abi::{Status, status, why};
+
+use super::host;
+use crate::error::{Error, Result};
+use crate::session::Exchange;
+
+/// How much of a body one poll produces before others get their turn: inline handlers have no cooperative budget. As much
+/// as the kernel's window, so that a fast module fills it in one poll.
+const BYTES_PER_POLL: usize = 64 * 1024;
+/// The same for many small frames.
+const FRAMES_PER_POLL: usize = 128;
+
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<Response<Body>>> + Send>>;
+pub(crate) type CheckFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+pub(crate) struct Task {
+    exchange: Arc<Exchange>,
+    stage: Stage,
+}
+
+enum Stage {
+    Checking(CheckFuture),
+    Handling(HandlerFuture),
+    Streaming(Body),
+    Done,
+}
+
+impl Task {
+    pub(crate) fn handle(exchange: Arc<Exchange>, handler: HandlerFuture) -> Task {
+        Task {
+            exchange,
+            stage: Stage::Handling(handler),
+        }
+    }
+
+    pub(crate) fn check(exchange: Arc<Exchange>, check: CheckFuture) -> Task {
+        Task {
+            exchange,
+            stage: Stage::Checking(check),
+        }
+    }
+
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(crate) fn poll(&mut self, reason: u32) -> Status {
+        if reason == why::CANCEL {
+            self.exchange.cancel();
+            self.exchange.unpark();
+            // Dropping the future is how Rust cancels.
+            self.stage = Stage::Done;
+            return status::OK;
+        }
+        self.exchange.unpark();
+        let waker = host::waker(self.exchange.request);
+        let mut cx = Context::from_waker(&waker);
+        match self.advance(&mut cx) {
+            Poll::Pending => status::PENDING,
+            Poll::Ready(Ok(())) => {
+                self.stage = Stage::Done;
+                status::OK
+            }
+            Poll::Ready(Err(error)) => {
+                self.stage = Stage::Done;
+                host::fail(&error.to_string());
+                status::FAILED
+            }
+        }
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            match &mut self.stage {
+                Stage::Checking(check) => return check.as_mut().poll(cx),
+                Stage::Handling(handler) => {
+                    let response = std::task::ready!(handler.as_mut().poll(cx))?;
+                    match self.start(response, cx)? {
+                        Some(body) => self.stage = Stage::Streaming(body),
+                        None => return Poll::Ready(Ok(())),
+                    }
+                }
+                Stage::Streaming(body) => return self::stream(&self.exchange, body, cx),
+                Stage::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Hands the head over, with the body if it is already whole. Otherwise gives the body back, of which the first frame
+    /// may have been written.
+    fn start(&self, response: Response<Body>, cx: &mut Context<'_>) -> Result<Option<Body>> {
+        let (head, mut body) = response.into_parts();
+        let request = self.exchange.request;
+        let code = head.status.as_u16();
+        match next_data(&mut body, cx) {
+            Poll::Ready(None) => {
+                host::respond(request, code, &head.headers, &[]);
+                Ok(None)
+            }
+            Poll::Ready(Some(Ok(bytes))) if body.is_end_stream() => {
+                host::respond(request, code, &head.headers, &bytes);
+                Ok(None)
+            }
+            Poll::Ready(Some(Ok(bytes))) => {
+                host::respond_start(request, code, &head.headers);
+                host::body_write(request, &bytes);
+                Ok(Some(body))
+            }
+            Poll::Ready(Some(Err(error))) => Err(error),
+            Poll::Pending => {
+                host::respond_start(request, code, &head.headers);
+                Ok(Some(body))
+            }
+        }
+    }
+}
+
+fn stream(exchange: &Exchange, body: &mut Body, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    let request = exchange.request;
+    let mut bytes_left = BYTES_PER_POLL;
+    for _ in 0..FRAMES_PER_POLL {
+        match std::task::ready!(next_data(body, cx)) {
+            None => {
+                host::body_end(request);
+                return Poll::Ready(Ok(()));
+            }
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            Some(Ok(bytes)) => match host::body_write(request, &bytes) {
+                status::OK if bytes.len() < bytes_left => bytes_left -= bytes.len(),
+                // The kernel polls again when the client has read.
+                status::FULL => return Poll::Pending,
+                status::OK => break,
+                // The request is over; the kernel drops the task.
+                _ => return Poll::Ready(Ok(())),
+            },
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// The next bytes of the body; trailers are dropped.
+fn next_data(body: &mut Body, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+    loop {
+        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+        match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(Error::from(error)))),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                Err(_trailers) => {}
+            },
+        }
+    }
+}

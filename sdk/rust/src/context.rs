@@ -1,0 +1,247 @@
+//! What a module's function is given, once for every generation.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use midplane_abi::status;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::boundary::host;
+use crate::boundary::task::CheckFuture;
+use crate::error::{Error, Result};
+use crate::session::Session;
+
+/// The configuration of a module that has none: any member in it is refused.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[non_exhaustive]
+pub struct NoConfig {}
+
+/// The surroundings of one generation of the module, with its typed configuration `C`.
+///
+/// `C` is read with serde from `[modules.<name>.config]`; a member that `C` does not know is refused.
+pub struct Context<C = NoConfig> {
+    config: C,
+    owner: u64,
+    name: String,
+    generation: u64,
+    draining: CancellationToken,
+    ended: CancellationToken,
+    wishes: Arc<Mutex<Wishes>>,
+}
+
+/// What the module's function asks for while it runs.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    pub(crate) needs_secret: bool,
+    pub(crate) openapi: Option<String>,
+    pub(crate) on_session: Option<SessionCheck>,
+    pub(crate) on_drain: Vec<Box<dyn FnOnce() + Send>>,
+    pub(crate) on_shutdown: Vec<ShutdownStep>,
+}
+
+pub(crate) type SessionCheck = Arc<dyn Fn(Session) -> CheckFuture + Send + Sync>;
+pub(crate) type ShutdownStep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<C> Context<C> {
+    /// The module's configuration.
+    pub fn config(&self) -> &C {
+        &self.config
+    }
+
+    /// The name the module is mounted under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts the loads of this name since the kernel started.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether sessions for this module must name a secret. They need not unless this is called with `true`.
+    pub fn needs_secret(&mut self, needed: bool) {
+        self.wishes().needs_secret = needed;
+    }
+
+    /// Looks at every session before it is issued; an error refuses it, and its message goes to whoever asked for the
+    /// session. May use the network. [`Session::secret`] works in it.
+    pub fn on_session<F, Fut>(&mut self, check: F)
+    where
+        F: Fn(Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.wishes().on_session = Some(Arc::new(move |session| Box::pin(check(session))));
+    }
+
+    /// Allows request bodies of up to `bytes` on `pattern`: a path below the module's prefix, or a prefix that ends in
+    /// `/*`. The kernel has a highest value of its own (`[limits] body_bytes_max`).
+    ///
+    /// # Errors
+    /// When the pattern does not start with a slash, or `bytes` is over the kernel's highest value.
+    pub fn body_limit(&mut self, pattern: &str, bytes: u64) -> Result<()> {
+        match host::body_limit(self.owner, pattern, bytes) {
+            status::OK => Ok(()),
+            status::DENIED => Err(Error::msg(format!(
+                "body_limit: {bytes} bytes for {pattern} are more than the kernel allows: raise `body_bytes_max` in [limits]"
+            ))),
+            _ => Err(Error::msg(format!(
+                "body_limit: {pattern} is not a path or a prefix like /files/*"
+            ))),
+        }
+    }
+
+    /// The module's OpenAPI document, served by the kernel.
+    pub fn openapi(&mut self, document: &Value) {
+        self.wishes().openapi = Some(document.to_string());
+    }
+
+    /// Runs when no new request will come, before those under way have finished. Must not block.
+    pub fn on_drain(&mut self, step: impl FnOnce() + Send + 'static) {
+        self.wishes().on_drain.push(Box::new(step));
+    }
+
+    /// Runs after the last request, before the generation's runtime is shut down.
+    pub fn on_shutdown(&mut self, step: impl Future<Output = ()> + Send + 'static) {
+        self.wishes().on_shutdown.push(Box::pin(step));
+    }
+
+    /// Tells handlers that no new request will come, so that streams can end in good order.
+    pub fn draining(&self) -> Draining {
+        Draining(self.draining.clone())
+    }
+
+    /// Runs work in the background until it ends or the generation does.
+    pub fn spawn<F>(&self, work: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        tokio::spawn(self.ended.clone().run_until_cancelled_owned(work))
+    }
+}
+
+impl<C> Context<C> {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().expect("no code panics under this lock")
+    }
+}
+
+/// The parts of a [`Context`] that outlive the module's function.
+pub(crate) struct Surroundings {
+    pub(crate) draining: CancellationToken,
+    pub(crate) ended: CancellationToken,
+    pub(crate) wishes: Arc<Mutex<Wishes>>,
+}
+
+impl<C: DeserializeOwned> Context<C> {
+    /// Reads `config`, a JSON object.
+    pub(crate) fn new(
+        owner: u64,
+        name: &str,
+        generation: u64,
+        config: &[u8],
+    ) -> Result<(Context<C>, Surroundings)> {
+        let context = Context {
+            config: read_config(config)?,
+            owner,
+            name: name.to_owned(),
+            generation,
+            draining: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            wishes: Arc::default(),
+        };
+        let surroundings = Surroundings {
+            draining: context.draining.clone(),
+            ended: context.ended.clone(),
+            wishes: Arc::clone(&context.wishes),
+        };
+        Ok((context, surroundings))
+    }
+}
+
+/// Tells that the generation drains: a newer one has taken its place, or the kernel shuts down.
+#[derive(Clone, Debug)]
+pub struct Draining(CancellationToken);
+
+impl Draining {
+    pub fn is_draining(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Resolves once the generation drains. Cancel-safe.
+    pub async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+fn read_config<C: DeserializeOwned>(text: &[u8]) -> Result<C> {
+    let mut unknown = Vec::new();
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let config = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()))
+        .map_err(|error| Error::msg(format!("configuration: {error}")))?;
+    match unknown.as_slice() {
+        [] => Ok(config),
+        [one] => Err(Error::msg(format!(
+            "configuration: unknown member `{one}`: remove or correct it"
+        ))),
+        many => Err(Error::msg(format!(
+            "configuration: unknown members `{}`: remove or correct them",
+            many.join("`, `")
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize, Debug)]
+    #[expect(dead_code, reason = "read by serde and printed")]
+    struct Config {
+        greeting: String,
+        #[serde(default)]
+        nested: Option<Nested>,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[expect(dead_code, reason = "read by serde and printed")]
+    struct Nested {
+        depth: u8,
+    }
+
+    #[test]
+    fn configuration_is_typed_and_unknown_members_are_refused() {
+        let check = |text: &str, expect: &str| match read_config::<Config>(text.as_bytes()) {
+            Ok(config) => assert_eq!(format!("{config:?}"), expect, "{text}"),
+            Err(error) => assert!(error.to_string().contains(expect), "{text}: {error}"),
+        };
+        check(
+            r#"{"greeting":"hi"}"#,
+            r#"Config { greeting: "hi", nested: None }"#,
+        );
+        check(
+            r#"{"greeting":"hi","nested":{"depth":1,"width":2}}"#,
+            "unknown member `nested.?.width`",
+        );
+        check(
+            r#"{"greeting":"hi","shout":true,"whisper":true}"#,
+            "unknown members `shout`, `whisper`",
+        );
+        check(
+            r#"{"greeting":1}"#,
+            "invalid type: integer `1`, expected a string",
+        );
+        check("{}", "missing field `greeting`");
+    }
+
+    #[test]
+    fn a_module_without_configuration_refuses_any() {
+        assert!(read_config::<NoConfig>(b"{}").is_ok());
+        assert!(read_config::<NoConfig>(br#"{"a":1}"#).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Unit tests of a module without a kernel: the same calls cross the same boundary, in one process.
+//!
+//! What a kernel adds, authentication, limits and time-outs, is not there. See the crate's first page for an example.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use midplane_abi::{self as abi, Slice};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower_service::Service;
+
+use crate::boundary::loopback::{self, Loaded};
+use crate::context::Context;
+use crate::error::Result;
+
+/// A running module. Dropping it ends its runtime.
+pub struct Module(Arc<Loaded>);
+
+/// Starts a module with its configuration.
+///
+/// # Errors
+/// What the module's function failed with.
+pub async fn start<C, F, Fut, S, B>(module: F, config: Value) -> Result<Module>
+where
+    C: DeserializeOwned,
+    F: FnOnce(Context<C>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<S>>,
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    Ok(Module(Arc::new(
+        loopback::load(module, config.to_string()).await?,
+    )))
+}
+
+impl Module {
+    /// Sends a request, with a session or, as on a public route, without. The response streams; dropping it is the client
+    /// leaving. A handler that fails or panics answers 500 with the reason as text.
+    pub async fn call(
+        &self,
+        session: Option<SessionBuilder>,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        self.0.call(session, request).await
+    }
+
+    /// Whether the module lets this session be issued.
+    ///
+    /// # Errors
+    /// The module's reason.
+    pub async fn check(&self, session: SessionBuilder) -> Result<()> {
+        self.0.check(session).await
+    }
+
+    /// Whether sessions for this module must name a secret.
+    pub fn needs_secret(&self) -> bool {
+        self.0.needs_secret()
+    }
+
+    /// The module's OpenAPI document.
+    pub fn openapi(&self) -> Option<Value> {
+        serde_json::from_str(&self.0.openapi()?).ok()
+    }
+
+    /// Tells the module that no new request will come.
+    pub fn drain(&self) {
+        self.0.quiesce();
+    }
+}
+
+/// A session for `user`, with nothing else.
+pub fn session(user: impl Into<String>) -> SessionBuilder {
+    SessionBuilder {
+        user: user.into(),
+        ..SessionBuilder::default()
+    }
+}
+
+/// The session of a test's request.
+#[derive(Clone, Debug)]
+pub struct SessionBuilder {
+    user: String,
+    scope: String,
+    environment: String,
+    metadata: String,
+    pub(crate) secret: Option<String>,
+    pub(crate) refreshed: Option<std::result::Result<String, String>>,
+}
+
+impl Default for SessionBuilder {
+    fn default() -> SessionBuilder {
+        SessionBuilder {
+            user: "local".to_owned(),
+            scope: String::new(),
+            environment: "pro".to_owned(),
+            metadata: "{}".to_owned(),
+            secret: None,
+            refreshed: None,
+        }
+    }
+}
+
+impl SessionBuilder {
+    /// Space-separated scopes.
+    pub fn scope(mut self, scope: impl Into<String>) -> SessionBuilder {
+        self.scope = scope.into();
+        self
+    }
+
+    pub fn environment(mut self, environment: impl Into<String>) -> SessionBuilder {
+        self.environment = environment.into();
+        self
+    }
+
+    /// A JSON object.
+    pub fn metadata(mut self, metadata: &Value) -> SessionBuilder {
+        self.metadata = metadata.to_string();
+        self
+    }
+
+    /// What [`Session::secret`](crate::Session::secret) gives.
+    pub fn secret(mut self, secret: impl Into<String>) -> SessionBuilder {
+        self.secret = Some(secret.into());
+        self
+    }
+
+    /// What the source answers when asked again; without this, the same secret.
+    pub fn refreshed(mut self, outcome: std::result::Result<String, String>) -> SessionBuilder {
+        self.refreshed = Some(outcome);
+        self
+    }
+
+    pub(crate) fn view(&self) -> SessionView<'_> {
+        let session = abi::Session {
+            size: u32::try_from(size_of::<abi::Session>()).expect("a small struct"),
+            flags: 0,
+            id: Slice::new(b"ses_test"),
+            user: Slice::new(self.user.as_bytes()),
+            scope: Slice::new(self.scope.as_bytes()),
+            metadata: Slice::new(self.metadata.as_bytes()),
+            environment: Slice::new(self.environment.as_bytes()),
+            secret_key_id: if self.secret.is_some() {
+                Slice::new(b"test-key")
+            } else {
+                Slice::NONE
+            },
+            expires_at: u64::MAX,
+        };
+        SessionView {
+            session,
+            _borrowed: std::marker::PhantomData,
+        }
+    }
+}
+
+/// The session as it crosses the boundary.
+pub(crate) struct SessionView<'a> {
+    pub(crate) session: abi::Session,
+    _borrowed: std::marker::PhantomData<&'a SessionBuilder>,
+}
