@@ -24,18 +24,28 @@ pub(crate) enum Event {
     #[serde(rename = "notice")]
     Notice(Notice),
     #[serde(rename = "error")]
-    Error { code: ErrorCode, message: String, allow_retry: bool },
+    Error {
+        code: ErrorCode,
+        message: String,
+        allow_retry: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type")]
 pub(crate) enum Update {
     #[serde(rename = "assistant_message.content_part.added")]
-    ContentAdded { content_index: u32, content: AssistantContent },
+    ContentAdded {
+        content_index: u32,
+        content: AssistantContent,
+    },
     #[serde(rename = "assistant_message.content_part.text_delta")]
     TextDelta { content_index: u32, delta: String },
     #[serde(rename = "assistant_message.content_part.done")]
-    ContentDone { content_index: u32, content: AssistantContent },
+    ContentDone {
+        content_index: u32,
+        content: AssistantContent,
+    },
     #[serde(rename = "workflow.task.added")]
     TaskAdded { task_index: usize, task: Task },
     #[serde(rename = "workflow.task.updated")]

@@ -89,7 +89,11 @@ pub(crate) struct AssistantContent {
 
 impl AssistantContent {
     pub(crate) fn new(text: impl Into<String>) -> AssistantContent {
-        AssistantContent { annotations: Vec::new(), text: text.into(), r#type: OutputText::OutputText }
+        AssistantContent {
+            annotations: Vec::new(),
+            text: text.into(),
+            r#type: OutputText::OutputText,
+        }
     }
 }
 
@@ -118,12 +122,18 @@ pub(crate) enum WorkflowType {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Task {
-    Thought { status_indicator: StatusIndicator, content: String },
+    Thought {
+        status_indicator: StatusIndicator,
+        content: String,
+    },
 }
 
 impl Task {
     pub(crate) fn thought(content: impl Into<String>) -> Task {
-        Task::Thought { status_indicator: StatusIndicator::None, content: content.into() }
+        Task::Thought {
+            status_indicator: StatusIndicator::None,
+            content: content.into(),
+        }
     }
 }
 

@@ -18,15 +18,27 @@ pub(crate) struct Page<T> {
 
 impl<T> Page<T> {
     pub(crate) fn empty() -> Page<T> {
-        Page { data: Vec::new(), has_more: false, after: None }
+        Page {
+            data: Vec::new(),
+            has_more: false,
+            after: None,
+        }
     }
 
     /// Makes a page of what a scan found, which may be one record more than `limit`.
-    pub(crate) fn of_scan(mut found: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+    pub(crate) fn of_scan(
+        mut found: Vec<T>,
+        limit: usize,
+        cursor: impl Fn(&T) -> String,
+    ) -> Page<T> {
         let has_more = found.len() > limit;
         found.truncate(limit);
         let after = found.last().filter(|_| has_more).map(cursor);
-        Page { data: found, has_more, after }
+        Page {
+            data: found,
+            has_more,
+            after,
+        }
     }
 
     pub(crate) fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
@@ -76,9 +88,15 @@ impl<C> Paging<C> {
     pub(crate) fn scan(self) -> Scan<C> {
         let limit = match self.limit {
             None | Some(0) => PAGE_SIZE_DEFAULT,
-            Some(limit) => usize::try_from(limit).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX),
+            Some(limit) => usize::try_from(limit)
+                .unwrap_or(PAGE_SIZE_MAX)
+                .min(PAGE_SIZE_MAX),
         };
-        Scan { limit, order: self.order, after: self.after }
+        Scan {
+            limit,
+            order: self.order,
+            after: self.after,
+        }
     }
 }
 

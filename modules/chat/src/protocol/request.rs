@@ -28,7 +28,10 @@ pub(crate) enum RequestError {
     #[error("the body is not a ChatKit request: {0}")]
     Envelope(#[source] serde_json::Error),
     #[error("`params` of `{request}`: {reason}")]
-    Params { request: &'static str, reason: serde_json::Error },
+    Params {
+        request: &'static str,
+        reason: serde_json::Error,
+    },
     #[error("`{0}` is not a request of the ChatKit protocol")]
     Unknown(String),
     #[error("`{0}` is not offered by this server yet")]
@@ -158,14 +161,32 @@ mod tests {
     fn every_request_is_read_under_both_names() {
         let requests = [
             ("threads.create", format!(r#"{{"input":{INPUT}}}"#)),
-            ("threads.add_user_message", format!(r#"{{"thread_id":"t","input":{INPUT}}}"#)),
-            ("threads.retry_after_item", r#"{"thread_id":"t","item_id":"i"}"#.to_owned()),
+            (
+                "threads.add_user_message",
+                format!(r#"{{"thread_id":"t","input":{INPUT}}}"#),
+            ),
+            (
+                "threads.retry_after_item",
+                r#"{"thread_id":"t","item_id":"i"}"#.to_owned(),
+            ),
             ("threads.get_by_id", r#"{"thread_id":"t"}"#.to_owned()),
-            ("threads.list", r#"{"limit":2,"order":"asc","after":"t"}"#.to_owned()),
-            ("items.list", r#"{"thread_id":"t","limit":2,"after":"i"}"#.to_owned()),
-            ("threads.update", r#"{"thread_id":"t","title":"x"}"#.to_owned()),
+            (
+                "threads.list",
+                r#"{"limit":2,"order":"asc","after":"t"}"#.to_owned(),
+            ),
+            (
+                "items.list",
+                r#"{"thread_id":"t","limit":2,"after":"i"}"#.to_owned(),
+            ),
+            (
+                "threads.update",
+                r#"{"thread_id":"t","title":"x"}"#.to_owned(),
+            ),
             ("threads.delete", r#"{"thread_id":"t"}"#.to_owned()),
-            ("items.feedback", r#"{"thread_id":"t","item_ids":["i"],"kind":"positive"}"#.to_owned()),
+            (
+                "items.feedback",
+                r#"{"thread_id":"t","item_ids":["i"],"kind":"positive"}"#.to_owned(),
+            ),
         ];
         for (name, params) in requests {
             for name in [name.to_owned(), name.replacen('.', "_", 1)] {
@@ -184,15 +205,36 @@ mod tests {
         check("", "not a ChatKit request");
         check("[1]", "not a ChatKit request");
         check("{}", "missing field `type`");
-        check(r#"{"type":"threads.explode"}"#, "`threads.explode` is not a request");
-        check(r#"{"type":"threads_explode"}"#, "`threads_explode` is not a request");
+        check(
+            r#"{"type":"threads.explode"}"#,
+            "`threads.explode` is not a request",
+        );
+        check(
+            r#"{"type":"threads_explode"}"#,
+            "`threads_explode` is not a request",
+        );
         check(r#"{"type":"threads.list"}"#, "`params` of `threads.list`");
-        check(r#"{"type":"threads.get_by_id","params":{}}"#, "missing field `thread_id`");
-        check(r#"{"type":"threads.list","params":{"limit":-1}}"#, "invalid value");
-        check(r#"{"type":"threads.create","params":{"input":{}}}"#, "missing field `content`");
-        check(r#"{"type":"items.feedback","params":{"thread_id":"t","item_ids":[],"kind":"so-so"}}"#, "unknown variant `so-so`");
+        check(
+            r#"{"type":"threads.get_by_id","params":{}}"#,
+            "missing field `thread_id`",
+        );
+        check(
+            r#"{"type":"threads.list","params":{"limit":-1}}"#,
+            "invalid value",
+        );
+        check(
+            r#"{"type":"threads.create","params":{"input":{}}}"#,
+            "missing field `content`",
+        );
+        check(
+            r#"{"type":"items.feedback","params":{"thread_id":"t","item_ids":[],"kind":"so-so"}}"#,
+            "unknown variant `so-so`",
+        );
         for name in NOT_OFFERED {
-            check(&format!(r#"{{"type":"{name}","params":{{}}}}"#), "not offered by this server yet");
+            check(
+                &format!(r#"{{"type":"{name}","params":{{}}}}"#),
+                "not offered by this server yet",
+            );
         }
     }
 }

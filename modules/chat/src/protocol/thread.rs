@@ -48,11 +48,17 @@ pub(crate) struct Thread {
 
 impl Thread {
     pub(crate) fn new(metadata: ThreadMetadata, items: Page<Item>) -> Thread {
-        Thread { metadata, items: items.retain(|item| !item.is_hidden()) }
+        Thread {
+            metadata,
+            items: items.retain(|item| !item.is_hidden()),
+        }
     }
 
     /// As events and lists carry it.
     pub(crate) fn without_items(metadata: ThreadMetadata) -> Thread {
-        Thread { metadata, items: Page::empty() }
+        Thread {
+            metadata,
+            items: Page::empty(),
+        }
     }
 }

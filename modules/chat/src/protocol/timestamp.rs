@@ -25,7 +25,11 @@ impl Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let micros = self.0.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
+        let micros = self
+            .0
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .subsec_micros();
         let text = match micros {
             0 => humantime::format_rfc3339_seconds(self.0),
             _ => humantime::format_rfc3339_micros(self.0),

@@ -18,7 +18,11 @@ pub(crate) struct Echo {
 impl Provider for Echo {
     fn answer(&self, conversation: Conversation, _credential: Arc<dyn Credential>) -> Deltas {
         let delay = self.delay;
-        let said = conversation.messages.into_iter().rev().find(|message| message.role == Role::User);
+        let said = conversation
+            .messages
+            .into_iter()
+            .rev()
+            .find(|message| message.role == Role::User);
         let words = words(&said.map(|message| message.text).unwrap_or_default());
         stream::iter(words)
             .then(move |word| async move {
@@ -44,7 +48,9 @@ impl Provider for Echo {
 
 /// Splits behind white space, so that the words joined are the text again.
 fn words(text: &str) -> Vec<String> {
-    text.split_inclusive(char::is_whitespace).map(str::to_owned).collect()
+    text.split_inclusive(char::is_whitespace)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

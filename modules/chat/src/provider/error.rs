@@ -10,23 +10,33 @@ use serde::Deserialize;
 pub(crate) enum ProviderError {
     #[error("The session's API key could not be had: {0}.")]
     NoKey(String),
-    #[error("The provider refused the API key (status 401), also after it was asked for again: store a valid key and retry.")]
+    #[error(
+        "The provider refused the API key (status 401), also after it was asked for again: store a valid key and retry."
+    )]
     KeyRefused,
-    #[error("The provider does not allow this with the API key at hand (status 403): check the key's permissions.")]
+    #[error(
+        "The provider does not allow this with the API key at hand (status 403): check the key's permissions."
+    )]
     Forbidden,
     #[error("The provider's quota for this API key is used up: check its plan and billing.")]
     QuotaExhausted,
     #[error("The provider takes no more requests now (status 429){}.", wait(.0))]
     RateLimited(Option<Duration>),
-    #[error("The provider has no such model or address (status 404): check `model` and `base_url` of the chat module.")]
+    #[error(
+        "The provider has no such model or address (status 404): check `model` and `base_url` of the chat module."
+    )]
     NotFound,
     #[error("The conversation is too long for the model: start a new thread.")]
     ConversationTooLong,
-    #[error("The provider rejected the request (status {0}): check `api` and `model` of the chat module.")]
+    #[error(
+        "The provider rejected the request (status {0}): check `api` and `model` of the chat module."
+    )]
     Rejected(u16),
     #[error("The provider failed (status {0}): try again.")]
     Unavailable(u16),
-    #[error("The provider at {0} cannot be reached: check `base_url` of the chat module and the network.")]
+    #[error(
+        "The provider at {0} cannot be reached: check `base_url` of the chat module and the network."
+    )]
     Unreachable(String),
     #[error("The provider sent nothing for {}: try again.", humantime::format_duration(*.0))]
     Silent(Duration),
@@ -34,7 +44,9 @@ pub(crate) enum ProviderError {
     BrokenOff,
     #[error("The provider reported a failure while it answered: try again.")]
     Failed,
-    #[error("The provider's answer is no event stream: check `base_url` and `api` of the chat module.")]
+    #[error(
+        "The provider's answer is no event stream: check `base_url` and `api` of the chat module."
+    )]
     NotAStream,
     #[error("The provider's event stream cannot be read: check `api` of the chat module.")]
     Malformed,
@@ -45,14 +57,23 @@ pub(crate) enum ProviderError {
 impl ProviderError {
     /// Whether the same request may succeed, at once or after the user mended something.
     pub(crate) fn allow_retry(&self) -> bool {
-        !matches!(self, ProviderError::Rejected(_) | ProviderError::ConversationTooLong)
+        !matches!(
+            self,
+            ProviderError::Rejected(_) | ProviderError::ConversationTooLong
+        )
     }
 
     /// What a status of 400 and above means; `code` is what the provider's body names.
-    pub(crate) fn of_status(status: u16, code: Option<Code>, retry_after: Option<Duration>) -> ProviderError {
+    pub(crate) fn of_status(
+        status: u16,
+        code: Option<Code>,
+        retry_after: Option<Duration>,
+    ) -> ProviderError {
         match (status, code) {
             (_, Some(Code::InsufficientQuota)) => ProviderError::QuotaExhausted,
-            (400 | 413 | 422, Some(Code::ContextLengthExceeded)) => ProviderError::ConversationTooLong,
+            (400 | 413 | 422, Some(Code::ContextLengthExceeded)) => {
+                ProviderError::ConversationTooLong
+            }
             (401, _) => ProviderError::KeyRefused,
             (403, _) => ProviderError::Forbidden,
             (404, _) => ProviderError::NotFound,
@@ -104,7 +125,10 @@ impl ErrorBody {
 
 fn wait(retry_after: &Option<Duration>) -> String {
     match retry_after {
-        Some(wait) => format!(": try again in {}", humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)))),
+        Some(wait) => format!(
+            ": try again in {}",
+            humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)))
+        ),
         None => ": try again later".to_owned(),
     }
 }
@@ -121,15 +145,38 @@ mod tests {
     fn a_status_says_what_to_do() {
         let check = |status, body: &str, expect: &str, retry| {
             let error = ProviderError::of_status(status, code(body), Some(Duration::from_secs(90)));
-            assert!(error.to_string().contains(expect), "{status} {body}: {error}");
+            assert!(
+                error.to_string().contains(expect),
+                "{status} {body}: {error}"
+            );
             assert_eq!(error.allow_retry(), retry, "{status} {body}");
         };
-        check(401, r#"{"error":{"code":"invalid_api_key","message":"sk-secret"}}"#, "store a valid key", true);
+        check(
+            401,
+            r#"{"error":{"code":"invalid_api_key","message":"sk-secret"}}"#,
+            "store a valid key",
+            true,
+        );
         check(403, "", "permissions", true);
-        check(404, r#"{"error":{"code":"model_not_found"}}"#, "`model`", true);
-        check(429, r#"{"error":{"code":"insufficient_quota"}}"#, "billing", true);
+        check(
+            404,
+            r#"{"error":{"code":"model_not_found"}}"#,
+            "`model`",
+            true,
+        );
+        check(
+            429,
+            r#"{"error":{"code":"insufficient_quota"}}"#,
+            "billing",
+            true,
+        );
         check(429, r#"{"error":{"code":429}}"#, "1m 30s", true);
-        check(400, r#"{"error":{"code":"context_length_exceeded"}}"#, "new thread", false);
+        check(
+            400,
+            r#"{"error":{"code":"context_length_exceeded"}}"#,
+            "new thread",
+            false,
+        );
         check(400, r#"{"error":"text"}"#, "status 400", false);
         check(503, "<html>", "status 503", true);
     }
@@ -139,7 +186,10 @@ mod tests {
         let body = r#"{"error":{"code":"sk-secret","message":"sk-secret","type":"sk-secret"}}"#;
         for status in [400, 401, 403, 404, 409, 418, 429, 500, 503] {
             let error = ProviderError::of_status(status, code(body), None);
-            assert!(!format!("{error} {error:?}").contains("sk-secret"), "{status}: {error:?}");
+            assert!(
+                !format!("{error} {error:?}").contains("sk-secret"),
+                "{status}: {error:?}"
+            );
         }
     }
 }

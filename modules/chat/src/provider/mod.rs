@@ -59,7 +59,10 @@ pub(crate) enum Role {
 pub(crate) enum Delta {
     Text(String),
     /// Of a summary of the model's reasoning; a new `part` starts a new thought.
-    Thought { part: u64, text: String },
+    Thought {
+        part: u64,
+        text: String,
+    },
     Done(Ending),
 }
 

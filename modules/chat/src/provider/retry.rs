@@ -26,7 +26,11 @@ pub(super) fn pause(tried: u32, retries: u32, asked_for: Option<Duration>) -> Op
     }
     match asked_for {
         Some(wait) => (wait <= RETRY_AFTER_MAX).then_some(wait),
-        None => Some(BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(tried)).min(BACKOFF_MAX)),
+        None => Some(
+            BACKOFF_FIRST
+                .saturating_mul(2_u32.saturating_pow(tried))
+                .min(BACKOFF_MAX),
+        ),
     }
 }
 
@@ -52,7 +56,11 @@ mod tests {
     fn pauses_double_and_end() {
         let check = |tried, retries, asked_for: Option<u64>, expect: Option<u64>| {
             let pause = pause(tried, retries, asked_for.map(Duration::from_millis));
-            assert_eq!(pause, expect.map(Duration::from_millis), "{tried} of {retries}, {asked_for:?}");
+            assert_eq!(
+                pause,
+                expect.map(Duration::from_millis),
+                "{tried} of {retries}, {asked_for:?}"
+            );
         };
         check(0, 0, None, None);
         check(0, 2, None, Some(500));
@@ -70,7 +78,11 @@ mod tests {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let check = |name: &'static str, value: &'static str, expect: Option<u64>| {
             let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, now), expect.map(Duration::from_millis), "{name}: {value}");
+            assert_eq!(
+                retry_after(&headers, now),
+                expect.map(Duration::from_millis),
+                "{name}: {value}"
+            );
         };
         check("retry-after", "2", Some(2_000));
         check("retry-after", "Sun, 06 Nov 1994 08:49:40 GMT", Some(3_000));
@@ -83,8 +95,10 @@ mod tests {
 
     #[test]
     fn only_not_now_is_tried_again() {
-        let transient: Vec<u16> =
-            [200, 400, 401, 404, 408, 429, 500, 503, 529].into_iter().filter(|status| is_transient(*status)).collect();
+        let transient: Vec<u16> = [200, 400, 401, 404, 408, 429, 500, 503, 529]
+            .into_iter()
+            .filter(|status| is_transient(*status))
+            .collect();
         assert_eq!(transient, [429, 500, 503, 529]);
     }
 }

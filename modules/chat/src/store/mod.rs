@@ -36,10 +36,19 @@ pub(crate) trait Store: Send + Sync {
 
     fn thread<'a>(&'a self, user: &'a str, thread: &'a ThreadId) -> Answer<'a, ThreadMetadata>;
 
-    fn threads<'a>(&'a self, user: &'a str, scan: Scan<ThreadId>) -> Answer<'a, Page<ThreadMetadata>>;
+    fn threads<'a>(
+        &'a self,
+        user: &'a str,
+        scan: Scan<ThreadId>,
+    ) -> Answer<'a, Page<ThreadMetadata>>;
 
     /// Gives back the thread as it is now.
-    fn set_title<'a>(&'a self, user: &'a str, thread: &'a ThreadId, title: String) -> Answer<'a, ThreadMetadata>;
+    fn set_title<'a>(
+        &'a self,
+        user: &'a str,
+        thread: &'a ThreadId,
+        title: String,
+    ) -> Answer<'a, ThreadMetadata>;
 
     /// Deletes the thread with its items and their feedback.
     fn delete_thread<'a>(&'a self, user: &'a str, thread: &'a ThreadId) -> Answer<'a, ()>;
@@ -47,12 +56,27 @@ pub(crate) trait Store: Send + Sync {
     /// Appends to the item's thread. Adding an id that is there already changes nothing, so that a save may be repeated.
     fn add_item<'a>(&'a self, user: &'a str, item: Item) -> Answer<'a, ()>;
 
-    fn item<'a>(&'a self, user: &'a str, thread: &'a ThreadId, item: &'a ItemId) -> Answer<'a, Item>;
+    fn item<'a>(
+        &'a self,
+        user: &'a str,
+        thread: &'a ThreadId,
+        item: &'a ItemId,
+    ) -> Answer<'a, Item>;
 
-    fn items<'a>(&'a self, user: &'a str, thread: &'a ThreadId, scan: Scan<ItemId>) -> Answer<'a, Page<Item>>;
+    fn items<'a>(
+        &'a self,
+        user: &'a str,
+        thread: &'a ThreadId,
+        scan: Scan<ItemId>,
+    ) -> Answer<'a, Page<Item>>;
 
     /// Deletes every item behind this one.
-    fn delete_items_after<'a>(&'a self, user: &'a str, thread: &'a ThreadId, item: &'a ItemId) -> Answer<'a, ()>;
+    fn delete_items_after<'a>(
+        &'a self,
+        user: &'a str,
+        thread: &'a ThreadId,
+        item: &'a ItemId,
+    ) -> Answer<'a, ()>;
 
     /// Notes what the user thinks of these items; all or none.
     fn add_feedback<'a>(
