@@ -405,8 +405,8 @@ mod tests {
     fn a_cut_answer_is_kept_and_the_user_told() {
         let (_, steps) = steps(vec![text("Hel"), Delta::Done(Ending::LengthLimit)]);
         let steps = steps.unwrap();
-        assert_eq!(types(&steps)[3..], ["assistant_message", "notice"]);
-        assert_eq!(steps[4]["level"], "warning");
+        assert_eq!(types(&steps)[4..], ["assistant_message", "notice"]);
+        assert_eq!(steps[5]["level"], "warning");
     }
 
     #[test]
