@@ -306,19 +306,15 @@ mod tests {
         }
     }
 
+    fn name(step: &Value) -> &str {
+        let kept = step
+            .pointer("/keep/type")
+            .or_else(|| step.pointer("/update/type"));
+        kept.unwrap_or(&step["type"]).as_str().unwrap()
+    }
+
     fn types(steps: &[Value]) -> Vec<&str> {
-        let name = |step: &'_ Value| -> Option<String> {
-            let kept = step
-                .pointer("/keep/type")
-                .or_else(|| step.pointer("/update/type"));
-            kept.or_else(|| step.get("type"))
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        steps
-            .iter()
-            .map(|step| name(step).map_or("?", |name| &*name.leak()))
-            .collect()
+        steps.iter().map(name).collect()
     }
 
     #[test]

@@ -282,9 +282,7 @@ fn within(
     Err(out_of_range(name, text(given), text(least), text(most)))
 }
 
-fn out_of_range<T: ToString>(name: &'static str, given: T, least: T, most: T) -> ConfigError
-where
-{
+fn out_of_range<T: ToString>(name: &'static str, given: T, least: T, most: T) -> ConfigError {
     ConfigError::OutOfRange {
         name,
         given: given.to_string(),

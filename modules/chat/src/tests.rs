@@ -99,15 +99,15 @@ fn on(request: &str, thread: &Value, more: Value) -> Value {
     json!({"type": request, "params": params})
 }
 
+fn name(event: &Value) -> &str {
+    event
+        .pointer("/update/type")
+        .unwrap_or(&event["type"])
+        .as_str()
+        .unwrap()
+}
+
 fn types(events: &[Value]) -> Vec<&str> {
-    let name = |event: &'static Value| {
-        event
-            .pointer("/update/type")
-            .unwrap_or(&event["type"])
-            .as_str()
-            .unwrap()
-    };
-    let events: &'static Vec<Value> = Box::leak(Box::new(events.to_vec()));
     events.iter().map(name).collect()
 }
 

@@ -261,6 +261,5 @@ async fn an_answer_that_cannot_be_kept_is_an_error() {
         .provider
         .send(Ok(Delta::Done(Ending::Complete)))
         .unwrap();
-    let (message, _) = (stage.rest().await, ());
-    assert!(error(&message).0.contains("could not be kept"));
+    assert!(error(&stage.rest().await).0.contains("could not be kept"));
 }
