@@ -154,7 +154,14 @@ impl Conversations {
         self.store
             .add_thread(session.user(), thread.clone())
             .await?;
-        let item = self.add_message(&session, &thread.id, message).await?;
+        let item = match self.add_message(&session, &thread.id, message).await {
+            Ok(item) => item,
+            Err(refused) => {
+                // A thread that nobody was told of would only take room.
+                self.store.delete_thread(session.user(), &thread.id).await?;
+                return Err(refused.into());
+            }
+        };
         let created = Event::ThreadCreated {
             thread: Thread::without_items(thread.clone()),
         };

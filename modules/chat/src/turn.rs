@@ -20,10 +20,11 @@ use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::thread::Thread;
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Delta, Deltas, ProviderError};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// The reference's words, which tell the model not to go on with the answer that was left.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
+const DRAINED: &str = "The chat module is being replaced or stopped: try again.";
 
 pub(crate) struct Turn {
     store: Arc<dyn Store>,
@@ -148,25 +149,27 @@ impl Turn {
         }
     }
 
-    /// Waits for the provider.
+    /// Waits for the provider. A failure stands behind what was said already.
     async fn listen(&mut self) {
         let delta = tokio::select! {
             biased; // what was said already goes out before the turn is ended from outside
-            delta = self.deltas.next() => delta,
-            // Losing the race loses no delta: it stays in the stream.
-            () = &mut self.drained => return self.fail(
-                "The chat module is being replaced or stopped: try again.".to_owned(),
-                true,
-            ),
+            delta = self.deltas.next() => delta.unwrap_or(Err(ProviderError::BrokenOff)),
+            // Cancel-safe: a delta that loses the race stays in the stream, which ends with the turn.
+            () = &mut self.drained => {
+                let event = self.fail(DRAINED.to_owned(), true);
+                return self.steps.push_back(Step::Send(event));
+            }
         };
-        let delta = delta.unwrap_or(Err(ProviderError::BrokenOff));
         let is_last = matches!(delta, Ok(Delta::Done(_)));
         let taken =
             delta.and_then(|delta| self.answer.take(delta, Timestamp::now(), &mut self.steps));
         match taken {
             Ok(()) if is_last => self.phase = Phase::Finishing,
             Ok(()) => {}
-            Err(error) => self.fail(error.to_string(), error.allow_retry()),
+            Err(error) => {
+                let event = self.fail(error.to_string(), error.allow_retry());
+                self.steps.push_back(Step::Send(event));
+            }
         }
     }
 
@@ -175,24 +178,20 @@ impl Turn {
             Ok(()) => Event::ItemDone { item },
             Err(error) => {
                 self.steps.clear();
-                self.fail(not_kept(error), false);
-                match self.steps.pop_front() {
-                    Some(Step::Send(event)) => event,
-                    _ => unreachable!("a failure leaves one event"),
-                }
+                self.fail(format!("The answer could not be kept: {error}."), false)
             }
         }
     }
 
-    /// Ends the turn with an error; what is said already goes out before.
-    fn fail(&mut self, message: String, allow_retry: bool) {
+    /// Stops the provider and ends the turn with this event.
+    fn fail(&mut self, message: String, allow_retry: bool) -> Event {
         self.phase = Phase::Ended;
         self.deltas = stream::empty().boxed();
-        self.steps.push_back(Step::Send(Event::Error {
+        Event::Error {
             code: ErrorCode::Custom,
             message,
             allow_retry,
-        }));
+        }
     }
 
     /// The user may have given the thread a title meanwhile, or deleted it.
@@ -243,10 +242,6 @@ fn cancelled(thread_id: ThreadId) -> Item {
         created_at: Timestamp::now(),
         kind,
     }
-}
-
-fn not_kept(error: StoreError) -> String {
-    format!("The answer could not be kept: {error}.")
 }
 
 #[cfg(test)]
