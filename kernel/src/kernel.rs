@@ -6,8 +6,8 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -30,10 +30,12 @@ use crate::session::{Session, Sessions};
 use crate::signals::Signals;
 use crate::socket::{BoundSocket, SocketError};
 use crate::telemetry::{LogHandle, Logging};
-use crate::workers::Workers;
+use crate::workers::{Controls, Workers};
 
 /// The number of the HTTP API; raised by an incompatible change.
 pub(crate) const PROTOCOL: u32 = 1;
+/// A worker that takes this long to get to a job is stuck: 50 times what counts as a slow poll.
+const STUCK_DEADLINE: Duration = Duration::from_millis(500);
 /// How long connections may take to notice that the process ends, once nothing is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,8 @@ pub(crate) struct Kernel {
     pub(crate) surroundings: Surroundings,
     /// Cancelled when connections are to end after the request they have.
     pub(crate) closing: CancellationToken,
+    /// Set when the workers have started.
+    workers: OnceLock<Controls>,
     sweep: Notify,
     phase: AtomicU8,
 }
@@ -132,6 +136,8 @@ pub(crate) fn run(
             reason: problem.detail.into_owned(),
         })?;
         let workers = Workers::start(&kernel, &socket).map_err(StartError::Runtime)?;
+        // Once.
+        let _ = kernel.workers.set(workers.controls());
         let sweeper = tokio::spawn(sweep(Arc::clone(&kernel)));
         kernel.phase.store(READY, Ordering::Release);
         say_ready(&kernel, &socket, &readiness);
@@ -185,6 +191,7 @@ impl Kernel {
             connections: Connections::new(&config.limits),
             surroundings,
             closing,
+            workers: OnceLock::new(),
             sweep: Notify::new(),
             phase: AtomicU8::new(STARTING),
             config,
@@ -202,6 +209,14 @@ impl Kernel {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.not_ready() == Some(Code::Draining)
+    }
+
+    /// Whether half of the workers or more are stuck in a module.
+    pub(crate) async fn is_degraded(&self) -> bool {
+        match self.workers.get() {
+            Some(workers) => 2 * workers.stuck(STUCK_DEADLINE).await >= workers.len(),
+            None => false,
+        }
     }
 
     /// There is a session to forget some time.

@@ -32,6 +32,42 @@ pub(crate) struct Workers {
     all: Vec<Worker>,
 }
 
+/// The control channels of all workers.
+pub(crate) struct Controls(Vec<mpsc::Sender<Job>>);
+
+impl Controls {
+    /// How many workers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many workers do not get to a job within `deadline`: a poll that does not return holds them.
+    pub(crate) async fn stuck(&self, deadline: Duration) -> usize {
+        let pings: Vec<_> = self
+            .0
+            .iter()
+            .map(|control| {
+                let (here, ran) = oneshot::channel();
+                // A full queue is the answer, too: its sender is dropped with the job.
+                let _ = control.try_send(Box::new(move || {
+                    // Nobody waits after the deadline.
+                    let _ = here.send(());
+                }));
+                ran
+            })
+            .collect();
+        let deadline = tokio::time::Instant::now() + deadline;
+        let mut stuck = 0;
+        for ran in pings {
+            stuck += usize::from(!matches!(
+                tokio::time::timeout_at(deadline, ran).await,
+                Ok(Ok(()))
+            ));
+        }
+        stuck
+    }
+}
+
 struct Worker {
     thread: JoinHandle<()>,
     control: mpsc::Sender<Job>,
@@ -47,20 +83,14 @@ impl Workers {
         Ok(Workers { all })
     }
 
-    /// Runs `job` once on every worker's thread, outside of any request; resolves when all have.
-    pub(crate) async fn run_on_all(&self, job: impl Fn() + Clone + Send + 'static) {
-        for worker in &self.all {
-            let (done, ran) = oneshot::channel();
-            let job = job.clone();
-            let sent = worker.control.send(Box::new(move || {
-                job();
-                // The receiver waits below.
-                let _ = done.send(());
-            }));
-            if sent.await.is_ok() {
-                let _ = ran.await;
-            }
-        }
+    /// Ways to run something on each worker's thread.
+    pub(crate) fn controls(&self) -> Controls {
+        Controls(
+            self.all
+                .iter()
+                .map(|worker| worker.control.clone())
+                .collect(),
+        )
     }
 
     /// Ends all workers; what still runs after `timeout` is dropped.

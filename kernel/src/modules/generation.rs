@@ -187,21 +187,18 @@ impl Generation {
         self.instance.checks_sessions()
     }
 
-    /// Takes no more requests, and tells the module so.
-    pub(crate) fn drain(&self) {
-        let serving = Phase::Serving as u8;
-        if self
+    /// Takes no more requests from here on.
+    pub(crate) fn stop_taking(&self) {
+        let (serving, draining) = (Phase::Serving as u8, Phase::Draining as u8);
+        // A generation that is further on stays where it is.
+        let _ = self
             .phase
-            .compare_exchange(
-                serving,
-                Phase::Draining as u8,
-                Ordering::SeqCst,
-                Ordering::SeqCst,
-            )
-            .is_ok()
-        {
-            self.instance.quiesce();
-        }
+            .compare_exchange(serving, draining, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Tells the module that no new request will come. May block: call it on a control thread, once.
+    pub(crate) fn quiesce(&self) {
+        self.instance.quiesce();
     }
 
     /// Resolves when no request is under way. Cancel-safe.

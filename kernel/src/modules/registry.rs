@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,8 @@ use crate::telemetry::LogHandle;
 
 /// How long constructors and `init` may take together before the load is given up.
 const INIT_DEADLINE: Duration = Duration::from_secs(30);
-/// How long `fini` may take before nobody waits for it any more.
-const FINI_DEADLINE: Duration = Duration::from_secs(10);
+/// How long `quiesce` and `fini` may take each before nobody waits for them any more.
+const HOOK_DEADLINE: Duration = Duration::from_secs(10);
 /// Why retired code stays mapped in this version.
 const RESIDENT_REASON: &str = "this version keeps retired code mapped until the kernel ends";
 
@@ -383,34 +384,23 @@ impl Registry {
         if let Some(place) = self.places().get_mut(name) {
             place.resident += 1;
         }
+        // Before anyone is told: no request that comes after the answer finds the old one.
+        old.stop_taking();
         let (done, drained) = watch::channel(None);
         let events = Arc::clone(&self.events);
         let first = receipt.clone();
         self.control.spawn(async move {
-            let start = Instant::now();
-            let under_way = old.in_flight() as u64;
-            let cut_before = old.stats.cut.load(std::sync::atomic::Ordering::Relaxed);
-            old.drain();
-            if tokio::time::timeout(drain.unwrap_or(old.drain_timeout), old.unpinned()).await.is_err() {
-                tracing::warn!(module = %old.label, requests = old.in_flight(), "the drain took too long: what still ran was cut");
-                old.cut.cancel();
-                old.unpinned().await;
-            }
-            receipt.drain_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
-            let cut = old.stats.cut.load(std::sync::atomic::Ordering::Relaxed) - cut_before;
-            receipt.requests = Requests { finished_on_old: under_way.saturating_sub(cut), cancelled: cut };
-            let retiring = Arc::clone(&old);
-            let finished = on_control_thread(format!("end-{}", old.name), move || retiring.retire());
+            let end = end(&old, drain.unwrap_or(old.drain_timeout)).await;
+            receipt.drain_ms = Some(end.drain_ms);
+            receipt.requests = end.requests;
             receipt.unloaded = Some(false);
-            receipt.resident_reason = Some(match finished {
-                Err(error) => format!("the control thread cannot be started: {error}"),
-                Ok(finished) => match tokio::time::timeout(FINI_DEADLINE, finished).await {
-                    Ok(_) => RESIDENT_REASON.to_owned(),
-                    Err(_elapsed) => format!("fini did not return within {} s", FINI_DEADLINE.as_secs()),
-                },
+            receipt.resident_reason = Some(end.resident_reason);
+            tracing::info!(module = %old.label, drain_ms = end.drain_ms, "module retired");
+            events.publish(Event::ModuleUnloaded {
+                module: receipt.module.clone(),
+                generation: old.number,
+                unloaded: false,
             });
-            tracing::info!(module = %old.label, drain_ms = receipt.drain_ms, "module retired");
-            events.publish(Event::ModuleUnloaded { module: receipt.module.clone(), generation: old.number, unloaded: false });
             // The receiver is gone when nobody waits.
             let _ = done.send(Some(receipt));
         });
@@ -419,6 +409,64 @@ impl Registry {
             created: false,
             drained: Some(drained),
         }
+    }
+}
+
+/// How a generation ended.
+struct Ended {
+    drain_ms: u64,
+    requests: Requests,
+    resident_reason: String,
+}
+
+/// Drains a generation that takes no more requests, and retires it.
+async fn end(old: &Arc<Generation>, drain_timeout: Duration) -> Ended {
+    let start = Instant::now();
+    let under_way = old.in_flight() as u64;
+    let quiescing = Arc::clone(old);
+    let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
+        quiescing.quiesce()
+    }) {
+        Ok(quiesced) => tokio::time::timeout(HOOK_DEADLINE, quiesced).await.is_ok(),
+        Err(error) => {
+            tracing::error!(module = %old.label, %error, "the module was not told that it drains");
+            true
+        }
+    };
+    let left = drain_timeout.saturating_sub(start.elapsed());
+    if tokio::time::timeout(left, old.unpinned()).await.is_err() {
+        tracing::warn!(module = %old.label, requests = old.in_flight(), "the drain took too long: what still ran was cut");
+        old.cut.cancel();
+        old.unpinned().await;
+    }
+    let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let cancelled = old.stats.cut.load(Ordering::Relaxed);
+    let requests = Requests {
+        finished_on_old: under_way.saturating_sub(cancelled),
+        cancelled,
+    };
+    let resident_reason = if quiesced {
+        let retiring = Arc::clone(old);
+        match on_control_thread(format!("end-{}", old.name), move || retiring.retire()) {
+            Err(error) => format!("the control thread cannot be started: {error}"),
+            Ok(finished) => match tokio::time::timeout(HOOK_DEADLINE, finished).await {
+                Ok(_) => RESIDENT_REASON.to_owned(),
+                Err(_elapsed) => {
+                    format!("fini did not return within {} s", HOOK_DEADLINE.as_secs())
+                }
+            },
+        }
+    } else {
+        // Its code is on a stack, so that it may not be ended.
+        format!(
+            "on_drain did not return within {} s",
+            HOOK_DEADLINE.as_secs()
+        )
+    };
+    Ended {
+        drain_ms,
+        requests,
+        resident_reason,
     }
 }
 

@@ -68,18 +68,13 @@ impl Staging {
             .mode(0o700)
             .create(&all)
             .map_err(failed)?;
+        check_owner(&all, &fs::metadata(&all).map_err(failed)?)?;
+        // One process at a time cleans up and makes its own, so that none takes another's new directory for abandoned.
+        let _turn = lock(&all.join("lock"), FlockArg::LockExclusive).map_err(failed)?;
         remove_abandoned(&all);
         let dir = all.join(instance);
         DirBuilder::new().mode(0o700).create(&dir).map_err(failed)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(dir.join("lock"))
-            .map_err(failed)?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_file, errno)| failed(errno.into()))?;
+        let lock = lock(&dir.join("lock"), FlockArg::LockExclusiveNonblock).map_err(failed)?;
         Ok(Staging { dir, _lock: lock })
     }
 
@@ -138,6 +133,16 @@ impl Drop for Staging {
     }
 }
 
+fn lock(path: &Path, kind: FlockArg) -> io::Result<Flock<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    Flock::lock(file, kind).map_err(|(_file, errno)| errno.into())
+}
+
 /// Removes the directories whose lock nobody holds.
 fn remove_abandoned(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else {
@@ -145,10 +150,8 @@ fn remove_abandoned(all: &Path) {
     };
     for entry in entries.flatten() {
         let dir = entry.path();
-        let Ok(file) = File::open(dir.join("lock")) else {
-            continue;
-        };
-        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+        if dir.is_dir()
+            && lock(&dir.join("lock"), FlockArg::LockExclusiveNonblock).is_ok()
             && let Err(error) = fs::remove_dir_all(&dir)
         {
             tracing::warn!(dir = %dir.display(), %error, "cannot remove the copies of a process that ended");

@@ -35,7 +35,7 @@ struct Module {
     state: crate::modules::generation::Phase,
 }
 
-pub(super) fn get(call: &Call<'_>) -> Response<Body> {
+pub(super) async fn get(call: &Call<'_>) -> Response<Body> {
     let kernel = call.kernel;
     if let Some(code) = kernel.not_ready() {
         let detail = if code == Code::Starting {
@@ -49,6 +49,11 @@ pub(super) fn get(call: &Call<'_>) -> Response<Body> {
             .response(id)
             .map(Body::from);
     }
+    let status = if kernel.is_degraded().await {
+        "degraded"
+    } else {
+        "ok"
+    };
     let details = matches!(call.caller, Caller::Host).then(|| Details {
         uptime_s: kernel.started.elapsed().as_secs(),
         instance: kernel.sessions.instance().to_owned(),
@@ -68,7 +73,7 @@ pub(super) fn get(call: &Call<'_>) -> Response<Body> {
     json(
         StatusCode::OK,
         &Health {
-            status: "ok",
+            status,
             version: env!("CARGO_PKG_VERSION"),
             protocol: PROTOCOL,
             details,

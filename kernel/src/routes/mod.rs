@@ -200,7 +200,7 @@ async fn dispatch(
     }
     route.check_method(&parts.method)?;
     match (route, &parts.method) {
-        (Route::Health, _) => Ok(health::get(&call)),
+        (Route::Health, _) => Ok(health::get(&call).await),
         (Route::Document, _) => Ok(document::get()),
         (Route::Metrics, _) => Ok(metrics::get(&call)),
         (Route::Sessions, &Method::POST) => sessions::create(call).await,

@@ -62,11 +62,12 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     let modules = modules_of(&call, create.modules.as_deref())?;
     let new = check(&call, create, &modules)?;
     let expires_in = new.expires_in;
+    let id = Session::new_id().map_err(no_randomness)?;
     let secret = match &new.secret_key_id {
-        Some(id) => Some(ask_secret(&call, id, &new).await?),
+        Some(key_id) => Some(ask_secret(&call, key_id, &id, &new).await?),
         None => None,
     };
-    let session = Arc::new(Session::new(new, secret, call.now).map_err(no_randomness)?);
+    let session = Arc::new(Session::new(id, new, secret, call.now));
     ask_modules(&call, &session, &modules).await?;
     let kernel = call.kernel;
     let client_secret = kernel.sessions.issue(&session, call.now).map_err(|limit| {
@@ -347,12 +348,16 @@ fn check_expires_in(call: &Call<'_>, expires_in: Option<u64>) -> Result<u64, Pro
     }
 }
 
-async fn ask_secret(call: &Call<'_>, id: &str, new: &NewSession) -> Result<Arc<Secret>, Problem> {
+async fn ask_secret(
+    call: &Call<'_>,
+    key_id: &str,
+    session_id: &str,
+    new: &NewSession,
+) -> Result<Arc<Secret>, Problem> {
     let request = SecretRequest {
-        secret_key_id: id.to_owned(),
+        secret_key_id: key_id.to_owned(),
         environment: new.environment.clone(),
-        // The session has no id yet: it is made only when the key is there.
-        session_id: String::new(),
+        session_id: session_id.to_owned(),
         module: None,
     };
     call.kernel.broker.get(request).await.map_err(|error| {
@@ -381,7 +386,8 @@ async fn ask_modules(
             )
             .retry_after(Duration::from_secs(1)),
         })?;
-        let stream_ends = tokio::time::Instant::now() + CHECK_DEADLINE;
+        // The deadline below comes first.
+        let stream_ends = tokio::time::Instant::now() + 2 * CHECK_DEADLINE;
         let actor = Actor {
             session: Arc::clone(session),
             expires_at,

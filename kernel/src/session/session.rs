@@ -76,13 +76,19 @@ pub(crate) struct View<'a> {
 }
 
 impl Session {
+    /// `ses_` and 128 random bits.
+    pub(crate) fn new_id() -> Result<String, ring::error::Unspecified> {
+        Ok(format!("ses_{}", token::random_id()?))
+    }
+
     pub(crate) fn new(
+        id: String,
         new: NewSession,
         secret: Option<Arc<Secret>>,
         now: u64,
-    ) -> Result<Session, ring::error::Unspecified> {
-        Ok(Session {
-            id: format!("ses_{}", token::random_id()?),
+    ) -> Session {
+        Session {
+            id,
             metadata_json: Value::Object(new.metadata.clone()).to_string(),
             created_at: now,
             expires_at: AtomicU64::new(now.saturating_add(new.expires_in)),
@@ -93,10 +99,9 @@ impl Session {
             revoked: AtomicBool::new(false),
             ended: CancellationToken::new(),
             new,
-        })
+        }
     }
 
-    /// `ses_` and 128 random bits.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }

@@ -192,6 +192,13 @@ impl Instance {
     }
 }
 
+impl Drop for Instance {
+    /// An instance that never served, since its load was given up, ends here; every other has ended before.
+    fn drop(&mut self) {
+        self.fini();
+    }
+}
+
 /// A request or a session check under way in the module.
 pub(crate) struct Task {
     pin: Pin,
