@@ -84,9 +84,12 @@ impl Events {
     }
 }
 
+/// The next event, `None` at the end, and where to wait for the one after.
+type Next = (Option<Event>, Receiver<Event>);
+
 /// Events as `text/event-stream` (WHATWG HTML, "server-sent events").
 pub(crate) struct EventStream {
-    next: Pin<Box<dyn Future<Output = (Option<Event>, Receiver<Event>)> + Send>>,
+    next: Pin<Box<dyn Future<Output = Next> + Send>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     opened: bool,
     over: bool,
@@ -113,7 +116,7 @@ impl EventStream {
     }
 }
 
-async fn next(mut receiver: Receiver<Event>) -> (Option<Event>, Receiver<Event>) {
+async fn next(mut receiver: Receiver<Event>) -> Next {
     let event = match receiver.recv().await {
         Ok(event) => Some(event),
         Err(RecvError::Lagged(count)) => Some(Event::Lost { count }),

@@ -286,7 +286,6 @@ fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
                     secret_key_id: session.secret_key_id().unwrap_or_default().to_owned(),
                     environment: session.environment().to_owned(),
                     session_id: session.id().to_owned(),
-                    module: None,
                 };
                 session.replace_secret(broker.get(request).await?);
                 Ok(())

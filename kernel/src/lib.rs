@@ -28,6 +28,13 @@ mod workers;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+/// What reads bytes that anyone may have written; for the examples and the fuzz targets.
+#[doc(hidden)]
+pub mod untrusted {
+    pub use crate::modules::descriptor;
+    pub use crate::session::token;
+}
+
 use config::{Config, Flags};
 use kernel::StartError;
 

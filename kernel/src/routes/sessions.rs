@@ -358,7 +358,6 @@ async fn ask_secret(
         secret_key_id: key_id.to_owned(),
         environment: new.environment.clone(),
         session_id: session_id.to_owned(),
-        module: None,
     };
     call.kernel.broker.get(request).await.map_err(|error| {
         let problem = Problem::new(error.code(), error.to_string());

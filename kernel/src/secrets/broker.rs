@@ -54,7 +54,6 @@ pub(crate) struct SecretRequest {
     pub(crate) secret_key_id: String,
     pub(crate) environment: String,
     pub(crate) session_id: String,
-    pub(crate) module: Option<String>,
 }
 
 type Outcome = Result<Arc<Secret>, SecretError>;
@@ -98,6 +97,12 @@ impl Broker {
 
     /// Cancel-safe: another caller's share of the same request goes on.
     pub(crate) async fn get(&self, request: SecretRequest) -> Outcome {
+        tracing::debug!(
+            secret_key_id = request.secret_key_id,
+            environment = request.environment,
+            session = request.session_id,
+            "a secret is asked for"
+        );
         self.flight(request).await
     }
 
@@ -183,7 +188,6 @@ mod tests {
             secret_key_id: id.into(),
             environment: environment.into(),
             session_id: "ses_1".into(),
-            module: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `token` | the JWS itself: signing and strict verification under a given key; no state |
 //! | `keyring` | the keys of this process, current and previous |
-//! | `session` | one session: what it allows, whether it lives |
+//! | `state` | one session: what it allows, whether it lives |
 //! | `rate` | how many requests a session may make |
 //! | `store` | all sessions, bounded |
 //!
@@ -13,13 +13,13 @@
 
 mod keyring;
 mod rate;
-mod session;
+mod state;
 mod store;
 pub mod token;
 
 use std::sync::{Arc, RwLock};
 
-pub(crate) use session::{NewSession, Rate, Session, Status, View};
+pub(crate) use state::{NewSession, Rate, Session, Status, View};
 pub(crate) use store::{Filter, SessionLimit};
 
 use keyring::Keyring;

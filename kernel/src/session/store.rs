@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::session::{Session, Status};
+use super::state::{Session, Status};
 
 /// How long an ended session stays in the list, so that a person can see what became of it.
 const RETENTION_S: u64 = 300;

@@ -212,11 +212,6 @@ impl BoundSocket {
         &self.path
     }
 
-    /// Whether the path still leads to the socket that was made here; always true for the service manager's.
-    pub(crate) fn in_place(&self) -> bool {
-        self.made.as_ref().is_none_or(Made::in_place)
-    }
-
     /// Removes the socket's file if it is still the one that was made here; the lock is held all the while.
     pub(crate) fn unlink_if_ours(&self) -> bool {
         let Some(made) = &self.made else { return false };

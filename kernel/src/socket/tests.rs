@@ -186,10 +186,10 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 fn removes_only_the_socket_it_made() {
     let (_root, path) = place();
     let socket = BoundSocket::bind(&path).unwrap();
-    assert!(socket.in_place());
+    assert!(socket.made.as_ref().unwrap().in_place());
     fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
-    assert!(!socket.in_place());
+    assert!(!socket.made.as_ref().unwrap().in_place());
     assert!(!socket.unlink_if_ours());
     drop(socket);
     UnixStream::connect(&path).expect("the other's socket is still there");
