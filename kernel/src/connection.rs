@@ -23,8 +23,9 @@ use crate::config::Limits;
 use crate::kernel::Kernel;
 use crate::routes;
 
-/// hyper keeps this much at least, to read and to write.
-const BUFFER_LEN_MIN: usize = 8 * 1024;
+/// What one connection may keep of a body in each direction: two windows of the exchange. It grows to that only when the
+/// traffic fills it.
+const BUFFER_LEN_MAX: usize = 128 * 1024;
 
 /// Serves a connection to its end. Errors of the connection end the connection only.
 pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
@@ -51,7 +52,8 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
     };
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
-        .max_buf_size(limits.header_bytes.max(BUFFER_LEN_MIN))
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(BUFFER_LEN_MAX.max(limits.header_bytes))
         .pipeline_flush(true)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
