@@ -4,10 +4,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use nix::unistd::Uid;
+
+use crate::Client;
 
 /// More than any key file holds: the key is 47 bytes, an editor may add a line end.
 const MAX_KEY_FILE_BYTES: u64 = 256;
@@ -21,6 +24,8 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// `$TMPDIR`
     pub temporary_dir: Option<PathBuf>,
+    /// `$MIDPLANE_HOST_KEY`: the key itself.
+    pub host_key: Option<String>,
 }
 
 impl Surroundings {
@@ -36,6 +41,22 @@ impl Surroundings {
             socket: path("MIDPLANE_SOCKET"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
             temporary_dir: path("TMPDIR"),
+            host_key: std::env::var("MIDPLANE_HOST_KEY")
+                .ok()
+                .filter(|key| !key.is_empty()),
+        }
+    }
+
+    /// The host key: from the file that is named, else from the environment, else from the file beside the socket.
+    ///
+    /// # Errors
+    /// As [`read_host_key`].
+    pub fn host_key(&self, socket: &Path, file: Option<&Path>) -> Result<String, LocateError> {
+        match (file, &self.host_key) {
+            (Some(file), _) => Ok(read_host_key(file)?),
+            (None, Some(key)) if is_host_key(key) => Ok(key.clone()),
+            (None, Some(_)) => Err(LocateError::HostKeyVariable),
+            (None, None) => Ok(read_host_key(&host_key_file(socket))?),
         }
     }
 
@@ -55,6 +76,26 @@ impl Surroundings {
         base.join(format!("midplane-{}", Uid::effective()))
             .join("kernel.sock")
     }
+}
+
+/// A client with the host key, as command lines need it: flags win over the environment, and that over the default paths.
+///
+/// # Errors
+/// When there is no host key. Whether a kernel is there shows at the first request.
+pub fn client(socket: Option<&Path>, host_key_file: Option<&Path>) -> Result<Client, LocateError> {
+    let surroundings = Surroundings::from_env();
+    let socket = surroundings.socket(socket);
+    let key = surroundings.host_key(&socket, host_key_file)?;
+    Ok(Client::new(socket).credential(key))
+}
+
+/// There is no host key to use.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    #[error(transparent)]
+    HostKey(#[from] ReadHostKeyError),
+    #[error("$MIDPLANE_HOST_KEY holds no host key: it is `mph_` and 43 characters")]
+    HostKeyVariable,
 }
 
 /// The file a kernel writes its host key to when it is asked to.
@@ -83,7 +124,12 @@ pub fn read_host_key(path: &Path) -> Result<String, ReadHostKeyError> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
+    // A pipe in its place would hold up an ordinary open.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(failed)?;
     // Asked of the open file, so that it is the one that is read.
     let metadata = file.metadata().map_err(failed)?;
     let exposed = metadata.permissions().mode() & 0o077 != 0;
@@ -125,7 +171,7 @@ mod tests {
         let mut around = Surroundings {
             socket: Some("/env.sock".into()),
             runtime_dir: Some("/run/user/1".into()),
-            temporary_dir: None,
+            ..Surroundings::default()
         };
         assert_eq!(
             around.socket(Some(Path::new("/flag.sock"))),
@@ -144,6 +190,32 @@ mod tests {
             host_key_file(Path::new("/a/kernel.sock")),
             Path::new("/a/host.key")
         );
+    }
+
+    #[test]
+    fn a_named_key_file_wins_over_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("kernel.sock");
+        let key = |letter: &str| format!("mph_{}", letter.repeat(43));
+        let write = |name: &str, key: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, key).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let mut around = Surroundings::default();
+        assert!(around.host_key(&socket, None).is_err());
+        write("host.key", &key("a"));
+        let named = write("other.key", &key("b"));
+        assert_eq!(around.host_key(&socket, None).unwrap(), key("a"));
+        around.host_key = Some(key("c"));
+        assert_eq!(around.host_key(&socket, None).unwrap(), key("c"));
+        assert_eq!(around.host_key(&socket, Some(&named)).unwrap(), key("b"));
+        around.host_key = Some("mph_short".to_owned());
+        assert!(matches!(
+            around.host_key(&socket, None),
+            Err(LocateError::HostKeyVariable)
+        ));
     }
 
     #[test]
