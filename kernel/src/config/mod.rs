@@ -37,7 +37,7 @@ pub(crate) struct Kernel {
     pub(crate) socket: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogFormat,
-    /// For example `info,chat=debug`.
+    /// For example `info,hello=debug`.
     pub(crate) log_filter: String,
     pub(crate) write_host_key: bool,
     /// Directories that modules may be loaded from, canonical.

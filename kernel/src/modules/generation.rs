@@ -19,7 +19,7 @@ pub(crate) const SLOW_POLL: Duration = Duration::from_millis(10);
 pub(crate) struct Generation {
     pub(crate) name: Arc<str>,
     pub(crate) number: u64,
-    /// `chat#3`
+    /// `hello#3`
     pub(crate) label: String,
     pub(crate) label_value: HeaderValue,
     pub(crate) descriptor: Descriptor,

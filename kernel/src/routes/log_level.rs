@@ -11,7 +11,7 @@ use crate::telemetry::Filter;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LogLevel {
-    /// For example `info,chat=debug`.
+    /// For example `info,hello=debug`.
     filter: String,
 }
 

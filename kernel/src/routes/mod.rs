@@ -376,29 +376,29 @@ mod tests {
             ("/sessions/ses_1", Some(Route::Session("ses_1"))),
             ("/sessions/ses_1/renew", Some(Route::RenewSession("ses_1"))),
             ("/sessions/ses_1/renew/x", None),
-            ("/modules/chat/reload", Some(Route::ReloadModule("chat"))),
+            ("/modules/hello/reload", Some(Route::ReloadModule("hello"))),
             (
-                "/modules/chat/openapi.json",
-                Some(Route::ModuleDocument("chat")),
+                "/modules/hello/openapi.json",
+                Some(Route::ModuleDocument("hello")),
             ),
             (
-                "/api/chat",
+                "/api/hello",
                 Some(Route::Api {
-                    module: "chat",
+                    module: "hello",
                     path: "/",
                 }),
             ),
             (
-                "/api/chat/",
+                "/api/hello/",
                 Some(Route::Api {
-                    module: "chat",
+                    module: "hello",
                     path: "/",
                 }),
             ),
             (
-                "/api/chat/a//b",
+                "/api/hello/a//b",
                 Some(Route::Api {
-                    module: "chat",
+                    module: "hello",
                     path: "/a//b",
                 }),
             ),

@@ -1,4 +1,4 @@
-//! Which log lines are written: `info,chat=debug,chat::provider=trace`, as text and as a decision.
+//! Which log lines are written: `info,hello=debug,hello::provider=trace`, as text and as a decision.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 /// A default level, and levels for targets and what is below them; the longest target that fits decides.
 ///
-/// Not `tracing_subscriber::filter::Targets`: there `chat=debug` also names `chatty`, which is another module here.
+/// Not `tracing_subscriber::filter::Targets`: there `hello=debug` also names `hellos`, which is another module here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
     default: LevelFilter,

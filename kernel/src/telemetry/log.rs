@@ -245,7 +245,7 @@ fn shown(target: &str) -> String {
     }
 }
 
-/// `chat` and `midplane_chat::provider` make `chat::provider`.
+/// `hello` and `midplane_hello::provider` make `hello::provider`.
 fn mounted(module: &str, target: &str) -> String {
     match cut(target).split_once("::") {
         Some((_crate, place)) => format!("{module}::{place}"),
