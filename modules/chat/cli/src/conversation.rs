@@ -10,24 +10,21 @@ use std::io::Write;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use midplane_client::EventStream;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use midplane_client::{Client, Error, EventStream, checked};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::event::{Action, Reader};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::session::Access;
 use crate::terminal::Terminal;
 
 const ROUTE: &str = "/api/chat/chatkit";
 /// As many threads as a person looks through, and as many items as fit a screen or two; the protocol's own default.
 const PAGE_LEN: usize = 20;
-/// More than a page of threads or items comes to; a guard against an answer that does not end.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) struct Conversation {
     access: Access,
@@ -173,11 +170,11 @@ impl Conversation {
         request: &Value,
         terminal: &mut Terminal<O, E>,
     ) -> Result<(), Failure> {
-        let mut events = EventStream::of(self.post(request).await?);
+        let mut events = self.events(request).await?;
         let mut reader = Reader::default();
         let mut is_answered = false;
         while let Some(event) = events.next().await {
-            let event = event.map_err(|error| self.access.failure(error))?;
+            let event = event.map_err(failure::of_client)?;
             terminal.event(&event.data).map_err(Failure::Output)?;
             for action in reader.read(&event.data)? {
                 terminal.show(&action).map_err(Failure::Output)?;
@@ -205,35 +202,39 @@ impl Conversation {
     }
 
     async fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> Result<T, Failure> {
-        let body = read(self.post(request).await?).await?;
-        serde_json::from_slice(&body).map_err(Failure::MalformedAnswer)
-    }
-
-    /// Posts the request, once more with a new token if the kernel does not take the one there is: it may have been
-    /// restarted, or the session revoked.
-    async fn post(&mut self, request: &Value) -> Result<Response<Incoming>, Failure> {
-        let response = self.post_once(request).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return accepted(response).await;
-        }
-        self.access.forget();
-        accepted(self.post_once(request).await?).await
-    }
-
-    async fn post_once(&mut self, request: &Value) -> Result<Response<Incoming>, Failure> {
         let client = self.access.client().await?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(ROUTE)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "text/event-stream, application/json")
-            .body(Full::new(Bytes::from(request.to_string())))
-            .expect("constant headers and a path make a request");
-        client
-            .request(request)
-            .await
-            .map_err(|error| self.access.failure(error))
+        let mut answer = client.send(Method::POST, ROUTE, Some(request)).await;
+        if is_of_token(&answer) {
+            let client = self.access.client_anew().await?;
+            answer = client.send(Method::POST, ROUTE, Some(request)).await;
+        }
+        answer.map_err(failure::of_client)
     }
+
+    async fn events(&mut self, request: &Value) -> Result<EventStream, Failure> {
+        let mut events = post(&self.access.client().await?, request).await;
+        if is_of_token(&events) {
+            events = post(&self.access.client_anew().await?, request).await;
+        }
+        events.map_err(failure::of_client)
+    }
+}
+
+/// The kernel does not take the token: it may have been restarted, or the session revoked.
+fn is_of_token<T>(answer: &Result<T, Error>) -> bool {
+    matches!(answer, Err(Error::Problem { status, .. }) if *status == StatusCode::UNAUTHORIZED)
+}
+
+async fn post(client: &Client, request: &Value) -> Result<EventStream, Error> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(ROUTE)
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "text/event-stream")
+        .body(Full::new(Bytes::from(request.to_string())))
+        .expect("constant headers and a path make a request");
+    let response = checked(client.request(request).await?).await?;
+    Ok(EventStream::of(response))
 }
 
 #[derive(Deserialize)]
@@ -248,34 +249,6 @@ struct ThreadWithItems {
     id: String,
     title: Option<String>,
     items: Page<Value>,
-}
-
-/// A problem document (RFC 9457) as far as it is shown.
-#[derive(Default, Deserialize)]
-struct Problem {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    detail: String,
-}
-
-async fn accepted(response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let body = read(response).await?;
-    let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-    let detail = match problem.detail.is_empty() {
-        true => format!("the kernel answered {status}"),
-        false => problem.detail,
-    };
-    Err(Failure::refused(&problem.code, detail))
-}
-
-async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-    Ok(body.collect().await.map_err(Failure::BrokenOff)?.to_bytes())
 }
 
 fn message(item: &Value) -> Option<Message> {

@@ -207,7 +207,6 @@ fn tell<O: Write, E: Write>(
         }
         | Failure::NoAnswer
         | Failure::NoKernel { .. }
-        | Failure::BrokenOff(_)
         | Failure::Exchange(_) => terminal.note("/retry tries again"),
         _ => Ok(()),
     }

@@ -25,14 +25,10 @@ pub(crate) enum Failure {
     },
     #[error("{0}")]
     Exchange(#[source] ClientError),
-    #[error("the kernel's answer broke off: {0}")]
-    BrokenOff(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{message}")]
     Turn { message: String, allow_retry: bool },
     #[error("no answer came")]
     NoAnswer,
-    #[error("the chat module answered with something that is not ChatKit's: {0}")]
-    MalformedAnswer(#[source] serde_json::Error),
     #[error(transparent)]
     MalformedEvent(#[from] MalformedEvent),
     #[error("cannot read what is piped in: {0}")]
@@ -46,12 +42,6 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// A problem document's members as a failure.
-    pub(crate) fn refused(code: &str, detail: String) -> Failure {
-        let hint = hint(code, &detail);
-        Failure::Refused { detail, hint }
-    }
-
     /// Whoever reads the answer has gone; there is no one to tell.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -62,9 +52,29 @@ impl Failure {
         match self {
             Failure::Usage(_) => 64,
             Failure::NoKernel { .. } => 69,
+            Failure::Exchange(error) if error.is_unavailable() => 69,
             _ if self.is_closed_pipe() => 0,
             _ => 1,
         }
+    }
+}
+
+/// The client's error as a failure: what has a remedy of this program's own gets it.
+pub(crate) fn of_client(error: ClientError) -> Failure {
+    match error {
+        ClientError::Problem { code, detail, .. } => {
+            let hint = hint(&code, &detail);
+            Failure::Refused { detail, hint }
+        }
+        ClientError::Connect { socket, source }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Failure::NoKernel { socket }
+        }
+        error => Failure::Exchange(error),
     }
 }
 
@@ -99,31 +109,38 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_to_do_and_has_its_exit_code() {
+        let refused = |code: &str, detail: &str| {
+            of_client(ClientError::Problem {
+                status: http::StatusCode::BAD_REQUEST,
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+                request_id: None,
+            })
+        };
+        let unconnected = |kind: io::ErrorKind| {
+            of_client(ClientError::Connect {
+                socket: "/s".into(),
+                source: kind.into(),
+            })
+        };
         let closed = |kind| Failure::Output(io::Error::from(kind));
         for (failure, line, exit_code) in [
-            (
-                Failure::NoKernel {
-                    socket: "/s".into(),
-                },
-                "no kernel answers at /s: start one with scripts/run or `midplane serve`",
-                69,
-            ),
+            (unconnected(io::ErrorKind::NotFound), "no kernel answers at /s: start one with scripts/run or `midplane serve`", 69),
+            (unconnected(io::ErrorKind::ConnectionRefused), "no kernel answers at /s", 69),
+            (unconnected(io::ErrorKind::PermissionDenied), "cannot connect to /s", 69),
             (UsageError::NothingToSay.into(), "there is nothing", 64),
             (
-                Failure::refused(
-                    "module_not_loaded",
-                    "the module \"chat\" is not loaded.".into(),
-                ),
+                refused("module_not_loaded", "the module \"chat\" is not loaded."),
                 "the module \"chat\" is not loaded: scripts/run loads",
                 1,
             ),
             (
-                Failure::refused("invalid_request", "`secret_key_id` is missing".into()),
+                refused("invalid_request", "`secret_key_id` is missing"),
                 "`secret_key_id` is missing: name an API key",
                 1,
             ),
             (
-                Failure::refused("invalid_request", "the message is empty".into()),
+                refused("invalid_request", "the message is empty"),
                 "the message is empty",
                 1,
             ),

@@ -11,7 +11,7 @@ use http_body_util::Empty;
 use midplane_client::locate::{self, Surroundings};
 use midplane_client::{Client, Error, NewSession};
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 
 /// A token this near its end is not used for a new request: the request must arrive before it.
 const RENEWAL_MARGIN_S: u64 = 15;
@@ -60,8 +60,8 @@ impl Access {
                 ..NewSession::default()
             })
             .await
-            .map_err(|error| self.failure(error))?;
-        let client = Client::new(self.socket()).credential(session.client_secret.expose());
+            .map_err(failure::of_client)?;
+        let client = host.clone().credential(session.client_secret.expose());
         self.issued = Some(Issued {
             client: client.clone(),
             renew_at: renew_at(now, session.expires_at),
@@ -69,9 +69,10 @@ impl Access {
         Ok(client)
     }
 
-    /// Drops a token that the kernel refused, so that the next request gets another.
-    pub(crate) fn forget(&mut self) {
+    /// The same, when the kernel does not take the token there was.
+    pub(crate) async fn client_anew(&mut self) -> Result<Client, Failure> {
         self.issued = None;
+        self.client().await
     }
 
     /// Revokes the session, if the kernel is there to do it.
@@ -86,30 +87,15 @@ impl Access {
         let _ = tokio::time::timeout(SIGN_OUT_DEADLINE, issued.client.request(request)).await;
     }
 
-    /// The client's error as a failure that names the socket.
-    pub(crate) fn failure(&self, error: Error) -> Failure {
-        match error {
-            Error::Problem { code, detail, .. } => Failure::refused(&code, detail),
-            Error::Connect { .. } => Failure::NoKernel {
-                socket: self.socket(),
-            },
-            error => Failure::Exchange(error),
-        }
-    }
-
     fn host(&self) -> Result<Client, Failure> {
         locate::client(self.socket.as_deref(), self.host_key_file.as_deref()).map_err(|error| {
-            let socket = self.socket();
+            let socket = Surroundings::from_env().socket(self.socket.as_deref());
             // Where no kernel runs there is no key either, and the key is not what to look for.
             match UnixStream::connect(&socket) {
                 Ok(_) => Failure::HostKey(error),
-                Err(_) => Failure::NoKernel { socket },
+                Err(source) => failure::of_client(Error::Connect { socket, source }),
             }
         })
-    }
-
-    fn socket(&self) -> PathBuf {
-        Surroundings::from_env().socket(self.socket.as_deref())
     }
 }
 

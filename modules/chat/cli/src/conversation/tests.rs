@@ -185,7 +185,7 @@ async fn what_is_no_answer_is_a_failure() {
             ),
             "--module chat=PATH",
         ),
-        (Answer::Json(500, json!("?")), "the kernel answered 500"),
+        (Answer::Json(500, json!("what?")), "what?"),
     ];
     for (answer, expected) in cases {
         let kernel = Kernel::start(LONG_S, vec![answer]);
