@@ -2,13 +2,85 @@
 //!
 //! The library exists for `main.rs`, the examples and the fuzz targets; it is not an interface for anyone else.
 
+mod auth;
+mod body;
 mod cli;
+mod clock;
 mod config;
+mod connection;
+mod connections;
+mod events;
 mod hardening;
+mod inherited;
+mod kernel;
+mod modules;
 mod problem;
 mod readiness;
+mod request_id;
+mod routes;
 mod secrets;
 mod session;
 mod signals;
 mod socket;
 mod telemetry;
+mod workers;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use config::{Config, Flags};
+use kernel::StartError;
+
+/// sysexits.h: `EX_CONFIG` is 78; what is wrong in a command or its configuration is one thing to a user.
+const EXIT_USAGE: u8 = 64;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    cli::main()
+}
+
+/// `midplane serve`: from flags to the exit code. Starts no thread before signals are blocked.
+fn serve(flags: &Flags) -> ExitCode {
+    match try_serve(flags) {
+        Ok(code) => code,
+        Err((code, message)) => {
+            // Nobody may be reading stderr.
+            let _ = writeln!(std::io::stderr(), "midplane: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
+    let environment = |name: &str| std::env::var_os(name);
+    let config =
+        Config::load(flags, &environment).map_err(|error| (EXIT_USAGE, error.to_string()))?;
+    for warning in config.warnings() {
+        let _ = writeln!(std::io::stderr(), "midplane: warning: {warning}");
+    }
+    if flags.check {
+        // A closed pipe is the reader's choice.
+        let _ = std::io::stdout().write_all(config.to_toml().as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let software = |error: std::io::Error| (70, error.to_string());
+    let signals = signals::Signals::block_early().map_err(software)?;
+    let inherited = inherited::take().map_err(|error| {
+        let error = StartError::from(error);
+        (error.exit_code(), error.to_string())
+    })?;
+    let filter = config
+        .kernel
+        .log_filter
+        .parse()
+        .expect("the configuration checked it");
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let logging = telemetry::install(
+        config.kernel.log,
+        &filter,
+        no_colour || !std::io::stderr().is_terminal(),
+    )
+    .map_err(|error| (70, error.to_string()))?;
+    kernel::run(config, &logging, signals, inherited)
+        .map_err(|error| (error.exit_code(), error.to_string()))
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The kernel and its command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    midplane_kernel::main()
+}

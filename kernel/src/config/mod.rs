@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use error::ConfigError;
 pub(crate) use flags::Flags;
 pub(crate) use limits::Limits;
 

@@ -6,7 +6,5 @@ mod filter;
 mod line;
 mod log;
 
-pub(crate) use filter::{Filter, FilterError};
-pub(crate) use log::{
-    InstallError, LogHandle, Logging, ModuleLine, install, module_line, module_max_level,
-};
+pub(crate) use filter::Filter;
+pub(crate) use log::{LogHandle, Logging, ModuleLine, install, module_line, module_max_level};

@@ -1,1 +1,34 @@
+//! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
+//!
+//! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
+//! answer, `provider` talks to models and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! authenticated every request before.
 
+mod answer;
+mod config;
+mod conversation;
+mod credential;
+mod protocol;
+mod provider;
+mod routes;
+mod store;
+mod transcript;
+mod turn;
+
+use axum::Router;
+use midplane_sdk::{Context, Result};
+
+use crate::config::{Choice, Config};
+use crate::conversation::Conversations;
+
+#[midplane_sdk::module(name = "chat", grants = ["secrets"])]
+async fn chat(mut ctx: Context<Config>) -> Result<Router> {
+    let settings = ctx.config().check()?;
+    ctx.needs_secret(settings.choice == Choice::OpenAi && settings.openai.requires_key);
+    let conversations = Conversations::new(settings, ctx.draining());
+    ctx.on_shutdown(conversations.saves().finish());
+    Ok(routes::router(conversations))
+}
+
+#[cfg(test)]
+mod tests;

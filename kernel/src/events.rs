@@ -1,0 +1,138 @@
+//! What happens in the kernel, told to whoever listens on `GET /events`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::clock;
+
+/// How far a listener may fall behind before it loses events, and is told so. Events are a few a second at most.
+const BACKLOG_LEN: usize = 256;
+
+/// One thing that happened. `type` is stable; other members may be added.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type")]
+pub(crate) enum Event {
+    #[serde(rename = "session.issued")]
+    SessionIssued {
+        session: String,
+        user: String,
+        modules: Vec<String>,
+    },
+    #[serde(rename = "session.revoked")]
+    SessionRevoked { session: String },
+    #[serde(rename = "module.loaded")]
+    ModuleLoaded {
+        module: String,
+        generation: u64,
+        version: String,
+    },
+    #[serde(rename = "module.swapped")]
+    ModuleSwapped {
+        module: String,
+        from: u64,
+        to: u64,
+        version: String,
+    },
+    #[serde(rename = "module.refused")]
+    ModuleRefused { module: String, reason: String },
+    #[serde(rename = "module.unloaded")]
+    ModuleUnloaded {
+        module: String,
+        generation: u64,
+        unloaded: bool,
+    },
+    #[serde(rename = "keys.rotated")]
+    KeysRotated { kid: String },
+    #[serde(rename = "kernel.draining")]
+    KernelDraining,
+    #[serde(rename = "events.lost")]
+    Lost { count: u64 },
+}
+
+pub(crate) struct Events {
+    sender: Sender<Event>,
+    closing: CancellationToken,
+}
+
+impl Events {
+    /// Streams end when `closing` is cancelled.
+    pub(crate) fn new(closing: CancellationToken) -> Events {
+        Events {
+            sender: broadcast::channel(BACKLOG_LEN).0,
+            closing,
+        }
+    }
+
+    pub(crate) fn publish(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.sender.send(event);
+    }
+
+    pub(crate) fn stream(&self) -> EventStream {
+        EventStream {
+            next: Box::pin(next(self.sender.subscribe())),
+            closing: Box::pin(self.closing.clone().cancelled_owned()),
+            opened: false,
+            over: false,
+        }
+    }
+}
+
+/// Events as `text/event-stream` (WHATWG HTML, "server-sent events").
+pub(crate) struct EventStream {
+    next: Pin<Box<dyn Future<Output = (Option<Event>, Receiver<Event>)> + Send>>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    opened: bool,
+    over: bool,
+}
+
+impl EventStream {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if !self.opened {
+            // A comment, so that the listener knows that from here on nothing is missed.
+            self.opened = true;
+            return Poll::Ready(Some(Bytes::from_static(b": listening\n\n")));
+        }
+        if let Poll::Ready((event, receiver)) = self.next.as_mut().poll(cx) {
+            self.next = Box::pin(next(receiver));
+            self.over = event.is_none();
+            return Poll::Ready(event.map(|event| frame(&event)));
+        }
+        ready!(self.closing.as_mut().poll(cx));
+        self.over = true;
+        Poll::Ready(Some(frame(&Event::KernelDraining)))
+    }
+}
+
+async fn next(mut receiver: Receiver<Event>) -> (Option<Event>, Receiver<Event>) {
+    let event = match receiver.recv().await {
+        Ok(event) => Some(event),
+        Err(RecvError::Lagged(count)) => Some(Event::Lost { count }),
+        Err(RecvError::Closed) => None,
+    };
+    (event, receiver)
+}
+
+fn frame(event: &Event) -> Bytes {
+    #[derive(Serialize)]
+    struct Timed<'a> {
+        #[serde(flatten)]
+        event: &'a Event,
+        at: u64,
+    }
+    let json = serde_json::to_string(&Timed {
+        event,
+        at: clock::unix_now(),
+    })
+    .expect("an event is plain strings and numbers");
+    Bytes::from(format!("data: {json}\n\n"))
+}

@@ -1,0 +1,519 @@
+//! What an artifact says of itself, read from the file without running any of its code.
+//!
+//! The bytes are a claim: [`Raw`] only becomes a [`Descriptor`] or an [`Error`]. ELF carries it as a note, found by program
+//! header so that a file whose section headers were stripped is read too; Mach-O in `__DATA,__midplane`.
+
+use midplane_abi::{self as abi, DescriptorBody};
+use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::read::macho::MachOFile64;
+use object::{Endianness, FileKind, Object as _, ObjectSection as _};
+
+/// The largest artifact that is read. Release builds of real modules are 1 to 20 MiB, debug builds up to 200.
+pub(crate) const ARTIFACT_LEN_MAX: u64 = 512 * 1024 * 1024;
+/// As for the configuration's module names.
+const NAME_LEN_MAX: usize = 32;
+
+/// A checked descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    pub name: String,
+    pub version: String,
+    pub grants: Grants,
+    /// Routes that need no session, effective where the operator allows it.
+    pub public_routes: Vec<RoutePattern>,
+    /// What it was written with, for people.
+    pub sdk: String,
+    pub compiler: String,
+}
+
+/// What a module wants, or was given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Grants {
+    pub secrets: bool,
+}
+
+impl std::fmt::Display for Grants {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.secrets { "secrets" } else { "none" })
+    }
+}
+
+/// A path below the module's prefix, or a prefix of paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutePattern {
+    Exact(String),
+    /// With its final slash.
+    Prefix(String),
+}
+
+/// Why a file is no module for this kernel. Each message tells the author what to mend.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("not a shared library of this machine: {0}; build it as a cdylib for {arch}", arch = std::env::consts::ARCH)]
+    NotALibrary(String),
+    #[error("built for {found}, and this machine is {arch}: build it for this machine", arch = std::env::consts::ARCH)]
+    WrongArchitecture { found: String },
+    #[error("the file is cut short or damaged ({0}): build or copy it again")]
+    Damaged(String),
+    #[error(
+        "no module descriptor: the library lacks the attribute #[midplane_sdk::module], or the linker dropped its note"
+    )]
+    Missing,
+    #[error(
+        "{0} module descriptors: a dependency is itself a module; depend on a plain library instead"
+    )]
+    Several(usize),
+    #[error(
+        "the descriptor's magic is {found:?} instead of \"MIDPLANE\": it was not written by this SDK or is damaged"
+    )]
+    WrongMagic { found: String },
+    #[error(
+        "the descriptor is {found} bytes long, at least {needed} are needed: build the module with a newer SDK"
+    )]
+    TooShort { found: u32, needed: usize },
+    #[error(
+        "the module is built for ABI {found}, the kernel has ABI {major}.x: rebuild the module with an SDK of ABI {major}",
+        major = abi::MAJOR
+    )]
+    WrongMajor { found: u16 },
+    #[error(
+        "the module needs ABI {major}.{found}, the kernel has {major}.{minor}: update the kernel or build with an older SDK",
+        major = abi::MAJOR,
+        minor = abi::MINOR
+    )]
+    NewerMinor { found: u16 },
+    #[error("the descriptor's field `{field}` is not valid: {why}")]
+    BadField { field: &'static str, why: String },
+    #[error(
+        "the file is the module `{found}`, and `{configured}` is configured: correct the path or the name"
+    )]
+    OtherName { found: String, configured: String },
+}
+
+/// The bytes of a descriptor as they were found.
+struct Raw<'a>(&'a [u8]);
+
+impl Descriptor {
+    /// Finds and checks the one descriptor of `artifact`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn read(artifact: &[u8]) -> Result<Descriptor, Error> {
+        let mut found = match FileKind::parse(artifact) {
+            Ok(FileKind::Elf64) => elf_notes(artifact)?,
+            Ok(FileKind::MachO64) => macho_sections(artifact)?,
+            Ok(other) => return Err(Error::NotALibrary(format!("it is {other:?}"))),
+            Err(error) => return Err(Error::NotALibrary(error.to_string())),
+        };
+        match found.len() {
+            0 => Err(Error::Missing),
+            1 => found.remove(0).check(),
+            many => Err(Error::Several(many)),
+        }
+    }
+
+    /// Refuses a module that is not the configured one.
+    pub(crate) fn expect_name(&self, configured: &str) -> Result<(), Error> {
+        if self.name == configured {
+            return Ok(());
+        }
+        Err(Error::OtherName {
+            found: self.name.clone(),
+            configured: configured.to_owned(),
+        })
+    }
+}
+
+impl RoutePattern {
+    /// Reads `/path` or `/prefix/*`.
+    pub(crate) fn parse(text: &str) -> Option<RoutePattern> {
+        let pattern = match text.strip_suffix('*') {
+            Some(prefix) if prefix.ends_with('/') => RoutePattern::Prefix(prefix.to_owned()),
+            Some(_) => return None,
+            None => RoutePattern::Exact(text.to_owned()),
+        };
+        (text.starts_with('/') && !text[..text.len() - 1].contains('*')).then_some(pattern)
+    }
+
+    /// Whether `path`, below the module's prefix, is meant.
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        match self {
+            RoutePattern::Exact(exact) => path == exact,
+            RoutePattern::Prefix(prefix) => path.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+fn elf_notes(artifact: &[u8]) -> Result<Vec<Raw<'_>>, Error> {
+    let damaged = |error: object::Error| Error::Damaged(error.to_string());
+    let file: ElfFile64<'_, Endianness> = ElfFile64::parse(artifact).map_err(damaged)?;
+    let header = file.elf_header();
+    let endian = file.endian();
+    if file.architecture() != native_architecture() {
+        return Err(Error::WrongArchitecture {
+            found: format!("{:?}", file.architecture()),
+        });
+    }
+    if header.e_type(endian) != object::elf::ET_DYN {
+        return Err(Error::NotALibrary("it is not a shared object".to_owned()));
+    }
+    let mut found = Vec::new();
+    for segment in header.program_headers(endian, artifact).map_err(damaged)? {
+        // A file that ends before a segment does would fault when it is mapped and touched.
+        if segment
+            .p_offset(endian)
+            .checked_add(segment.p_filesz(endian))
+            .is_none_or(|end| end > artifact.len() as u64)
+        {
+            return Err(Error::Damaged(
+                "a segment reaches past the end of the file".to_owned(),
+            ));
+        }
+        let Some(mut notes) = segment.notes(endian, artifact).map_err(damaged)? else {
+            continue;
+        };
+        while let Some(note) = notes.next().map_err(damaged)? {
+            if note.name() == abi::NOTE_NAME.strip_suffix(b"\0").unwrap_or_default()
+                && note.n_type(endian).0 == abi::NOTE_TYPE
+            {
+                found.push(Raw(note.desc()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn macho_sections(artifact: &[u8]) -> Result<Vec<Raw<'_>>, Error> {
+    /// What stands before the description in the note.
+    const NOTE_HEADER_LEN: usize = size_of::<abi::Descriptor>() - size_of::<DescriptorBody>();
+    let damaged = |error: object::Error| Error::Damaged(error.to_string());
+    let file: MachOFile64<'_, Endianness> = MachOFile64::parse(artifact).map_err(damaged)?;
+    if file.architecture() != native_architecture() {
+        return Err(Error::WrongArchitecture {
+            found: format!("{:?}", file.architecture()),
+        });
+    }
+    let mut found = Vec::new();
+    for section in file.sections() {
+        if section.name().map_err(damaged)? == "__midplane" {
+            let bytes = section.data().map_err(damaged)?;
+            found.extend(
+                bytes
+                    .chunks(size_of::<abi::Descriptor>())
+                    .map(|note| Raw(note.get(NOTE_HEADER_LEN..).unwrap_or_default())),
+            );
+        }
+    }
+    Ok(found)
+}
+
+const fn native_architecture() -> object::Architecture {
+    if cfg!(target_arch = "aarch64") {
+        object::Architecture::Aarch64
+    } else {
+        object::Architecture::X86_64
+    }
+}
+
+/// Where the fields stand; see [`DescriptorBody`].
+macro_rules! field {
+    ($raw:expr, $field:ident, $len:expr) => {
+        $raw.array::<{ $len }>(std::mem::offset_of!(DescriptorBody, $field))
+    };
+}
+
+impl Raw<'_> {
+    /// `N` bytes at `at`; the length has been checked by then.
+    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0
+            .get(at..at + N)
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or([0; N])
+    }
+
+    fn check(&self) -> Result<Descriptor, Error> {
+        let magic = field!(self, magic, 8);
+        if magic != DescriptorBody::MAGIC {
+            return Err(Error::WrongMagic {
+                found: String::from_utf8_lossy(&magic).into_owned(),
+            });
+        }
+        // Before the length: another major may have another layout, and the number of the ABI is the better answer.
+        let major = u16::from_le_bytes(field!(self, abi_major, 2));
+        if major != abi::MAJOR {
+            return Err(Error::WrongMajor { found: major });
+        }
+        let minor = u16::from_le_bytes(field!(self, abi_minor, 2));
+        if minor > abi::MINOR {
+            return Err(Error::NewerMinor { found: minor });
+        }
+        let len = u32::from_le_bytes(field!(self, len, 4));
+        let needed = size_of::<DescriptorBody>();
+        if (len as usize) < needed || self.0.len() < needed {
+            return Err(Error::TooShort {
+                found: len.min(u32::try_from(self.0.len()).unwrap_or(u32::MAX)),
+                needed,
+            });
+        }
+        let flags = u32::from_le_bytes(field!(self, flags, 4));
+        if flags != 0 {
+            return Err(bad(
+                "flags",
+                format!("{flags:#x} is reserved and must be zero"),
+            ));
+        }
+        let grants = u32::from_le_bytes(field!(self, grants, 4));
+        if grants & !abi::grant::SECRETS != 0 {
+            return Err(bad(
+                "grants",
+                format!(
+                    "this kernel knows no grant {:#x}",
+                    grants & !abi::grant::SECRETS
+                ),
+            ));
+        }
+        if self
+            .0
+            .get(std::mem::offset_of!(DescriptorBody, calls))
+            .is_some_and(|byte| *byte != 0)
+        {
+            return Err(bad(
+                "calls",
+                "this kernel has no calls between modules".to_owned(),
+            ));
+        }
+        let name = text("name", &field!(self, name, 64))?;
+        let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.len() <= NAME_LEN_MAX
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        if !well_formed {
+            return Err(bad(
+                "name",
+                format!("{name:?} is not a name: lower-case letters, digits, - and _, 32 at most"),
+            ));
+        }
+        let public_routes = text("public_routes", &field!(self, public_routes, 256))?;
+        let public_routes = public_routes
+            .lines()
+            .map(|line| {
+                RoutePattern::parse(line).ok_or_else(|| {
+                    bad(
+                        "public_routes",
+                        format!("{line:?} is not a path or a prefix like /files/*"),
+                    )
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Descriptor {
+            name,
+            version: text("version", &field!(self, version, 64))?,
+            grants: Grants {
+                secrets: grants & abi::grant::SECRETS != 0,
+            },
+            public_routes,
+            sdk: text("sdk", &field!(self, sdk, 64))?,
+            compiler: text("compiler", &field!(self, compiler, 64))?,
+        })
+    }
+}
+
+fn bad(field: &'static str, why: String) -> Error {
+    Error::BadField { field, why }
+}
+
+fn text(field: &'static str, bytes: &[u8]) -> Result<String, Error> {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    match std::str::from_utf8(&bytes[..end]) {
+        Ok(text) if text.chars().all(|c| !c.is_control() || c == '\n') => Ok(text.to_owned()),
+        Ok(_) => Err(bad(field, "it has control characters".to_owned())),
+        Err(error) => Err(bad(field, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The smallest ELF file with these notes: a header, one `PT_NOTE` segment, the notes.
+    fn elf(notes: &[u8]) -> Vec<u8> {
+        let mut file = Vec::new();
+        file.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+        file.extend_from_slice(&3_u16.to_le_bytes());
+        file.extend_from_slice(
+            &if cfg!(target_arch = "aarch64") {
+                183_u16
+            } else {
+                62
+            }
+            .to_le_bytes(),
+        );
+        file.extend_from_slice(&1_u32.to_le_bytes());
+        for value in [0_u64, 64, 0] {
+            file.extend_from_slice(&value.to_le_bytes());
+        }
+        file.extend_from_slice(&0_u32.to_le_bytes());
+        for value in [64_u16, 56, 1, 64, 0, 0] {
+            file.extend_from_slice(&value.to_le_bytes());
+        }
+        file.extend_from_slice(&4_u32.to_le_bytes());
+        file.extend_from_slice(&4_u32.to_le_bytes());
+        for value in [120, 120, 120, notes.len() as u64, notes.len() as u64, 4] {
+            file.extend_from_slice(&value.to_le_bytes());
+        }
+        file.extend_from_slice(notes);
+        file
+    }
+
+    fn note(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let descriptor = abi::Descriptor::new("sample", "1.2.3")
+            .grants(1)
+            .public_routes("/feed\n/files/*")
+            .written_with("sdk", "rustc");
+        let body = &descriptor.body;
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&descriptor.name_len.to_le_bytes());
+        bytes.extend_from_slice(&descriptor.body_len.to_le_bytes());
+        bytes.extend_from_slice(&descriptor.note_type.to_le_bytes());
+        bytes.extend_from_slice(&descriptor.note_name);
+        let start = bytes.len();
+        bytes.extend_from_slice(&body.magic);
+        bytes.extend_from_slice(&body.len.to_le_bytes());
+        bytes.extend_from_slice(&body.abi_major.to_le_bytes());
+        bytes.extend_from_slice(&body.abi_minor.to_le_bytes());
+        for number in [
+            body.grants,
+            body.flags,
+            body.state_schema_min,
+            body.state_schema_max,
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for field in [
+            &body.name[..],
+            &body.version,
+            &body.public_routes,
+            &body.calls,
+            &body.sdk,
+            &body.compiler,
+        ] {
+            bytes.extend_from_slice(field);
+        }
+        assert_eq!(bytes.len() - start, size_of::<DescriptorBody>());
+        change(&mut bytes[start..]);
+        bytes
+    }
+
+    #[test]
+    fn a_descriptor_is_read() {
+        let read = Descriptor::read(&elf(&note(|_| ()))).unwrap();
+        assert_eq!(
+            (read.name.as_str(), read.version.as_str()),
+            ("sample", "1.2.3")
+        );
+        assert!(read.grants.secrets);
+        assert_eq!(
+            read.public_routes,
+            [
+                RoutePattern::Exact("/feed".into()),
+                RoutePattern::Prefix("/files/".into())
+            ]
+        );
+        assert_eq!(
+            (read.sdk.as_str(), read.compiler.as_str()),
+            ("sdk", "rustc")
+        );
+        assert!(read.expect_name("sample").is_ok());
+        assert!(
+            read.expect_name("other")
+                .unwrap_err()
+                .to_string()
+                .contains("`sample`")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let check = |file: &[u8], expect: &str| {
+            let error = Descriptor::read(file).unwrap_err().to_string();
+            assert!(error.contains(expect), "{expect:?} is not in {error:?}");
+        };
+        check(b"", "not a shared library");
+        check(b"#!/bin/sh\n", "not a shared library");
+        check(&elf(&[]), "no module descriptor");
+        check(
+            &elf(&[note(|_| ()), note(|_| ())].concat()),
+            "2 module descriptors",
+        );
+        check(&elf(&note(|body| body[0] = b'X')), "XIDPLANE");
+        check(&elf(&note(|body| body[12] = 9)), "built for ABI 9");
+        check(&elf(&note(|body| body[14] = 7)), "needs ABI 1.7");
+        check(
+            &elf(&note(|body| {
+                body[8..12].copy_from_slice(&40_u32.to_le_bytes())
+            })),
+            "40 bytes long",
+        );
+        check(&elf(&note(|body| body[16] = 0x83)), "no grant 0x82");
+        check(&elf(&note(|body| body[20] = 1)), "reserved");
+        check(
+            &elf(&note(|body| body[32] = b'S')),
+            "\"Sample\" is not a name",
+        );
+        check(&elf(&note(|body| body[33] = 0xff)), "`name` is not valid");
+        check(
+            &elf(&note(|body| body[160] = b'x')),
+            "\"xfeed\" is not a path",
+        );
+        check(
+            &elf(&note(|body| body[416] = b's')),
+            "calls between modules",
+        );
+        let mut other = elf(&note(|_| ()));
+        other[18] = 8;
+        check(&other, "built for Mips");
+        let whole = elf(&note(|_| ()));
+        check(&whole[..whole.len() - 1], "past the end");
+        check(&whole[..70], "cut short");
+    }
+
+    #[test]
+    fn no_cut_or_flipped_byte_panics() {
+        let whole = elf(&note(|_| ()));
+        for len in 0..whole.len() {
+            assert!(Descriptor::read(&whole[..len]).is_err());
+        }
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0xff;
+            // Accepted or refused, but never a panic: a flip in a text for people changes nothing else.
+            let _ = Descriptor::read(&flipped);
+        }
+    }
+
+    #[test]
+    fn patterns_match_as_documented() {
+        for (pattern, path, expect) in [
+            ("/feed", "/feed", true),
+            ("/feed", "/feed/", false),
+            ("/feed", "/feed2", false),
+            ("/files/*", "/files/a/b", true),
+            ("/files/*", "/files", false),
+            ("/files/*", "/filesystem", false),
+            ("/*", "/anything", true),
+        ] {
+            assert_eq!(
+                RoutePattern::parse(pattern).unwrap().matches(path),
+                expect,
+                "{pattern} {path}"
+            );
+        }
+        for bad in ["feed", "/a*", "/*/b", "*", "/a/**", ""] {
+            assert_eq!(RoutePattern::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The state of one request that kernel and module both touch, found by handle.
+//!
+//! A handle is a slot's index and its incarnation. The module may call with any number, from any thread, at any time: a
+//! handle whose incarnation is over finds nothing. Host calls only put down what they ask for here; the executor carries it
+//! out after the module's `poll` has returned.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use midplane_abi::Request;
+
+use crate::secrets::SecretError;
+use crate::session::Session;
+
+use super::generation::Generation;
+
+/// How much of a request body waits for the module: what it reads at once. More is left in the socket.
+pub(crate) const INPUT_WINDOW_LEN: usize = 64 * 1024;
+/// How much of a response body waits for the client before the module is told to stop. One poll's worth.
+pub(crate) const OUTPUT_WINDOW_LEN: usize = 64 * 1024;
+/// Slots are allocated this many at a time and never given back: the pages are reused.
+const CHUNK_LEN: usize = 256;
+/// 64 chunks are 16,384 requests at once, over the sum of what the connection limit lets in.
+const CHUNKS_MAX: usize = 64;
+
+static TABLE: Table = Table {
+    chunks: [const { OnceLock::new() }; CHUNKS_MAX],
+    free: Mutex::new(Free {
+        slots: Vec::new(),
+        chunks: 0,
+    }),
+};
+
+struct Table {
+    chunks: [OnceLock<Box<[Slot]>>; CHUNKS_MAX],
+    free: Mutex<Free>,
+}
+
+struct Free {
+    slots: Vec<u32>,
+    chunks: usize,
+}
+
+struct Slot(Mutex<Entry>);
+
+struct Entry {
+    /// Grows with every use; 0 is never used, so that no handle is 0.
+    incarnation: u32,
+    live: bool,
+    exchange: Exchange,
+}
+
+/// What both sides touch. Reused by the slot's next incarnation, so that its buffers are.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    /// Of the task that serves the request.
+    pub(crate) waker: Option<Waker>,
+    /// The module asked to be polled.
+    pub(crate) woken: bool,
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    pub(crate) context: Option<Context>,
+    pub(crate) refresh: Refresh,
+}
+
+/// For whom the request acts, and in which module.
+pub(crate) struct Context {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) session: Option<Arc<Session>>,
+    pub(crate) request_id: HeaderValue,
+}
+
+/// The request body on its way in.
+#[derive(Default)]
+pub(crate) struct Input {
+    pub(crate) chunks: VecDeque<Bytes>,
+    pub(crate) len: usize,
+    pub(crate) end: InputEnd,
+    /// The module found nothing and waits.
+    pub(crate) wanted: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum InputEnd {
+    #[default]
+    Open,
+    Whole,
+    TooLarge,
+    Disconnected,
+}
+
+/// The response on its way out.
+#[derive(Default)]
+pub(crate) struct Output {
+    pub(crate) head: Option<Head>,
+    /// The head was put down, whether or not it has been taken.
+    pub(crate) started: bool,
+    pub(crate) bytes: BytesMut,
+    pub(crate) ended: bool,
+    /// The module was told to stop until there is room.
+    pub(crate) full: bool,
+}
+
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+/// How far asking the secret's source again has come.
+#[derive(Default)]
+pub(crate) enum Refresh {
+    #[default]
+    Idle,
+    /// The module asks; the executor has not started yet.
+    Wanted,
+    Running,
+    Done(Result<(), SecretError>),
+}
+
+/// The kernel's hold on a live exchange; dropping it ends the incarnation.
+pub(crate) struct Lease {
+    index: u32,
+    incarnation: u32,
+}
+
+impl Lease {
+    /// A lease on nothing, to leave behind where a lease moves on.
+    pub(crate) const fn nothing() -> Lease {
+        Lease {
+            index: u32::MAX,
+            incarnation: 0,
+        }
+    }
+
+    /// `None` when every slot is taken.
+    pub(crate) fn new(context: Context) -> Option<Lease> {
+        let index = TABLE.take()?;
+        let mut entry = TABLE.slot(index)?.lock();
+        entry.incarnation += 1;
+        entry.live = true;
+        entry.exchange.context = Some(context);
+        Some(Lease {
+            index,
+            incarnation: entry.incarnation,
+        })
+    }
+
+    pub(crate) fn handle(&self) -> Request {
+        Request(u64::from(self.incarnation) << 32 | u64::from(self.index))
+    }
+
+    pub(crate) fn lock(&self) -> Guard<'static> {
+        Guard(TABLE.slot(self.index).expect("a lease is on a slot").lock())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.incarnation == 0 {
+            return;
+        }
+        let context = {
+            let mut guard = self.lock();
+            let entry = &mut *guard.0;
+            entry.live = false;
+            let exchange = &mut entry.exchange;
+            exchange.waker = None;
+            exchange.woken = false;
+            exchange.input.chunks.clear();
+            exchange.input.len = 0;
+            exchange.input.end = InputEnd::Open;
+            exchange.input.wanted = false;
+            exchange.output.head = None;
+            exchange.output.started = false;
+            exchange.output.bytes.clear();
+            exchange.output.ended = false;
+            exchange.output.full = false;
+            exchange.refresh = Refresh::Idle;
+            exchange.context.take()
+        };
+        // Outside the lock: it may be the generation's last.
+        drop(context);
+        // A slot whose incarnations are used up is not used again, so that no old handle ever fits a new request.
+        if self.incarnation != u32::MAX {
+            TABLE
+                .free
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .slots
+                .push(self.index);
+        }
+    }
+}
+
+/// Looks a handle up; `None` when it is dead or was never one.
+pub(crate) fn find(handle: Request) -> Option<Guard<'static>> {
+    let index = (handle.0 & u64::from(u32::MAX)) as u32;
+    let incarnation = (handle.0 >> 32) as u32;
+    let entry = TABLE.slot(index)?.lock();
+    (entry.live && entry.incarnation == incarnation).then(|| Guard(entry))
+}
+
+/// A locked live exchange. Never held across a call into a module.
+pub(crate) struct Guard<'a>(MutexGuard<'a, Entry>);
+
+impl std::ops::Deref for Guard<'_> {
+    type Target = Exchange;
+    fn deref(&self) -> &Exchange {
+        &self.0.exchange
+    }
+}
+
+impl std::ops::DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        &mut self.0.exchange
+    }
+}
+
+impl Table {
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        let index = index as usize;
+        self.chunks
+            .get(index / CHUNK_LEN)?
+            .get()?
+            .get(index % CHUNK_LEN)
+    }
+
+    fn take(&self) -> Option<u32> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = free.slots.pop() {
+            return Some(index);
+        }
+        let chunk = self.chunks.get(free.chunks)?;
+        let first = u32::try_from(free.chunks * CHUNK_LEN).expect("a small number");
+        let last = first + u32::try_from(CHUNK_LEN).expect("a small number");
+        chunk.get_or_init(|| {
+            let empty = || {
+                Slot(Mutex::new(Entry {
+                    incarnation: 0,
+                    live: false,
+                    exchange: Exchange::default(),
+                }))
+            };
+            std::iter::repeat_with(empty).take(CHUNK_LEN).collect()
+        });
+        free.chunks += 1;
+        free.slots.extend((first + 1..last).rev());
+        Some(first)
+    }
+}
+
+impl Slot {
+    /// A panic of ours under the lock leaves at worst one request's state half written, and that request fails.
+    fn lock(&self) -> MutexGuard<'_, Entry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

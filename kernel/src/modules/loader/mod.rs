@@ -1,0 +1,14 @@
+//! The kernel's side of the C ABI; the only unsafe code of the kernel's module system.
+//!
+//! What comes from a module is a claim: pointers are looked at during the call they were given for and no longer, lengths
+//! are bounded, numbers become types or errors. Outside this folder a module is [`Instance`] and [`Task`], which are safe:
+//! a task is polled through `&mut`, so serially, and freed once, by dropping it.
+
+#![expect(unsafe_code, reason = "this folder is where the C ABI is crossed")]
+
+mod host;
+mod library;
+mod owner;
+
+pub(crate) use library::{Begun, Instance, LoadError, Opened, Outcome, Task};
+pub(crate) use owner::Owner;

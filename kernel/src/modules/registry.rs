@@ -1,0 +1,586 @@
+//! Which generation a name means now: load, swap, drain, retire.
+//!
+//! One operation at a time for each name. What may take long or hang, a module's constructors, `init` and `fini`, runs on a
+//! control thread of its own, so that it holds up nobody else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use super::descriptor::{self, Descriptor, Grants};
+use super::generation::{Generation, Parts};
+use super::loader::{LoadError, Opened, Owner};
+use super::receipt::{Identity, Receipt, Requests};
+use super::stage::{StageError, Staging};
+use crate::events::{Event, Events};
+use crate::problem::{Code, Problem};
+use crate::telemetry::LogHandle;
+
+/// How long constructors and `init` may take together before the load is given up.
+const INIT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long `quiesce` and `fini` may take each before nobody waits for them any more.
+const HOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// Why retired code stays mapped in this version.
+const RESIDENT_REASON: &str = "this version keeps retired code mapped until the kernel ends";
+
+pub(crate) struct Registry {
+    routes: ArcSwap<HashMap<Arc<str>, Arc<Generation>>>,
+    places: Mutex<BTreeMap<String, Place>>,
+    staging: Arc<Staging>,
+    settings: Settings,
+    events: Arc<Events>,
+    /// Where drains are awaited: not on a worker.
+    control: Handle,
+}
+
+/// What the configuration says of all modules.
+pub(crate) struct Settings {
+    pub(crate) module_dirs: Vec<PathBuf>,
+    pub(crate) body_bytes: u64,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) requests_max: usize,
+    pub(crate) log: LogHandle,
+    /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
+    pub(crate) configured: BTreeMap<String, Spec>,
+}
+
+/// What a module is loaded from and with.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Map<String, Value>,
+    pub(crate) grants: GrantSpec,
+    pub(crate) public: bool,
+    pub(crate) sha256: Option<String>,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// What a module is given of what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrantSpec {
+    All,
+    Only(Grants),
+}
+
+/// A `PUT` of a module: what it leaves out is as before, or as configured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) config: Option<Map<String, Value>>,
+    pub(crate) grants: Option<Grants>,
+    pub(crate) public: Option<bool>,
+}
+
+#[derive(Default)]
+struct Place {
+    /// The number of the last generation.
+    last: u64,
+    busy: bool,
+    /// What the running generation was loaded with.
+    spec: Option<Spec>,
+    /// Generations that have ended or are ending, and are still mapped.
+    resident: u64,
+}
+
+/// Why a load failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error(transparent)]
+    Descriptor(#[from] descriptor::Error),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("constructors and init did not return within {} s", INIT_DEADLINE.as_secs())]
+    Deadline,
+    #[error("the control thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What an operation answers at once, and what it answers when the old generation is gone.
+pub(crate) struct Swapped {
+    pub(crate) receipt: Receipt,
+    /// Whether there was nothing to replace.
+    pub(crate) created: bool,
+    drained: Option<watch::Receiver<Option<Receipt>>>,
+}
+
+impl Swapped {
+    /// The receipt as it is once the old generation is gone.
+    pub(crate) async fn drained(mut self) -> Receipt {
+        if let Some(drained) = &mut self.drained
+            && let Ok(last) = drained.wait_for(Option::is_some).await
+        {
+            return last.clone().unwrap_or(self.receipt);
+        }
+        self.receipt
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(
+        staging: Staging,
+        settings: Settings,
+        events: Arc<Events>,
+        control: Handle,
+    ) -> Registry {
+        Registry {
+            routes: ArcSwap::default(),
+            places: Mutex::default(),
+            staging: Arc::new(staging),
+            settings,
+            events,
+            control,
+        }
+    }
+
+    /// The generation that requests of `name` go to now. Read it anew for every request.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Generation>> {
+        self.routes.load().get(name).cloned()
+    }
+
+    /// All that take requests, by name.
+    pub(crate) fn serving(&self) -> Vec<Arc<Generation>> {
+        let mut all: Vec<_> = self.routes.load().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Generations of `name` that are still in the process, the running one included.
+    pub(crate) fn resident(&self, name: &str) -> u64 {
+        let resident = self.places().get(name).map_or(0, |place| place.resident);
+        resident + u64::from(self.get(name).is_some())
+    }
+
+    /// Loads what the configuration names.
+    pub(crate) async fn load_configured(&self) -> Result<(), (String, Problem)> {
+        for name in self.settings.configured.keys() {
+            self.put(name, Change::default())
+                .await
+                .map_err(|problem| (name.clone(), problem))?;
+        }
+        Ok(())
+    }
+
+    /// Loads a module, or swaps the one of that name.
+    pub(crate) async fn put(&self, name: &str, change: Change) -> Result<Swapped, Problem> {
+        let _busy = self.begin(name)?;
+        let spec = self.changed(name, change)?;
+        let number = {
+            let mut places = self.places();
+            let place = places.entry(name.to_owned()).or_default();
+            place.last += 1;
+            place.last
+        };
+        let new = match self.load(name, number, &spec).await {
+            Ok(new) => new,
+            Err(refusal) => {
+                tracing::warn!(module = name, reason = %refusal, "a module was refused");
+                self.events.publish(Event::ModuleRefused {
+                    module: name.to_owned(),
+                    reason: refusal.to_string(),
+                });
+                return Err(refusal.problem());
+            }
+        };
+        if let Some(place) = self.places().get_mut(name) {
+            place.spec = Some(spec);
+        }
+        let start = Instant::now();
+        let old = self.exchange(name, Some(Arc::clone(&new)));
+        let swap_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let version = new.descriptor.version.clone();
+        match &old {
+            None => {
+                tracing::info!(module = %new.label, version, grants = %new.grants, "module loaded");
+                self.events.publish(Event::ModuleLoaded {
+                    module: name.to_owned(),
+                    generation: number,
+                    version,
+                });
+            }
+            Some(old) => {
+                tracing::info!(module = %new.label, version, from = old.number, grants = %new.grants, "module swapped");
+                self.events.publish(Event::ModuleSwapped {
+                    module: name.to_owned(),
+                    from: old.number,
+                    to: number,
+                    version,
+                });
+            }
+        }
+        Ok(self.retire(name, old, Some(&new), Some(swap_us), None))
+    }
+
+    /// Takes a module away; what is under way on it may go on for `drain`.
+    pub(crate) fn remove(&self, name: &str, drain: Option<Duration>) -> Result<Swapped, Problem> {
+        let _busy = self.begin(name)?;
+        let Some(old) = self.exchange(name, None) else {
+            return Err(not_found(name));
+        };
+        if let Some(place) = self.places().get_mut(name) {
+            place.spec = None;
+        }
+        Ok(self.retire(name, Some(old), None, None, drain))
+    }
+
+    /// Takes every module away, for the end of the process; resolves when they are gone or `cut` has long passed.
+    pub(crate) async fn remove_all(&self, drain: Duration) {
+        let names: Vec<_> = self.routes.load().keys().cloned().collect();
+        let drained: Vec<_> = names
+            .iter()
+            .filter_map(|name| self.remove(name, Some(drain)).ok())
+            .collect();
+        for swapped in drained {
+            swapped.drained().await;
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the name for one operation.
+    fn begin(&self, name: &str) -> Result<Busy<'_>, Problem> {
+        if !is_name(name) {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "a module's name starts with a lower-case letter and has letters, digits, - and _, 32 at most",
+            ));
+        }
+        let mut places = self.places();
+        let place = places.entry(name.to_owned()).or_default();
+        if std::mem::replace(&mut place.busy, true) {
+            let detail = format!(
+                "{name} is being loaded or unloaded by another request: try again when that is done"
+            );
+            return Err(Problem::new(Code::ModuleBusy, detail));
+        }
+        Ok(Busy {
+            registry: self,
+            name: name.to_owned(),
+        })
+    }
+
+    /// What to load now: the change over what runs, over what is configured.
+    fn changed(&self, name: &str, change: Change) -> Result<Spec, Problem> {
+        let configured = self.settings.configured.get(name);
+        let running = self.places().get(name).and_then(|place| place.spec.clone());
+        let mut spec = match (running.or_else(|| configured.cloned()), &change.path) {
+            (Some(spec), _) => spec,
+            (None, Some(path)) => Spec {
+                path: path.clone(),
+                config: Map::new(),
+                grants: GrantSpec::Only(Grants::default()),
+                public: false,
+                sha256: None,
+                drain_timeout: Duration::from_secs(30),
+            },
+            (None, None) => return Err(not_found(name)),
+        };
+        let (granted, public) = configured
+            .map_or((GrantSpec::Only(Grants::default()), false), |spec| {
+                (spec.grants, spec.public)
+            });
+        if let Some(wanted) = change.grants {
+            if matches!(granted, GrantSpec::Only(granted) if wanted.secrets && !granted.secrets) {
+                let detail = format!(
+                    "`secrets` is not granted to {name} in the configuration: grant it there, under [modules.{name}]"
+                );
+                return Err(Problem::new(Code::GrantForbidden, detail));
+            }
+            spec.grants = GrantSpec::Only(wanted);
+        }
+        if let Some(wanted) = change.public {
+            if wanted && !public {
+                let detail = format!(
+                    "public routes are not allowed to {name} in the configuration: set public = true under [modules.{name}]"
+                );
+                return Err(Problem::new(Code::GrantForbidden, detail));
+            }
+            spec.public = wanted;
+        }
+        spec.path = change.path.unwrap_or(spec.path);
+        spec.config = change.config.unwrap_or(spec.config);
+        Ok(spec)
+    }
+
+    /// Everything before the exchange: it can fail, and leaves what runs untouched.
+    async fn load(&self, name: &str, number: u64, spec: &Spec) -> Result<Arc<Generation>, Refusal> {
+        let owner = Owner::register(
+            Arc::from(name),
+            number,
+            self.settings.body_bytes_max,
+            self.settings.log.clone(),
+        );
+        let job = Job {
+            owner: Arc::clone(&owner),
+            spec: spec.clone(),
+            staging: Arc::clone(&self.staging),
+            module_dirs: self.settings.module_dirs.clone(),
+            body_bytes: self.settings.body_bytes,
+            requests_max: self.settings.requests_max,
+        };
+        let loaded = on_control_thread(format!("load-{name}"), move || job.run())
+            .map_err(Refusal::Thread)?;
+        let outcome = match tokio::time::timeout(INIT_DEADLINE, loaded).await {
+            Ok(Ok(outcome)) => outcome,
+            // The thread is given up; should it return after all, what it made is dropped unused.
+            Ok(Err(_)) | Err(_) => Err(Refusal::Deadline),
+        };
+        if outcome.is_err() {
+            owner.unregister();
+        }
+        outcome
+    }
+
+    fn exchange(&self, name: &str, new: Option<Arc<Generation>>) -> Option<Arc<Generation>> {
+        let mut old = None;
+        self.routes.rcu(|routes| {
+            let mut routes = HashMap::clone(routes);
+            old = match &new {
+                Some(new) => routes.insert(Arc::from(name), Arc::clone(new)),
+                None => routes.remove(name),
+            };
+            routes
+        });
+        old
+    }
+
+    /// Lets `old` finish and ends it, in the background.
+    fn retire(
+        &self,
+        name: &str,
+        old: Option<Arc<Generation>>,
+        new: Option<&Arc<Generation>>,
+        swap_us: Option<u64>,
+        drain: Option<Duration>,
+    ) -> Swapped {
+        let mut receipt = Receipt {
+            module: name.to_owned(),
+            from: old.as_deref().map(Identity::of),
+            to: new.map(|new| Identity::of(new)),
+            swap_us,
+            drain_ms: None,
+            requests: Requests::default(),
+            state: None,
+            unloaded: None,
+            resident_reason: None,
+        };
+        let Some(old) = old else {
+            return Swapped {
+                receipt,
+                created: true,
+                drained: None,
+            };
+        };
+        if let Some(place) = self.places().get_mut(name) {
+            place.resident += 1;
+        }
+        // Before anyone is told: no request that comes after the answer finds the old one.
+        old.stop_taking();
+        let (done, drained) = watch::channel(None);
+        let events = Arc::clone(&self.events);
+        let first = receipt.clone();
+        self.control.spawn(async move {
+            let end = end(&old, drain.unwrap_or(old.drain_timeout)).await;
+            receipt.drain_ms = Some(end.drain_ms);
+            receipt.requests = end.requests;
+            receipt.unloaded = Some(false);
+            receipt.resident_reason = Some(end.resident_reason);
+            tracing::info!(module = %old.label, drain_ms = end.drain_ms, "module retired");
+            events.publish(Event::ModuleUnloaded {
+                module: receipt.module.clone(),
+                generation: old.number,
+                unloaded: false,
+            });
+            // The receiver is gone when nobody waits.
+            let _ = done.send(Some(receipt));
+        });
+        Swapped {
+            receipt: first,
+            created: false,
+            drained: Some(drained),
+        }
+    }
+}
+
+/// How a generation ended.
+struct Ended {
+    drain_ms: u64,
+    requests: Requests,
+    resident_reason: String,
+}
+
+/// Drains a generation that takes no more requests, and retires it.
+async fn end(old: &Arc<Generation>, drain_timeout: Duration) -> Ended {
+    let start = Instant::now();
+    let under_way = old.in_flight() as u64;
+    let quiescing = Arc::clone(old);
+    let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
+        quiescing.quiesce()
+    }) {
+        Ok(quiesced) => tokio::time::timeout(HOOK_DEADLINE, quiesced).await.is_ok(),
+        Err(error) => {
+            tracing::error!(module = %old.label, %error, "the module was not told that it drains");
+            true
+        }
+    };
+    let left = drain_timeout.saturating_sub(start.elapsed());
+    if tokio::time::timeout(left, old.unpinned()).await.is_err() {
+        tracing::warn!(module = %old.label, requests = old.in_flight(), "the drain took too long: what still ran was cut");
+        old.cut.cancel();
+        old.unpinned().await;
+    }
+    let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let cancelled = old.stats.cut.load(Ordering::Relaxed);
+    let requests = Requests {
+        finished_on_old: under_way.saturating_sub(cancelled),
+        cancelled,
+    };
+    let resident_reason = if quiesced {
+        let retiring = Arc::clone(old);
+        match on_control_thread(format!("end-{}", old.name), move || retiring.retire()) {
+            Err(error) => format!("the control thread cannot be started: {error}"),
+            Ok(finished) => match tokio::time::timeout(HOOK_DEADLINE, finished).await {
+                Ok(_) => RESIDENT_REASON.to_owned(),
+                Err(_elapsed) => {
+                    format!("fini did not return within {} s", HOOK_DEADLINE.as_secs())
+                }
+            },
+        }
+    } else {
+        // Its code is on a stack, so that it may not be ended.
+        format!(
+            "on_drain did not return within {} s",
+            HOOK_DEADLINE.as_secs()
+        )
+    };
+    Ended {
+        drain_ms,
+        requests,
+        resident_reason,
+    }
+}
+
+/// Frees the name again.
+struct Busy<'a> {
+    registry: &'a Registry,
+    name: String,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.registry.places().get_mut(&self.name) {
+            place.busy = false;
+        }
+    }
+}
+
+/// The part of a load that runs on a control thread.
+struct Job {
+    owner: Arc<Owner>,
+    spec: Spec,
+    staging: Arc<Staging>,
+    module_dirs: Vec<PathBuf>,
+    body_bytes: u64,
+    requests_max: usize,
+}
+
+impl Job {
+    fn run(self) -> Result<Arc<Generation>, Refusal> {
+        let Job {
+            owner,
+            spec,
+            staging,
+            module_dirs,
+            body_bytes,
+            requests_max,
+        } = self;
+        let label = format!("{}#{}", owner.name, owner.number);
+        let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
+        let opened = open(&staged.bytes, &staged.copy, &owner.name);
+        let (descriptor, opened) = opened.inspect_err(|_| {
+            // Nothing was mapped from it, or nothing that will be used.
+            let _ = std::fs::remove_file(&staged.copy);
+        })?;
+        drop(staged.bytes);
+        let config = Value::Object(spec.config).to_string();
+        let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
+        let grants = match spec.grants {
+            GrantSpec::All => descriptor.grants,
+            GrantSpec::Only(given) => Grants {
+                secrets: given.secrets && descriptor.grants.secrets,
+            },
+        };
+        Ok(Generation::new(Parts {
+            owner,
+            descriptor,
+            sha256: staged.sha256,
+            path: spec.path,
+            grants,
+            public: spec.public,
+            drain_timeout: spec.drain_timeout,
+            body_bytes,
+            requests_max,
+            instance,
+        }))
+    }
+}
+
+fn open(bytes: &[u8], copy: &Path, name: &str) -> Result<(Descriptor, Opened), Refusal> {
+    let descriptor = Descriptor::read(bytes)?;
+    descriptor.expect_name(name)?;
+    Ok((descriptor, Opened::open(copy)?))
+}
+
+impl Refusal {
+    fn problem(&self) -> Problem {
+        let code = match self {
+            Refusal::Stage(StageError::Outside { .. } | StageError::Writable { .. }) => {
+                Code::ModulePathForbidden
+            }
+            Refusal::Stage(StageError::Full { .. }) => Code::StorageFull,
+            Refusal::Thread(_) => Code::Internal,
+            Refusal::Stage(_) | Refusal::Descriptor(_) | Refusal::Load(_) | Refusal::Deadline => {
+                Code::ModuleRefused
+            }
+        };
+        Problem::new(code, self.to_string())
+    }
+}
+
+/// Runs `work` on a thread of its own, which module code may hang for ever.
+fn on_control_thread<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<oneshot::Receiver<T>> {
+    let (done, outcome) = oneshot::channel();
+    std::thread::Builder::new().name(name).spawn(move || {
+        // The receiver is gone when the deadline has passed.
+        let _ = done.send(work());
+    })?;
+    Ok(outcome)
+}
+
+fn not_found(name: &str) -> Problem {
+    Problem::new(
+        Code::ModuleNotFound,
+        format!("no module {name} is loaded: GET /modules lists those that are"),
+    )
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}

@@ -1,0 +1,173 @@
+//! `/api/{module}/…`: everything that is a module's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http::header::HeaderValue;
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use super::X_MIDPLANE_MODULE;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::kernel::Kernel;
+use crate::modules::executor::{self, Actor, Incipient};
+use crate::modules::generation::{Generation, Refused};
+use crate::problem::{Code, Problem};
+
+#[expect(clippy::too_many_arguments, reason = "the hot path, kept flat")]
+pub(super) async fn call(
+    kernel: &Arc<Kernel>,
+    parts: &Parts,
+    caller: Caller,
+    body: Incoming,
+    request_id: &HeaderValue,
+    now: u64,
+    module: &str,
+    path: &str,
+) -> Result<Response<Body>, Problem> {
+    if has_dot_segment(path) {
+        return Err(Problem::new(
+            Code::InvalidPath,
+            "the path has `.` or `..` segments: send it normalised (RFC 3986 section 6.2.2.3)",
+        ));
+    }
+    let mut generation = kernel.modules.get(module);
+    let actor = match (&generation, caller) {
+        (Some(generation), Caller::Nobody | Caller::Host) if generation.is_public(path) => None,
+        (_, caller) => Some(actor(kernel, caller.require_session()?, module, now)?),
+    };
+    let (generation, pin) = loop {
+        let Some(current) = generation else {
+            return Err(not_loaded(kernel, module));
+        };
+        match current.pin() {
+            Ok(pin) => break (current, pin),
+            Err(Refused::Full) => return Err(executor::overloaded()),
+            // It was swapped between the look and the pin: the newer one takes the request.
+            Err(Refused::Draining) => {
+                generation = kernel
+                    .modules
+                    .get(module)
+                    .filter(|newer| !Arc::ptr_eq(newer, &current));
+                if let Some(newer) = &generation
+                    && actor.is_none()
+                    && !newer.is_public(path)
+                {
+                    return Err(Problem::new(
+                        Code::CredentialRequired,
+                        "send a session's client secret as `Authorization: Bearer …`",
+                    ));
+                }
+            }
+        }
+    };
+    let incipient = Incipient {
+        pin,
+        parts,
+        path,
+        request_id: request_id.clone(),
+        actor,
+        body,
+    };
+    let mut response = executor::call(incipient, &kernel.surroundings).await?;
+    mark(&mut response, &generation);
+    Ok(response)
+}
+
+/// The session that the request acts for, if it may.
+fn actor(
+    kernel: &Kernel,
+    verified: crate::session::Verified,
+    module: &str,
+    now: u64,
+) -> Result<Actor, Problem> {
+    if !verified.session.allows_module(module) {
+        let detail = format!(
+            "the session is not for the module {module}: name it in `modules` when the session is created"
+        );
+        return Err(Problem::new(Code::InsufficientScope, detail));
+    }
+    if let Err(wait) = verified.session.take_rate(kernel.started.elapsed()) {
+        return Err(Problem::new(
+            Code::RateLimited,
+            "the session has used up its requests for now: wait as Retry-After says",
+        )
+        .retry_after(wait));
+    }
+    let left = Duration::from_secs(verified.expires_at.saturating_sub(now))
+        + kernel.config.sessions.stream_grace;
+    Ok(Actor {
+        expires_at: verified.expires_at,
+        session: verified.session,
+        stream_ends: tokio::time::Instant::now() + left,
+    })
+}
+
+fn not_loaded(kernel: &Kernel, module: &str) -> Problem {
+    if kernel.is_draining() {
+        return Problem::new(Code::Draining, "the kernel is shutting down")
+            .retry_after(Duration::from_secs(1));
+    }
+    Problem::new(
+        Code::ModuleNotFound,
+        format!("no module {module} is loaded here"),
+    )
+}
+
+fn mark(response: &mut Response<Body>, generation: &Generation) {
+    response
+        .headers_mut()
+        .insert(X_MIDPLANE_MODULE, generation.label_value.clone());
+}
+
+/// Whether a server that normalises paths could read another path out of this one.
+fn has_dot_segment(path: &str) -> bool {
+    if !path.contains('.') && !path.contains('%') {
+        return false;
+    }
+    path.split('/').any(|segment| {
+        let mut rest = segment;
+        let mut dots = 0;
+        while !rest.is_empty() {
+            let after = rest
+                .strip_prefix('.')
+                .or_else(|| rest.strip_prefix("%2e"))
+                .or_else(|| rest.strip_prefix("%2E"));
+            match after {
+                Some(after) => {
+                    rest = after;
+                    dots += 1;
+                }
+                None => return false,
+            }
+        }
+        dots == 1 || dots == 2
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_dot_segment;
+
+    #[test]
+    fn dot_segments_are_found_in_every_spelling() {
+        for (path, expect) in [
+            ("/a/b", false),
+            ("/a/../b", true),
+            ("/..", true),
+            ("/./a", true),
+            ("/%2e%2E/a", true),
+            ("/.%2e/a", true),
+            ("/%2e", true),
+            ("/...", false),
+            ("/a..b", false),
+            ("/.well-known/x", false),
+            ("/a.txt", false),
+            ("/%41", false),
+        ] {
+            assert_eq!(has_dot_segment(path), expect, "{path}");
+        }
+    }
+}

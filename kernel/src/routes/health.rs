@@ -1,0 +1,82 @@
+//! `GET /health`: is it there, and is it well?
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::{Call, json};
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::kernel::PROTOCOL;
+use crate::problem::{Code, Problem};
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    protocol: u32,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+/// What only the host is told.
+#[derive(Serialize)]
+struct Details {
+    uptime_s: u64,
+    instance: String,
+    pid: u32,
+    modules: Vec<Module>,
+}
+
+#[derive(Serialize)]
+struct Module {
+    name: String,
+    version: String,
+    generation: u64,
+    state: crate::modules::generation::Phase,
+}
+
+pub(super) async fn get(call: &Call<'_>) -> Response<Body> {
+    let kernel = call.kernel;
+    if let Some(code) = kernel.not_ready() {
+        let detail = if code == Code::Starting {
+            "the kernel is starting"
+        } else {
+            "the kernel is shutting down"
+        };
+        let id = call.request_id.to_str().unwrap_or_default();
+        return Problem::new(code, detail)
+            .retry_after(std::time::Duration::from_secs(1))
+            .response(id)
+            .map(Body::from);
+    }
+    let status = if kernel.is_degraded().await {
+        "degraded"
+    } else {
+        "ok"
+    };
+    let details = matches!(call.caller, Caller::Host).then(|| Details {
+        uptime_s: kernel.started.elapsed().as_secs(),
+        instance: kernel.sessions.instance().to_owned(),
+        pid: std::process::id(),
+        modules: kernel
+            .modules
+            .serving()
+            .iter()
+            .map(|generation| Module {
+                name: generation.name.to_string(),
+                version: generation.descriptor.version.clone(),
+                generation: generation.number,
+                state: generation.phase(),
+            })
+            .collect(),
+    });
+    json(
+        StatusCode::OK,
+        &Health {
+            status,
+            version: env!("CARGO_PKG_VERSION"),
+            protocol: PROTOCOL,
+            details,
+        },
+    )
+}

@@ -1,0 +1,260 @@
+//! `/modules`: what is loaded, and loading, swapping and unloading it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Call, json, with_type};
+use crate::body::Body;
+use crate::modules::descriptor::Grants;
+use crate::modules::generation::{Generation, Phase};
+use crate::modules::registry::{Change, Swapped};
+use crate::problem::{Code, Problem};
+
+/// A drain may be given this long by a request; longer ones would outlive the patience of any caller.
+const DRAIN_MS_MAX: u64 = 10 * 60 * 1000;
+
+#[derive(Serialize)]
+struct View<'a> {
+    name: &'a str,
+    version: &'a str,
+    generation: u64,
+    state: Phase,
+    sha256: &'a str,
+    path: String,
+    grants: Vec<&'static str>,
+    public: bool,
+    in_flight_requests: usize,
+    poll_seconds: f64,
+    slow_polls: u64,
+    requests: Requests,
+    resident_generations: u64,
+    sdk: &'a str,
+    compiler: &'a str,
+}
+
+/// Answers by status class.
+#[derive(Serialize)]
+struct Requests {
+    #[serde(rename = "1xx")]
+    informational: u64,
+    #[serde(rename = "2xx")]
+    successful: u64,
+    #[serde(rename = "3xx")]
+    redirection: u64,
+    #[serde(rename = "4xx")]
+    client_error: u64,
+    #[serde(rename = "5xx")]
+    server_error: u64,
+    cancelled: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Put {
+    path: PathBuf,
+    config: Option<Map<String, Value>>,
+    grants: Option<Vec<String>>,
+    public: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    config: Option<Map<String, Value>>,
+}
+
+pub(super) fn list(call: &Call<'_>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct List {
+        modules: Vec<Value>,
+    }
+    let modules = call
+        .kernel
+        .modules
+        .serving()
+        .iter()
+        .map(|generation| view(call, generation))
+        .collect();
+    json(StatusCode::OK, &List { modules })
+}
+
+pub(super) fn get(call: &Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
+    Ok(json(StatusCode::OK, &view(call, &*loaded(call, name)?)))
+}
+
+pub(super) fn document(call: &Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
+    let generation = loaded(call, name)?;
+    let document = generation.openapi.clone();
+    let document = document.ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            format!("the module {name} has no OpenAPI document"),
+        )
+    })?;
+    Ok(with_type("application/json", document))
+}
+
+pub(super) async fn put(mut call: Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
+    let wait = wait_drained(&call)?;
+    let Put {
+        path,
+        config,
+        grants,
+        public,
+    } = call.json().await?;
+    if !path.is_absolute() {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "`path` must be absolute",
+        ));
+    }
+    let grants = grants.map(|names| read_grants(&names)).transpose()?;
+    let swapped = call
+        .kernel
+        .modules
+        .put(
+            name,
+            Change {
+                path: Some(path),
+                config,
+                grants,
+                public,
+            },
+        )
+        .await?;
+    answer(swapped, wait).await
+}
+
+pub(super) async fn reload(mut call: Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
+    let wait = wait_drained(&call)?;
+    loaded(&call, name)?;
+    let Reload { config } = call.json().await?;
+    let swapped = call
+        .kernel
+        .modules
+        .put(
+            name,
+            Change {
+                config,
+                ..Change::default()
+            },
+        )
+        .await?;
+    answer(swapped, wait).await
+}
+
+pub(super) async fn unload(call: &Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
+    let query = call.query(&["drain_ms"])?;
+    let drain = match query.first() {
+        None => None,
+        Some((_, text)) => match text.parse() {
+            Ok(ms) if ms <= DRAIN_MS_MAX => Some(Duration::from_millis(ms)),
+            _ => {
+                return Err(Problem::new(
+                    Code::InvalidRequest,
+                    format!("drain_ms is a number of milliseconds up to {DRAIN_MS_MAX}"),
+                ));
+            }
+        },
+    };
+    answer(call.kernel.modules.remove(name, drain)?, true).await
+}
+
+async fn answer(swapped: Swapped, wait: bool) -> Result<Response<Body>, Problem> {
+    let status = if swapped.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let receipt = if wait {
+        swapped.drained().await
+    } else {
+        swapped.receipt
+    };
+    Ok(json(status, &receipt))
+}
+
+fn wait_drained(call: &Call<'_>) -> Result<bool, Problem> {
+    match call
+        .query(&["wait"])?
+        .first()
+        .map(|(_, value)| value.as_str())
+    {
+        None => Ok(false),
+        Some("drained") => Ok(true),
+        Some(_) => Err(Problem::new(
+            Code::InvalidRequest,
+            "`wait` can be `drained`",
+        )),
+    }
+}
+
+fn read_grants(names: &[String]) -> Result<Grants, Problem> {
+    let mut grants = Grants::default();
+    for name in names {
+        match name.as_str() {
+            "secrets" => grants.secrets = true,
+            other => {
+                return Err(Problem::new(
+                    Code::InvalidRequest,
+                    format!("there is no grant `{other}`; there is: secrets"),
+                ));
+            }
+        }
+    }
+    Ok(grants)
+}
+
+fn loaded(call: &Call<'_>, name: &str) -> Result<std::sync::Arc<Generation>, Problem> {
+    let not_found = || {
+        Problem::new(
+            Code::ModuleNotFound,
+            format!("no module {name} is loaded: GET /modules lists those that are"),
+        )
+    };
+    call.kernel.modules.get(name).ok_or_else(not_found)
+}
+
+fn view(call: &Call<'_>, generation: &Generation) -> Value {
+    let [
+        informational,
+        successful,
+        redirection,
+        client_error,
+        server_error,
+    ] = generation.stats.by_class();
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let view = View {
+        name: &generation.name,
+        version: &generation.descriptor.version,
+        generation: generation.number,
+        state: generation.phase(),
+        sha256: &generation.sha256,
+        path: generation.path.display().to_string(),
+        grants: if generation.grants.secrets {
+            vec!["secrets"]
+        } else {
+            Vec::new()
+        },
+        public: generation.public,
+        in_flight_requests: generation.in_flight(),
+        poll_seconds: Duration::from_nanos(generation.stats.poll_ns.load(relaxed)).as_secs_f64(),
+        slow_polls: generation.stats.slow_polls.load(relaxed),
+        requests: Requests {
+            informational,
+            successful,
+            redirection,
+            client_error,
+            server_error,
+            cancelled: generation.stats.cancelled.load(relaxed),
+        },
+        resident_generations: call.kernel.modules.resident(&generation.name),
+        sdk: &generation.descriptor.sdk,
+        compiler: &generation.descriptor.compiler,
+    };
+    serde_json::to_value(view).expect("plain strings and numbers")
+}

@@ -1,0 +1,189 @@
+//! All sessions, bounded, by id, by age and by when they can be forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::session::{Session, Status};
+
+/// How long an ended session stays in the list, so that a person can see what became of it.
+const RETENTION_S: u64 = 300;
+/// Sessions that one hold of the lock forgets, so that a sweep of many does not hold up verification.
+const SWEEP_BATCH_LEN: usize = 256;
+
+pub(super) struct Store {
+    max: usize,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_id: HashMap<String, Entry>,
+    /// By the order of their creation.
+    by_age: BTreeMap<u64, Arc<Session>>,
+    /// When to look at a session again, and which.
+    due: BTreeSet<(u64, u64)>,
+    next: u64,
+}
+
+struct Entry {
+    session: Arc<Session>,
+    number: u64,
+    due_at: u64,
+}
+
+/// There are as many sessions as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {max} sessions, as many as there may be")]
+pub(crate) struct SessionLimit {
+    pub(crate) max: usize,
+}
+
+/// Which sessions are meant; one of the two at least is given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) user: Option<String>,
+    pub(crate) secret_key_id: Option<String>,
+}
+
+impl Filter {
+    fn matches(&self, session: &Session) -> bool {
+        self.user
+            .as_deref()
+            .is_none_or(|user| user == session.user())
+            && self
+                .secret_key_id
+                .as_deref()
+                .is_none_or(|id| Some(id) == session.secret_key_id())
+    }
+}
+
+impl Store {
+    pub(super) fn new(max: usize) -> Store {
+        Store {
+            max,
+            inner: RwLock::default(),
+        }
+    }
+
+    /// Ended sessions make room when there is no other.
+    pub(super) fn insert(&self, session: &Arc<Session>, now: u64) -> Result<(), SessionLimit> {
+        let mut inner = self.write();
+        if inner.by_id.len() >= self.max {
+            // One that has ended is due within the retention, and one that lives later: if any has ended, the first has.
+            let first = inner.due.first().map(|(_, number)| *number);
+            let ended = first.filter(|number| {
+                inner
+                    .by_age
+                    .get(number)
+                    .is_some_and(|session| session.status(now) != Status::Active)
+            });
+            inner.remove(ended.ok_or(SessionLimit { max: self.max })?);
+        }
+        let number = inner.next;
+        inner.next += 1;
+        let due_at = session.expires_at() + RETENTION_S;
+        inner.due.insert((due_at, number));
+        inner.by_age.insert(number, Arc::clone(session));
+        inner.by_id.insert(
+            session.id().to_owned(),
+            Entry {
+                session: Arc::clone(session),
+                number,
+                due_at,
+            },
+        );
+        Ok(())
+    }
+
+    /// Its end has moved to `ends_at`.
+    pub(super) fn ends(&self, session: &Session, ends_at: u64) {
+        let mut inner = self.write();
+        let inner = &mut *inner;
+        if let Some(entry) = inner.by_id.get_mut(session.id()) {
+            inner.due.remove(&(entry.due_at, entry.number));
+            entry.due_at = ends_at + RETENTION_S;
+            inner.due.insert((entry.due_at, entry.number));
+        }
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.read()
+            .by_id
+            .get(id)
+            .map(|entry| Arc::clone(&entry.session))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.read().by_id.len()
+    }
+
+    /// Newest first, and whether there are more. `None` when `after` is no session.
+    pub(super) fn list(
+        &self,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Option<(Vec<Arc<Session>>, bool)> {
+        let inner = self.read();
+        let before = match after {
+            Some(id) => inner.by_id.get(id)?.number,
+            None => u64::MAX,
+        };
+        let mut older = inner
+            .by_age
+            .range(..before)
+            .rev()
+            .map(|(_, session)| Arc::clone(session));
+        let page: Vec<_> = older.by_ref().take(limit).collect();
+        let more = older.next().is_some();
+        Some((page, more))
+    }
+
+    pub(super) fn matching(&self, filter: &Filter) -> Vec<Arc<Session>> {
+        self.read()
+            .by_age
+            .values()
+            .filter(|session| filter.matches(session))
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets what ended [`RETENTION_S`] ago, its key included. Returns when the next is due.
+    pub(super) fn sweep(&self, now: u64) -> Option<u64> {
+        loop {
+            let mut inner = self.write();
+            let due: Vec<u64> = inner
+                .due
+                .iter()
+                .take_while(|(at, _)| *at <= now)
+                .take(SWEEP_BATCH_LEN)
+                .map(|(_, number)| *number)
+                .collect();
+            if due.is_empty() {
+                return inner.due.first().map(|(at, _)| *at);
+            }
+            for number in due {
+                inner.remove(number);
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, number: u64) {
+        let Some(session) = self.by_age.remove(&number) else {
+            return;
+        };
+        session.wipe_secret();
+        if let Some(entry) = self.by_id.remove(session.id()) {
+            self.due.remove(&(entry.due_at, number));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Points in time, written as pydantic writes a `datetime`: RFC 3339 in UTC, microseconds only where there are any.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timestamp(SystemTime);
+
+impl Timestamp {
+    pub(crate) fn now() -> Timestamp {
+        Timestamp(SystemTime::now())
+    }
+
+    /// How long before `later` this was; zero when the clock was set back.
+    pub(crate) fn until(self, later: Timestamp) -> Duration {
+        later.0.duration_since(self.0).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_micros(micros: u64) -> Timestamp {
+        Timestamp(UNIX_EPOCH + Duration::from_micros(micros))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let micros = self
+            .0
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .subsec_micros();
+        let text = match micros {
+            0 => humantime::format_rfc3339_seconds(self.0),
+            _ => humantime::format_rfc3339_micros(self.0),
+        };
+        serializer.collect_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_written_as_pydantic_writes_it() {
+        let check = |micros, expect: &str| {
+            let json = serde_json::to_value(Timestamp::from_micros(micros)).unwrap();
+            assert_eq!(json, expect);
+        };
+        check(0, "1970-01-01T00:00:00Z");
+        check(1_500_000, "1970-01-01T00:00:01.500000Z");
+        check(1_795_000_000_000_001, "2026-11-18T11:06:40.000001Z");
+    }
+
+    #[test]
+    fn a_clock_set_back_gives_no_duration() {
+        let (early, late) = (Timestamp::from_micros(1), Timestamp::from_micros(5));
+        assert_eq!(early.until(late), Duration::from_micros(4));
+        assert_eq!(late.until(early), Duration::ZERO);
+    }
+}

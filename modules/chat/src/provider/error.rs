@@ -1,0 +1,195 @@
+//! What goes wrong between this module and a provider, in words fit for the user.
+//!
+//! No variant holds what the provider wrote: a provider may repeat the key, or the conversation, in its errors.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProviderError {
+    #[error("The session's API key could not be had: {0}.")]
+    NoKey(String),
+    #[error(
+        "The provider refused the API key (status 401), also after it was asked for again: store a valid key and retry."
+    )]
+    KeyRefused,
+    #[error(
+        "The provider does not allow this with the API key at hand (status 403): check the key's permissions."
+    )]
+    Forbidden,
+    #[error("The provider's quota for this API key is used up: check its plan and billing.")]
+    QuotaExhausted,
+    #[error("The provider takes no more requests now (status 429){}.", wait(.0))]
+    RateLimited(Option<Duration>),
+    #[error(
+        "The provider has no such model or address (status 404): check `model` and `base_url` of the chat module."
+    )]
+    NotFound,
+    #[error("The conversation is too long for the model: start a new thread.")]
+    ConversationTooLong,
+    #[error(
+        "The provider rejected the request (status {0}): check `api` and `model` of the chat module."
+    )]
+    Rejected(u16),
+    #[error("The provider failed (status {0}): try again.")]
+    Unavailable(u16),
+    #[error(
+        "The provider at {0} cannot be reached: check `base_url` of the chat module and the network."
+    )]
+    Unreachable(String),
+    #[error("The provider sent nothing for {}: try again.", humantime::format_duration(*.0))]
+    Silent(Duration),
+    #[error("The provider's answer broke off: try again.")]
+    BrokenOff,
+    #[error("The provider reported a failure while it answered: try again.")]
+    Failed,
+    #[error(
+        "The provider's answer is no event stream: check `base_url` and `api` of the chat module."
+    )]
+    NotAStream,
+    #[error("The provider's event stream cannot be read: check `api` of the chat module.")]
+    Malformed,
+    #[error("The provider said nothing: try again.")]
+    Empty,
+}
+
+impl ProviderError {
+    /// Whether the same request may succeed, at once or after the user mended something.
+    pub(crate) fn allow_retry(&self) -> bool {
+        !matches!(
+            self,
+            ProviderError::Rejected(_) | ProviderError::ConversationTooLong
+        )
+    }
+
+    /// What a status of 400 and above means; `code` is what the provider's body names.
+    pub(crate) fn of_status(
+        status: u16,
+        code: Option<Code>,
+        retry_after: Option<Duration>,
+    ) -> ProviderError {
+        match (status, code) {
+            (_, Some(Code::InsufficientQuota)) => ProviderError::QuotaExhausted,
+            (400 | 413 | 422, Some(Code::ContextLengthExceeded)) => {
+                ProviderError::ConversationTooLong
+            }
+            (401, _) => ProviderError::KeyRefused,
+            (403, _) => ProviderError::Forbidden,
+            (404, _) => ProviderError::NotFound,
+            (429, _) => ProviderError::RateLimited(retry_after),
+            (500.., _) => ProviderError::Unavailable(status),
+            _ => ProviderError::Rejected(status),
+        }
+    }
+
+    /// What a failure told inside an event stream means.
+    pub(crate) fn of_event(code: Option<Code>) -> ProviderError {
+        match code {
+            Some(Code::InsufficientQuota) => ProviderError::QuotaExhausted,
+            Some(Code::ContextLengthExceeded) => ProviderError::ConversationTooLong,
+            Some(Code::RateLimitExceeded) => ProviderError::RateLimited(None),
+            Some(Code::Other) | None => ProviderError::Failed,
+        }
+    }
+}
+
+/// The codes of a provider's error that change what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    InsufficientQuota,
+    ContextLengthExceeded,
+    RateLimitExceeded,
+    #[serde(other)]
+    Other,
+}
+
+/// An error as OpenAI's API writes it, in a body or in an event.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ErrorBody {
+    error: ErrorMembers,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorMembers {
+    #[serde(default)]
+    code: serde_json::Value,
+}
+
+impl ErrorBody {
+    pub(crate) fn code(&self) -> Option<Code> {
+        Code::deserialize(&self.error.code).ok()
+    }
+}
+
+fn wait(retry_after: &Option<Duration>) -> String {
+    match retry_after {
+        Some(wait) => format!(
+            ": try again in {}",
+            humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)))
+        ),
+        None => ": try again later".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &str) -> Option<Code> {
+        serde_json::from_str::<ErrorBody>(body).ok()?.code()
+    }
+
+    #[test]
+    fn a_status_says_what_to_do() {
+        let check = |status, body: &str, expect: &str, retry| {
+            let error = ProviderError::of_status(status, code(body), Some(Duration::from_secs(90)));
+            assert!(
+                error.to_string().contains(expect),
+                "{status} {body}: {error}"
+            );
+            assert_eq!(error.allow_retry(), retry, "{status} {body}");
+        };
+        check(
+            401,
+            r#"{"error":{"code":"invalid_api_key","message":"sk-secret"}}"#,
+            "store a valid key",
+            true,
+        );
+        check(403, "", "permissions", true);
+        check(
+            404,
+            r#"{"error":{"code":"model_not_found"}}"#,
+            "`model`",
+            true,
+        );
+        check(
+            429,
+            r#"{"error":{"code":"insufficient_quota"}}"#,
+            "billing",
+            true,
+        );
+        check(429, r#"{"error":{"code":429}}"#, "1m 30s", true);
+        check(
+            400,
+            r#"{"error":{"code":"context_length_exceeded"}}"#,
+            "new thread",
+            false,
+        );
+        check(400, r#"{"error":"text"}"#, "status 400", false);
+        check(503, "<html>", "status 503", true);
+    }
+
+    #[test]
+    fn no_error_repeats_what_the_provider_wrote() {
+        let body = r#"{"error":{"code":"sk-secret","message":"sk-secret","type":"sk-secret"}}"#;
+        for status in [400, 401, 403, 404, 409, 418, 429, 500, 503] {
+            let error = ProviderError::of_status(status, code(body), None);
+            assert!(
+                !format!("{error} {error:?}").contains("sk-secret"),
+                "{status}: {error:?}"
+            );
+        }
+    }
+}

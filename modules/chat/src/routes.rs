@@ -1,0 +1,115 @@
+//! The module's routes, and the HTTP form of its answers and refusals.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream::{Stream, StreamExt};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use midplane_sdk::{Problem, Session};
+
+use crate::conversation::{Conversations, Refusal, Reply};
+use crate::protocol::event::Event;
+use crate::protocol::request::{Request, RequestError};
+use crate::store::StoreError;
+
+/// Most events are a delta of a few words.
+const EVENT_BYTES: usize = 256;
+
+pub(crate) fn router(conversations: Conversations) -> Router {
+    Router::new()
+        .route("/chatkit", post(chatkit))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(Arc::new(conversations))
+}
+
+async fn chatkit(
+    State(conversations): State<Arc<Conversations>>,
+    session: Session,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body.map_err(|rejection| {
+        Problem::new(rejection.status(), "invalid_request", rejection.body_text())
+    })?;
+    let request = Request::parse(&body).map_err(refuse_request)?;
+    Ok(
+        match conversations
+            .process(session, request)
+            .await
+            .map_err(refuse)?
+        {
+            Reply::Json(json) => axum::Json(json).into_response(),
+            Reply::Events(events) => event_stream(events),
+        },
+    )
+}
+
+async fn no_such_route() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "the chat module has no such route: POST /chatkit is where it listens",
+    )
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "use POST here",
+    )
+}
+
+fn event_stream(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let mut response = Response::new(Body::from_stream(
+        events.map(|event| Ok::<_, Infallible>(frame(&event))),
+    ));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// One server-sent event; JSON holds no line ending.
+fn frame(event: &Event) -> Bytes {
+    let mut frame = BytesMut::with_capacity(EVENT_BYTES);
+    frame.put_slice(b"data: ");
+    let mut writer = frame.writer();
+    serde_json::to_writer(&mut writer, event).expect("the protocol's types have string keys only");
+    let mut frame = writer.into_inner();
+    frame.put_slice(b"\n\n");
+    frame.freeze()
+}
+
+fn refuse_request(error: RequestError) -> Problem {
+    let (status, code) = match error {
+        RequestError::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        RequestError::Envelope(_) | RequestError::Params { .. } | RequestError::Unknown(_) => {
+            (StatusCode::BAD_REQUEST, "invalid_request")
+        }
+    };
+    Problem::new(status, code, error.to_string())
+}
+
+fn refuse(refusal: Refusal) -> Problem {
+    let (status, code) = match &refusal {
+        Refusal::Store(StoreError::ThreadNotFound) => (StatusCode::NOT_FOUND, "thread_not_found"),
+        Refusal::Store(StoreError::ItemNotFound) => (StatusCode::NOT_FOUND, "item_not_found"),
+        Refusal::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
+        Refusal::Attachments => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::Store(StoreError::UnknownCursor)
+        | Refusal::EmptyMessage
+        | Refusal::Model(_)
+        | Refusal::NotAUserMessage(_)
+        | Refusal::LongTitle => (StatusCode::BAD_REQUEST, "invalid_request"),
+    };
+    Problem::new(status, code, refusal.to_string())
+}

@@ -1,0 +1,209 @@
+//! What a model reads of a thread, and the title a thread gets: pure functions of its items.
+
+use crate::protocol::item::{Item, ItemKind, UserMessage};
+use crate::provider::{Message, Role};
+
+/// Of the newest messages, about 128,000 tokens of English: what today's models take.
+const BYTES_MAX: usize = 512 * 1024;
+/// A title that fits one line of a side bar.
+const TITLE_WORDS_MAX: usize = 8;
+const TITLE_CHARS_MAX: usize = 60;
+
+/// The messages of `items`, oldest first, as far back as a model can read; the newest always.
+pub(crate) fn messages<'a>(items: impl DoubleEndedIterator<Item = &'a Item>) -> Vec<Message> {
+    let mut bytes = 0;
+    let newest_first =
+        items
+            .rev()
+            .filter_map(message)
+            .enumerate()
+            .take_while(|(index, message)| {
+                bytes += message.text.len();
+                *index == 0 || bytes <= BYTES_MAX
+            });
+    let mut messages: Vec<Message> = newest_first.map(|(_, message)| message).collect();
+    messages.reverse();
+    messages
+}
+
+/// The first words of the first message that has any.
+pub(crate) fn title<'a>(mut items: impl Iterator<Item = &'a Item>) -> Option<String> {
+    items.find_map(|item| match &item.kind {
+        ItemKind::UserMessage(message) => title_of(&text(message)),
+        _ => None,
+    })
+}
+
+fn message(item: &Item) -> Option<Message> {
+    let (role, text) = match &item.kind {
+        ItemKind::UserMessage(message) => (Role::User, quoted(message) + &text(message)),
+        ItemKind::AssistantMessage { content } => (
+            Role::Assistant,
+            content.iter().map(|part| part.text.as_str()).collect(),
+        ),
+        // The reference's words for it (`ThreadItemConverter` in `chatkit/agents.py`), which models are used to.
+        ItemKind::SdkHiddenContext { content } => {
+            let about = "Hidden context for the agent (not shown to the user):";
+            (
+                Role::User,
+                format!("{about}\n<HiddenContext>\n{content}\n</HiddenContext>"),
+            )
+        }
+        ItemKind::Workflow { .. } => return None,
+    };
+    Some(Message { role, text })
+}
+
+fn text(message: &UserMessage) -> String {
+    message.content.iter().map(|part| part.text()).collect()
+}
+
+fn quoted(message: &UserMessage) -> String {
+    let quoted = message
+        .quoted_text
+        .as_deref()
+        .filter(|text| !text.trim().is_empty());
+    quoted
+        .map(|text| format!("The user is referring to this in particular:\n{text}\n\n"))
+        .unwrap_or_default()
+}
+
+fn title_of(text: &str) -> Option<String> {
+    let mut title = String::new();
+    let mut words = text.split_whitespace().peekable();
+    for _ in 0..TITLE_WORDS_MAX {
+        let Some(word) = words.peek() else { break };
+        let space = usize::from(!title.is_empty());
+        if title.chars().count() + space + word.chars().count() > TITLE_CHARS_MAX {
+            if title.is_empty() {
+                title.extend(word.chars().take(TITLE_CHARS_MAX));
+            }
+            break;
+        }
+        if space == 1 {
+            title.push(' ');
+        }
+        title.push_str(word);
+        words.next();
+    }
+    if words.peek().is_some() {
+        title.truncate(
+            title
+                .trim_end_matches(|last: char| last.is_ascii_punctuation())
+                .len(),
+        );
+        title.push('…');
+    }
+    (!title.is_empty()).then_some(title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::id::ItemId;
+    use crate::protocol::item::{AssistantContent, InferenceOptions, UserContent};
+    use crate::protocol::timestamp::Timestamp;
+
+    fn item(kind: ItemKind) -> Item {
+        Item {
+            id: ItemId::message(),
+            thread_id: "thr_1".into(),
+            created_at: Timestamp::from_micros(0),
+            kind,
+        }
+    }
+
+    fn user(text: &str, quoted_text: Option<&str>) -> Item {
+        item(ItemKind::UserMessage(UserMessage {
+            content: vec![UserContent::InputText {
+                text: text.to_owned(),
+            }],
+            attachments: Vec::new(),
+            quoted_text: quoted_text.map(str::to_owned),
+            inference_options: InferenceOptions::default(),
+        }))
+    }
+
+    fn assistant(text: &str) -> Item {
+        item(ItemKind::AssistantMessage {
+            content: vec![AssistantContent::new(text)],
+        })
+    }
+
+    #[test]
+    fn a_title_is_the_first_words() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(title_of(text).as_deref(), expect, "{text:?}")
+        };
+        check("", None);
+        check(" \n\t", None);
+        check("Hello!", Some("Hello!"));
+        check("  How   do I\nexit vim? ", Some("How do I exit vim?"));
+        check(
+            "one two three four five six seven eight",
+            Some("one two three four five six seven eight"),
+        );
+        check(
+            "one two three four five six seven eight, nine",
+            Some("one two three four five six seven eight…"),
+        );
+        check(&"é".repeat(70), Some(&format!("{}…", "é".repeat(60))));
+        check(&format!("short {}", "x".repeat(60)), Some("short…"));
+    }
+
+    #[test]
+    fn the_title_is_of_the_first_message_with_words() {
+        let items = [
+            assistant("Welcome"),
+            user(" ", None),
+            user("first", None),
+            user("second", None),
+        ];
+        assert_eq!(title(items.iter()).as_deref(), Some("first"));
+        assert_eq!(title([].iter()), None);
+    }
+
+    #[test]
+    fn roles_quotes_and_hidden_context_are_told() {
+        let hidden = item(ItemKind::SdkHiddenContext {
+            content: "stop".to_owned(),
+        });
+        let items = [
+            user("hi", None),
+            assistant("hello"),
+            hidden,
+            user("why?", Some("hello")),
+        ];
+        let messages = messages(items.iter());
+        let said: Vec<_> = messages
+            .iter()
+            .map(|message| (message.role, message.text.as_str()))
+            .collect();
+        assert_eq!(said[0], (Role::User, "hi"));
+        assert_eq!(said[1], (Role::Assistant, "hello"));
+        assert!(
+            said[2]
+                .1
+                .contains("<HiddenContext>\nstop\n</HiddenContext>")
+        );
+        assert_eq!(
+            said[3].1,
+            "The user is referring to this in particular:\nhello\n\nwhy?"
+        );
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_first_and_the_newest_never() {
+        let long = "x".repeat(BYTES_MAX);
+        let items = [user("old", None), user(&long, None)];
+        assert_eq!(messages(items.iter()).len(), 1);
+        let items = [user("old", None), user(&long, None), user("new", None)];
+        assert_eq!(
+            messages(items.iter())
+                .iter()
+                .map(|message| message.text.as_str())
+                .collect::<Vec<_>>(),
+            ["new"]
+        );
+    }
+}
