@@ -125,9 +125,21 @@ mod tests {
         };
         let closed = |kind| Failure::Output(io::Error::from(kind));
         for (failure, line, exit_code) in [
-            (unconnected(io::ErrorKind::NotFound), "no kernel answers at /s: start one with scripts/run or `midplane serve`", 69),
-            (unconnected(io::ErrorKind::ConnectionRefused), "no kernel answers at /s", 69),
-            (unconnected(io::ErrorKind::PermissionDenied), "cannot connect to /s", 69),
+            (
+                unconnected(io::ErrorKind::NotFound),
+                "no kernel answers at /s: start one with scripts/run or `midplane serve`",
+                69,
+            ),
+            (
+                unconnected(io::ErrorKind::ConnectionRefused),
+                "no kernel answers at /s",
+                69,
+            ),
+            (
+                unconnected(io::ErrorKind::PermissionDenied),
+                "cannot connect to /s",
+                69,
+            ),
             (UsageError::NothingToSay.into(), "there is nothing", 64),
             (
                 refused("module_not_loaded", "the module \"chat\" is not loaded."),
