@@ -2,12 +2,17 @@
 //!
 //! Connects to nothing and writes nothing.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::unistd::Uid;
+
+use crate::Client;
 
 /// More than any key file holds: the key is 47 bytes, an editor may add a line end.
 const MAX_KEY_FILE_BYTES: u64 = 256;
@@ -63,14 +68,96 @@ pub fn host_key_file(socket: &Path) -> PathBuf {
     socket.with_file_name("host.key")
 }
 
+/// A client with the host key, for a command line: the key is in the file that the flag names, else in `$MIDPLANE_HOST_KEY`
+/// itself, else in `host.key` beside the socket.
+///
+/// # Errors
+/// There is no usable key, or no kernel to have written one.
+pub fn client(
+    socket_flag: Option<&Path>,
+    host_key_file_flag: Option<&Path>,
+) -> Result<Client, LocateError> {
+    let socket = Surroundings::from_env().socket(socket_flag);
+    let variable = std::env::var_os("MIDPLANE_HOST_KEY").filter(|key| !key.is_empty());
+    let key = host_key(&socket, host_key_file_flag, variable)?;
+    Ok(Client::new(socket).credential(key.0))
+}
+
+/// The host key: 256 random bits; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostKey(String);
+
+impl HostKey {
+    /// `mph_` and 43 characters of base64url (256 bits, unpadded; RFC 4648 section 5), white space around it passed over.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<HostKey> {
+        let key = text.trim();
+        let encoded = key.strip_prefix("mph_")?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (encoded.len() == 43 && encoded.bytes().all(plain)).then(|| HostKey(key.to_owned()))
+    }
+
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HostKey(…)")
+    }
+}
+
+/// No host key was found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    #[error("no kernel is running at {}; start one with `midplane serve --write-host-key`, or name its socket with --socket or $MIDPLANE_SOCKET", socket.display())]
+    NoKernel { socket: PathBuf },
+    #[error("no host key at {}; start the kernel with --write-host-key, or give the key in $MIDPLANE_HOST_KEY or by --host-key-file", path.display())]
+    NoHostKey { path: PathBuf },
+    #[error("$MIDPLANE_HOST_KEY holds no host key: it is mph_ and 43 characters")]
+    MalformedVariable,
+    #[error(transparent)]
+    File(#[from] ReadHostKeyError),
+}
+
+/// The host key of the kernel at `socket`: from `file`, else `variable` (the key itself), else the file beside the socket.
+fn host_key(
+    socket: &Path,
+    file: Option<&Path>,
+    variable: Option<OsString>,
+) -> Result<HostKey, LocateError> {
+    if let Some(path) = file {
+        return Ok(read_host_key(path)?);
+    }
+    if let Some(text) = variable {
+        let key = text.to_str().and_then(HostKey::parse);
+        return key.ok_or(LocateError::MalformedVariable);
+    }
+    let path = host_key_file(socket);
+    match read_host_key(&path) {
+        Err(ReadHostKeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(if socket.exists() {
+                LocateError::NoHostKey { path }
+            } else {
+                LocateError::NoKernel {
+                    socket: socket.to_owned(),
+                }
+            })
+        }
+        read => Ok(read?),
+    }
+}
+
 /// Reading a host key failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadHostKeyError {
-    #[error("cannot read the host key from {}: {source}; start the kernel with --write-host-key", path.display())]
+    #[error("cannot read the host key from {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} must be a file of yours that no one else can read; run: chmod 600 {}", path.display(), path.display())]
     Exposed { path: PathBuf },
-    #[error("{} holds no host key", path.display())]
+    #[error("{} holds no host key: it is mph_ and 43 characters", path.display())]
     Malformed { path: PathBuf },
 }
 
@@ -78,12 +165,17 @@ pub enum ReadHostKeyError {
 ///
 /// # Errors
 /// The file cannot be read, is open to others, or holds something else.
-pub fn read_host_key(path: &Path) -> Result<String, ReadHostKeyError> {
+pub fn read_host_key(path: &Path) -> Result<HostKey, ReadHostKeyError> {
     let failed = |source| ReadHostKeyError::Read {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
+    // A pipe without a writer would hold up the opening, before it can be seen that it is no file.
+    let file = File::options()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)
+        .map_err(failed)?;
     // Asked of the open file, so that it is the one that is read.
     let metadata = file.metadata().map_err(failed)?;
     let exposed = metadata.permissions().mode() & 0o077 != 0;
@@ -92,26 +184,13 @@ pub fn read_host_key(path: &Path) -> Result<String, ReadHostKeyError> {
             path: path.to_owned(),
         });
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     file.take(MAX_KEY_FILE_BYTES)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(failed)?;
-    let key = text.trim();
-    if !is_host_key(key) {
-        return Err(ReadHostKeyError::Malformed {
-            path: path.to_owned(),
-        });
-    }
-    Ok(key.to_owned())
-}
-
-/// `mph_` and 43 characters of base64url (256 bits, unpadded; RFC 4648 section 5).
-fn is_host_key(text: &str) -> bool {
-    text.strip_prefix("mph_").is_some_and(|rest| {
-        rest.len() == 43
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    HostKey::parse(text).ok_or_else(|| ReadHostKeyError::Malformed {
+        path: path.to_owned(),
     })
 }
 
@@ -161,7 +240,7 @@ mod tests {
             );
         }
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read_host_key(&path).unwrap(), key);
+        assert_eq!(read_host_key(&path).unwrap().expose(), key);
         for text in [
             "",
             "mph_",
@@ -169,6 +248,7 @@ mod tests {
             &key[..46],
             &format!("{key}a"),
             &key.replace('Z', "+"),
+            &key.replace("Z0", "é"),
         ] {
             fs::write(&path, text).unwrap();
             let read = read_host_key(&path);
@@ -182,5 +262,52 @@ mod tests {
             read_host_key(&path),
             Err(ReadHostKeyError::Read { .. })
         ));
+    }
+
+    /// A pipe that no one writes to must be refused, not waited for.
+    #[test]
+    fn does_not_wait_for_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.key");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let read = read_host_key(&path);
+        assert!(matches!(read, Err(ReadHostKeyError::Exposed { .. })));
+    }
+
+    #[test]
+    fn takes_the_key_from_the_flag_then_the_variable_then_beside_the_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("kernel.sock");
+        let key = |letter: &str| format!("mph_{}", letter.repeat(43));
+        let find = |file: Option<&Path>, variable: Option<&str>| {
+            host_key(&socket, file, variable.map(OsString::from))
+        };
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        assert!(matches!(
+            find(None, None),
+            Err(LocateError::NoKernel { .. })
+        ));
+        write("kernel.sock", "");
+        assert!(matches!(
+            find(None, None),
+            Err(LocateError::NoHostKey { .. })
+        ));
+        write("host.key", &key("a"));
+        let flag = write("flag.key", &key("c"));
+        let (b, c) = (key("b"), key("c"));
+        assert_eq!(find(None, None).unwrap().expose(), key("a"));
+        assert_eq!(find(None, Some(&b)).unwrap().expose(), b);
+        assert_eq!(find(Some(&flag), Some(&b)).unwrap().expose(), c);
+        // What was named must be usable: nothing else stands in for it.
+        let malformed = find(None, Some("mph_short"));
+        assert!(matches!(malformed, Err(LocateError::MalformedVariable)));
+        let missing = find(Some(Path::new("/nonexistent")), Some(&b));
+        assert!(matches!(missing, Err(LocateError::File(_))));
+        assert!(!format!("{:?}", find(None, Some(&b))).contains(&b));
     }
 }
