@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let host = arguments.client.host()?;
             if arguments.session {
                 let session = host.issue_session(&NewSession::default()).await?;
-                host.with_credential(session.client_secret.expose())
+                host.credential(session.client_secret.expose())
             } else {
                 host
             }
@@ -69,11 +69,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut body = response.into_body();
     let mut ends_line = true;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Failure::Client(Error::Exchange {
-                source: Box::new(error),
-            })
-        })?;
+        let frame = frame.map_err(|error| Failure::Client(Error::Protocol(error.into())))?;
         if let Ok(bytes) = frame.into_data() {
             let mut stdout = io::stdout().lock();
             stdout

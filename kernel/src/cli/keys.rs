@@ -27,7 +27,8 @@ pub(super) async fn run(command: &Command) -> Result<ExitCode, Failure> {
         .client
         .host()?
         .rotate_keys(arguments.revoke_previous)
-        .await?;
+        .await?
+        .kid;
     if arguments.client.json {
         output::json(&serde_json::json!({ "kid": kid }))?;
     } else {

@@ -17,8 +17,8 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let client = arguments.client.host()?;
     let filter = match &arguments.filter {
-        Some(filter) => client.set_log_filter(filter).await?,
-        None => client.log_filter().await?,
+        Some(filter) => client.set_log_level(filter).await?,
+        None => client.log_level().await?,
     };
     if arguments.client.json {
         output::json(&serde_json::json!({ "filter": filter }))?;

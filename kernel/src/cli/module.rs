@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use midplane_client::api::{Identity, Module, NewModule, Receipt};
+use midplane_client::{Identity, Module, ModuleSource, Receipt};
 use serde_json::Value;
 
 use super::connection::ClientArguments;
@@ -40,9 +40,6 @@ pub(super) struct Load {
     /// What it is given of what it asks for; may be repeated, and may only narrow what the configuration gives
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<String>,
-    /// Answer after the old generation is gone
-    #[arg(long)]
-    wait: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -96,7 +93,6 @@ pub(super) fn list_table(modules: &[Module]) -> String {
     let rows: Vec<_> = modules
         .iter()
         .map(|module| {
-            let answers: u64 = module.requests.values().filter_map(Value::as_u64).sum();
             vec![
                 format!("{}#{}", module.name, module.generation),
                 module.version.clone(),
@@ -107,8 +103,12 @@ pub(super) fn list_table(modules: &[Module]) -> String {
                     module.grants.join(",")
                 },
                 module.in_flight_requests.to_string(),
-                answers.to_string(),
-                module.path.clone(),
+                module.requests.total().to_string(),
+                module
+                    .path
+                    .as_ref()
+                    .map(|path| path.display().to_string())
+                    .unwrap_or_default(),
             ]
         })
         .collect();
@@ -129,18 +129,14 @@ pub(super) fn list_table(modules: &[Module]) -> String {
 async fn load(arguments: &Load) -> Result<(), Failure> {
     let path = std::path::absolute(&arguments.path)
         .map_err(|error| Failure::Usage(format!("{}: {error}", arguments.path.display())))?;
-    let module = NewModule {
-        path: path.display().to_string(),
+    let module = ModuleSource {
+        path,
         config: arguments.config.as_deref().map(read_object).transpose()?,
         grants: (!arguments.grants.is_empty()).then(|| arguments.grants.clone()),
         public: None,
     };
     let client = arguments.client.host()?;
-    let loaded = output::patiently(
-        "loading",
-        client.put_module(&arguments.name, &module, arguments.wait),
-    )
-    .await?;
+    let loaded = output::patiently("loading", client.put_module(&arguments.name, &module)).await?;
     print_receipt(&loaded, arguments.client.json)
 }
 
@@ -154,7 +150,7 @@ async fn reload(arguments: &Reload) -> Result<(), Failure> {
     };
     let reloaded = output::patiently(
         what,
-        client.reload_module(&arguments.name, config, arguments.wait),
+        client.reload_module(&arguments.name, config.as_ref(), arguments.wait),
     )
     .await?;
     print_receipt(&reloaded, arguments.client.json)
@@ -173,22 +169,9 @@ async fn unload(arguments: &Unload) -> Result<(), Failure> {
 
 fn print_receipt(receipt: &Receipt, json: bool) -> Result<(), Failure> {
     if json {
-        return output::json(&serde_json::json!({
-            "module": receipt.module,
-            "from": receipt.from.as_ref().map(identity_json),
-            "to": receipt.to.as_ref().map(identity_json),
-            "swap_us": receipt.swap_us,
-            "drain_ms": receipt.drain_ms,
-            "requests": { "finished_on_old": receipt.requests.finished_on_old, "cancelled": receipt.requests.cancelled },
-            "unloaded": receipt.unloaded,
-            "resident_reason": receipt.resident_reason,
-        }));
+        return output::json(receipt);
     }
     output::data(&summary(receipt))
-}
-
-fn identity_json(identity: &Identity) -> Value {
-    serde_json::json!({ "generation": identity.generation, "version": identity.version, "sha256": identity.sha256 })
 }
 
 /// The receipt as sentences.

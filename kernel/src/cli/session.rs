@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use midplane_client::NewSession;
-use midplane_client::api::{IssuedSession, RateLimit, Session};
+use midplane_client::{IssuedSession, NewSession, RateLimit, Session};
 use serde_json::{Map, Value};
 
 use super::connection::ClientArguments;
@@ -60,7 +59,7 @@ pub(super) struct Create {
 pub(super) struct List {
     /// At most this many, up to 100
     #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
+    limit: u32,
     /// Older than this session
     #[arg(long, value_name = "ID")]
     after: Option<String>,
@@ -142,7 +141,7 @@ async fn list(arguments: &List) -> Result<(), Failure> {
         return output::json(&sessions);
     }
     let page = client
-        .sessions(arguments.limit, arguments.after.as_deref())
+        .sessions(Some(arguments.limit), arguments.after.as_deref())
         .await?;
     let now = clock::unix_now();
     let rows: Vec<_> = page.data.iter().map(|session| row(session, now)).collect();
@@ -195,7 +194,7 @@ async fn revoke(arguments: &Revoke) -> Result<(), Failure> {
 
 /// The secret is the last line, alone.
 fn print_issued(issued: &IssuedSession, quiet: bool, json: bool) -> Result<(), Failure> {
-    let session = &issued.session;
+    let session = issued;
     let secret = issued.client_secret.expose();
     if json {
         return output::json(&serde_json::json!({

@@ -1,340 +1,194 @@
-//! The connection to the kernel: requests of any kind, and the routes that programs use by name.
+//! One request and its answer: over the socket, with the credential, and within the deadline.
 
 use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, InvalidHeaderValue};
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use tower_service::Service;
 
-use crate::api::{
-    Health, IssuedSession, Module, Modules, NewModule, NewSession, Receipt, Session, Sessions,
-};
-use crate::error::Error;
-use crate::events::EventStream;
+use crate::error::{BoxError, Error};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Body = UnsyncBoxBody<Bytes, BoxError>;
+/// How long a whole answer may take. The slowest that a kernel gives by default: a secret's command has 60 s, a drain 30 s.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Below the 75 s after which a kernel closes an idle connection, so that no request meets one that is closing.
+const IDLE: Duration = Duration::from_secs(30);
+/// More than any answer that is read as a whole: 100 sessions with their metadata are below 2 MiB.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A problem is a few sentences.
+const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+/// `sun_path`, less its final NUL.
+const SOCKET_PATH_LEN_MAX: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
-/// A client of one kernel. Connections are kept and used again; clones share them.
+/// A client of one kernel. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    socket: PathBuf,
-    credential: Option<HeaderValue>,
-    http: legacy::Client<UnixConnector, Body>,
+    socket: Arc<Path>,
+    authorization: Option<Result<HeaderValue, ()>>,
+    deadline: Duration,
+    http: legacy::Client<Dial, UnsyncBoxBody<Bytes, BoxError>>,
 }
 
 impl Client {
-    /// Connects at the first request, within a tokio runtime.
+    /// A client without a credential. Connects to nothing yet.
+    #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Client {
-        let http = legacy::Client::builder(TokioExecutor::new()).build(UnixConnector);
+        let socket: Arc<Path> = socket.into().into();
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .build(Dial(Arc::clone(&socket)));
         Client {
-            socket: socket.into(),
-            credential: None,
+            socket,
+            authorization: None,
+            deadline: DEADLINE,
             http,
         }
     }
 
-    /// Sends `token`, a host key or a client secret, with every request.
+    /// Sends this host key or client secret with every request that carries no `Authorization` of its own.
     #[must_use]
     pub fn credential(mut self, token: impl Into<String>) -> Client {
-        // What is no header value is no credential either; without one, the kernel says what is missing.
-        self.credential = HeaderValue::try_from(format!("Bearer {}", token.into())).ok();
-        if let Some(value) = &mut self.credential {
-            value.set_sensitive(true);
-        }
+        self.authorization = Some(bearer(&token.into()).map_err(drop));
         self
     }
 
-    /// The same kernel with another credential.
+    /// How long [`send`](Client::send) and the methods that stand on it wait for a whole answer; 120 s otherwise.
     #[must_use]
-    pub fn with_credential(&self, token: impl Into<String>) -> Client {
-        self.clone().credential(token)
+    pub fn deadline(mut self, deadline: Duration) -> Client {
+        self.deadline = deadline;
+        self
     }
 
+    /// Where it connects to.
+    #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Sends a request whose URI is a path, `/api/…`. Any status is an answer. Dropping the future or the response's body
-    /// ends the request.
+    /// Sends a request and returns as soon as the answer's headers are there, whatever its status. Of the URI, the path and
+    /// query count. There is no deadline; dropping the future closes the connection.
     ///
     /// # Errors
-    /// [`Error::Connect`] and [`Error::Exchange`].
+    /// [`Error::Connect`] when nothing answers on the socket, [`Error::Protocol`] when the exchange breaks.
     pub async fn request<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Error>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        let path = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |path| path.as_str())
-            .to_owned();
-        *request.uri_mut() = hyperlocal::Uri::new(&self.socket, &path).into();
-        let headers = request.headers_mut();
-        // hyperlocal's URI has the socket's path in hex as its host.
-        headers.insert(HOST, HeaderValue::from_static("localhost"));
-        if let Some(credential) = &self.credential
-            && !headers.contains_key(AUTHORIZATION)
+        let (mut parts, body) = request.into_parts();
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        // From it comes `Host: localhost`, which every kernel serves.
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(Authority::from_static("localhost"));
+        uri.path_and_query
+            .get_or_insert(http::uri::PathAndQuery::from_static("/"));
+        parts.uri = Uri::from_parts(uri).map_err(Error::request)?;
+        if let Some(authorization) = &self.authorization
+            && !parts.headers.contains_key(AUTHORIZATION)
         {
-            headers.insert(AUTHORIZATION, credential.clone());
+            let value = authorization.clone().map_err(|()| Error::Credential)?;
+            parts.headers.insert(AUTHORIZATION, value);
         }
-        self.http.request(request).await.map_err(|source| {
-            if source.is_connect() {
-                Error::Connect {
-                    socket: self.socket.clone(),
-                    source,
-                }
-            } else {
-                Error::Exchange {
-                    source: Box::new(source),
-                }
-            }
-        })
+        self.check_socket_path()?;
+        let body = body.map_err(Into::into).boxed_unsync();
+        let sent = self.http.request(Request::from_parts(parts, body)).await;
+        sent.map_err(|error| self.failed(error))
     }
 
-    /// Sends JSON, or nothing, and reads JSON.
+    /// Sends JSON and reads JSON; an empty answer reads as `null`, so that `()` takes it.
     ///
     /// # Errors
-    /// As [`Client::request`]; [`Error::Problem`] for a status of 400 and above.
+    /// [`Error::Problem`] for a status of 400 and above, [`Error::Timeout`] after the [`deadline`](Client::deadline), and
+    /// those of [`request`](Client::request).
     pub async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, Error> {
-        let told = format!("{method} {path}");
-        let text = self.send_text(method, path, body).await?;
-        // An answer without a body, such as 204, reads as null.
-        let text = if text.is_empty() {
-            b"null".as_slice()
-        } else {
-            &text
-        };
-        serde_json::from_slice(text).map_err(|error| Error::Protocol {
-            request: told,
-            reason: error.to_string(),
-        })
+        let bytes = self
+            .exchange(method, path, body, Some(self.deadline))
+            .await?;
+        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        serde_json::from_slice(text).map_err(Error::protocol)
     }
 
-    async fn send_text(
+    /// As [`send`](Client::send), with the answer as it came, and as long as it takes when there is no deadline.
+    pub(crate) async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
+        deadline: Option<Duration>,
     ) -> Result<Bytes, Error> {
-        let told = format!("{method} {path}");
-        let protocol = |reason: String| Error::Protocol {
-            request: told.clone(),
-            reason,
-        };
-        let mut builder = Request::builder().method(method).uri(path);
-        let body = match body {
+        let mut request = Request::builder().method(method).uri(path);
+        let body: Full<Bytes> = match body {
+            None => Full::default(),
             Some(body) => {
-                builder = builder.header(CONTENT_TYPE, "application/json");
-                serde_json::to_vec(body).map_err(|error| protocol(error.to_string()))?
+                let json = serde_json::to_vec(body).map_err(Error::request)?;
+                request = request.header(CONTENT_TYPE, "application/json");
+                Full::from(json)
             }
-            None => Vec::new(),
         };
-        let request = builder
-            .body(Full::from(body))
-            .map_err(|error| protocol(error.to_string()))?;
-        let response = self.request(request).await?;
-        let status = response.status();
-        let text = response.into_body().collect().await;
-        let text = text
-            .map_err(|error| Error::Exchange {
-                source: Box::new(error),
-            })?
-            .to_bytes();
-        if status.is_client_error() || status.is_server_error() {
-            return Err(Error::from_response(status, &text));
+        let request = request.body(body).map_err(Error::request)?;
+        let answer = async {
+            let response = checked(self.request(request).await?).await?;
+            read(response, ANSWER_BYTES_MAX).await
+        };
+        match deadline {
+            None => answer.await,
+            Some(after) => tokio::time::timeout(after, answer)
+                .await
+                .unwrap_or(Err(Error::Timeout { after })),
         }
-        Ok(text)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        self.send(Method::GET, path, NOTHING).await
+    /// The deadline in force.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline
     }
 
-    pub async fn health(&self) -> Result<Health, Error> {
-        self.get("/health").await
-    }
-
-    pub async fn issue_session(&self, session: &NewSession) -> Result<IssuedSession, Error> {
-        self.send(Method::POST, "/sessions", Some(session)).await
-    }
-
-    /// Newest first; those older than `after`, up to `limit` (100 at most).
-    pub async fn sessions(&self, limit: usize, after: Option<&str>) -> Result<Sessions, Error> {
-        let after = after
-            .map(|id| format!("&after={}", encode(id)))
-            .unwrap_or_default();
-        self.get(&format!("/sessions?limit={limit}{after}")).await
-    }
-
-    pub async fn session(&self, id: &str) -> Result<Session, Error> {
-        self.get(&format!("/sessions/{}", encode(id))).await
-    }
-
-    pub async fn revoke(&self, id: &str) -> Result<(), Error> {
-        self.send(
-            Method::DELETE,
-            &format!("/sessions/{}", encode(id)),
-            NOTHING,
-        )
-        .await
-    }
-
-    /// Revokes every session of a user, or on a secret, or both; returns how many there were.
-    pub async fn revoke_matching(
-        &self,
-        user: Option<&str>,
-        secret_key_id: Option<&str>,
-    ) -> Result<u64, Error> {
-        let members = [("user", user), ("secret_key_id", secret_key_id)];
-        let query: Vec<_> = members
-            .iter()
-            .filter_map(|(name, value)| value.map(|value| format!("{name}={}", encode(value))))
-            .collect();
-        let answer: Value = self
-            .send(
-                Method::DELETE,
-                &format!("/sessions?{}", query.join("&")),
-                NOTHING,
-            )
-            .await?;
-        Ok(answer["revoked"].as_u64().unwrap_or(0))
-    }
-
-    pub async fn renew(&self, id: &str, expires_in: Option<u64>) -> Result<IssuedSession, Error> {
-        let body = expires_in.map_or_else(|| json!({}), |seconds| json!({ "expires_in": seconds }));
-        self.send(
-            Method::POST,
-            &format!("/sessions/{}/renew", encode(id)),
-            Some(&body),
-        )
-        .await
-    }
-
-    pub async fn modules(&self) -> Result<Vec<Module>, Error> {
-        Ok(self.get::<Modules>("/modules").await?.modules)
-    }
-
-    pub async fn module(&self, name: &str) -> Result<Module, Error> {
-        self.get(&format!("/modules/{}", encode(name))).await
-    }
-
-    /// Loads a module, or swaps the one of that name.
-    pub async fn put_module(
-        &self,
-        name: &str,
-        module: &NewModule,
-        wait: bool,
-    ) -> Result<Receipt, Error> {
-        self.send(
-            Method::PUT,
-            &format!("/modules/{}{}", encode(name), wait_query(wait)),
-            Some(module),
-        )
-        .await
-    }
-
-    /// Swaps a module for what is at its path now. With `wait`, answers after the old one is gone.
-    pub async fn reload_module(
-        &self,
-        name: &str,
-        config: Option<Map<String, Value>>,
-        wait: bool,
-    ) -> Result<Receipt, Error> {
-        let body = config.map_or_else(|| json!({}), |config| json!({ "config": config }));
-        self.send(
-            Method::POST,
-            &format!("/modules/{}/reload{}", encode(name), wait_query(wait)),
-            Some(&body),
-        )
-        .await
-    }
-
-    pub async fn unload_module(&self, name: &str, drain_ms: Option<u64>) -> Result<Receipt, Error> {
-        let query = drain_ms
-            .map(|ms| format!("?drain_ms={ms}"))
-            .unwrap_or_default();
-        self.send(
-            Method::DELETE,
-            &format!("/modules/{}{query}", encode(name)),
-            NOTHING,
-        )
-        .await
-    }
-
-    /// A new signing key; returns its id.
-    pub async fn rotate_keys(&self, revoke_previous: bool) -> Result<String, Error> {
-        let answer: Value = self
-            .send(
-                Method::POST,
-                "/keys/rotate",
-                Some(&json!({ "revoke_previous": revoke_previous })),
-            )
-            .await?;
-        Ok(answer["kid"].as_str().unwrap_or_default().to_owned())
-    }
-
-    pub async fn log_filter(&self) -> Result<String, Error> {
-        let answer: Value = self.get("/log-level").await?;
-        Ok(answer["filter"].as_str().unwrap_or_default().to_owned())
-    }
-
-    /// Returns the filter as the kernel understood it.
-    pub async fn set_log_filter(&self, filter: &str) -> Result<String, Error> {
-        let answer: Value = self
-            .send(
-                Method::PUT,
-                "/log-level",
-                Some(&json!({ "filter": filter })),
-            )
-            .await?;
-        Ok(answer["filter"].as_str().unwrap_or_default().to_owned())
-    }
-
-    /// OpenMetrics text.
-    pub async fn metrics(&self) -> Result<String, Error> {
-        let text = self.send_text(Method::GET, "/metrics", NOTHING).await?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-
-    pub async fn openapi(&self) -> Result<Value, Error> {
-        self.get("/openapi.json").await
-    }
-
-    /// What happens in the kernel, from now on.
-    pub async fn events(&self) -> Result<EventStream, Error> {
-        let request = Request::get("/events")
-            .body(String::new())
-            .expect("a constant request");
-        let response = self.request(request).await?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(EventStream::of(response));
+    fn check_socket_path(&self) -> Result<(), Error> {
+        let len = self.socket.as_os_str().as_bytes().len();
+        if len > SOCKET_PATH_LEN_MAX {
+            return Err(Error::SocketPathTooLong {
+                socket: self.socket.to_path_buf(),
+                len,
+                max: SOCKET_PATH_LEN_MAX,
+            });
         }
-        let text = response.into_body().collect().await;
-        let text = text
-            .map_err(|error| Error::Exchange {
-                source: Box::new(error),
-            })?
-            .to_bytes();
-        Err(Error::from_response(status, &text))
+        Ok(())
+    }
+
+    fn failed(&self, error: legacy::Error) -> Error {
+        if !error.is_connect() {
+            return Error::protocol(error);
+        }
+        let cause = std::error::Error::source(&error)
+            .and_then(|cause| cause.downcast_ref::<io::Error>())
+            .map(|cause| match cause.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(cause.kind(), cause.to_string()),
+            });
+        Error::Connect {
+            socket: self.socket.to_path_buf(),
+            source: cause.unwrap_or_else(|| io::Error::other(error)),
+        }
     }
 }
 
@@ -342,27 +196,101 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("socket", &self.socket)
+            .field("credential", &self.authorization.as_ref().map(|_| "…"))
             .finish_non_exhaustive()
     }
 }
 
-/// No body.
-const NOTHING: Option<&()> = None;
-
-fn wait_query(wait: bool) -> &'static str {
-    if wait { "?wait=drained" } else { "" }
+/// Turns an answer of 400 and above into [`Error::Problem`], and lets every other pass unread.
+///
+/// # Errors
+/// [`Error::Problem`]; [`Error::Protocol`] when the connection breaks before its body is read.
+pub async fn checked(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let status = response.status();
+    if status.as_u16() < 400 {
+        return Ok(response);
+    }
+    let header = response.headers().get("x-request-id");
+    let request_id = header
+        .and_then(|id| id.to_str().ok())
+        .map(ToOwned::to_owned);
+    let body = read(response, PROBLEM_BYTES_MAX).await?;
+    Err(problem(status, request_id, &body))
 }
 
-/// Percent-encodes what does not stand for itself in a path segment or a query value (RFC 3986 section 2.3).
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
+fn problem(status: StatusCode, request_id: Option<String>, body: &[u8]) -> Error {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        title: String,
+        #[serde(default)]
+        detail: String,
+        instance: Option<String>,
+    }
+    // A module's answer may have any form; its text, cut to a line, says more than that it is no problem document.
+    let document = serde_json::from_slice(body).unwrap_or_else(|_| Document {
+        code: String::new(),
+        title: String::new(),
+        detail: first_line(&String::from_utf8_lossy(body)),
+        instance: None,
+    });
+    let mut detail = document.detail;
+    if detail.is_empty() {
+        detail = document.title;
+    }
+    if detail.is_empty() {
+        status
+            .canonical_reason()
+            .unwrap_or("refused")
+            .clone_into(&mut detail);
+    }
+    Error::Problem {
+        status,
+        code: document.code,
+        detail,
+        request_id: request_id.or(document.instance),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    let line = text.trim().lines().next().unwrap_or_default();
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(CHARS_MAX)
         .collect()
+}
+
+async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, Error> {
+    let body = Limited::new(response.into_body(), bytes_max);
+    let whole = body.collect().await.map_err(Error::Protocol)?;
+    Ok(whole.to_bytes())
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Connects to one socket, whatever host a URI names.
+#[derive(Clone)]
+struct Dial(Arc<Path>);
+
+impl Service<Uri> for Dial {
+    type Response = <UnixConnector as Service<Uri>>::Response;
+    type Error = <UnixConnector as Service<Uri>>::Error;
+    type Future = <UnixConnector as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        UnixConnector.poll_ready(context)
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        UnixConnector.call(hyperlocal::Uri::new(&self.0, "/").into())
+    }
 }
 
 #[cfg(test)]

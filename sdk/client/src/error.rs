@@ -1,68 +1,105 @@
-//! Why a request has no good answer.
+//! What can go wrong between a request and its answer.
 
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::StatusCode;
-use serde::Deserialize;
 
-/// Why a request has no good answer.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request without the answer that was asked for. No variant holds a credential.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// Nobody listens there, or the socket is another user's.
-    #[error("no kernel answers on {}: start one with `midplane serve`", socket.display())]
-    Connect {
+    /// Nothing answers on the socket.
+    #[error("cannot connect to {}: {source}; {}", socket.display(), connect_hint(source))]
+    Connect { socket: PathBuf, source: io::Error },
+    /// No socket can have this path.
+    #[error("the socket path {} has {len} bytes, the system allows {max}; choose a shorter one", socket.display())]
+    SocketPathTooLong {
         socket: PathBuf,
-        source: hyper_util::client::legacy::Error,
+        len: usize,
+        max: usize,
     },
-    /// The connection broke.
-    #[error("the exchange with the kernel failed: {source}")]
-    Exchange {
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The kernel or a module refused, and says why (RFC 9457).
-    #[error("{detail} ({code})")]
+    /// The credential cannot stand in a header.
+    #[error(
+        "the credential holds characters that no credential has; copy it again, without line ends"
+    )]
+    Credential,
+    /// The request could not be written as HTTP or JSON.
+    #[error("the request is not valid: {0}")]
+    Request(#[source] BoxError),
+    /// The kernel or a module said no (RFC 9457).
+    #[error("{detail} ({}{code})", StatusPrefix(*status, code))]
     Problem {
         status: StatusCode,
+        /// Stable; empty when the answer was no problem document.
         code: String,
+        /// What to do about it, in a sentence.
         detail: String,
+        /// Under which the kernel's log says more.
         request_id: Option<String>,
     },
-    /// The answer is not what this client understands.
-    #[error(
-        "the kernel's answer to {request} is not understood: {reason}; are client and kernel of one version?"
-    )]
-    Protocol { request: String, reason: String },
-}
-
-/// The members of a problem that callers act on.
-#[derive(Deserialize)]
-struct Problem {
-    code: Option<String>,
-    detail: Option<String>,
-    title: Option<String>,
-    instance: Option<String>,
+    /// The connection broke, or what came is not what the API promises.
+    #[error("the exchange with the kernel failed: {}", Chain(&**.0))]
+    Protocol(#[source] BoxError),
+    /// No whole answer in time; whether the kernel acted is not known.
+    #[error("the kernel did not answer within {} s", after.as_secs_f32())]
+    Timeout { after: Duration },
 }
 
 impl Error {
-    /// Reads the body of a response whose status is 400 or more. What is no problem document is told as it is.
-    pub fn from_response(status: StatusCode, body: &[u8]) -> Error {
-        let problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
-            code: None,
-            detail: Some(String::from_utf8_lossy(body).trim().to_owned())
-                .filter(|text| !text.is_empty()),
-            title: None,
-            instance: None,
-        });
-        let reason = status.canonical_reason().unwrap_or("an error");
-        Error::Problem {
-            status,
-            code: problem.code.unwrap_or_else(|| status.as_str().to_owned()),
-            detail: problem
-                .detail
-                .or(problem.title)
-                .unwrap_or_else(|| reason.to_owned()),
-            request_id: problem.instance,
+    pub(crate) fn protocol(source: impl Into<BoxError>) -> Error {
+        Error::Protocol(source.into())
+    }
+
+    pub(crate) fn request(source: impl Into<BoxError>) -> Error {
+        Error::Request(source.into())
+    }
+
+    /// Whether nothing answers on the socket, so that another attempt needs a kernel first.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Error::Connect { .. })
+    }
+}
+
+fn connect_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "no kernel is running there: start one with `midplane serve`, or name its socket with --socket or $MIDPLANE_SOCKET"
         }
+        io::ErrorKind::PermissionDenied => "the socket belongs to another user",
+        _ => "look at the kernel's log",
+    }
+}
+
+/// The status, where the code does not say it already.
+struct StatusPrefix<'a>(StatusCode, &'a str);
+
+impl fmt::Display for StatusPrefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            "" => write!(f, "{}", self.0.as_u16()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -71,25 +108,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_are_read_and_other_bodies_told_as_they_are() {
-        for (body, code, detail) in [
+    fn says_in_one_line_what_to_do() {
+        let connect = |kind: io::ErrorKind| Error::Connect {
+            socket: "/s".into(),
+            source: kind.into(),
+        };
+        let problem = |code: &str| Error::Problem {
+            status: StatusCode::NOT_FOUND,
+            code: code.to_owned(),
+            detail: "do this".to_owned(),
+            request_id: None,
+        };
+        for (error, expected) in [
+            (connect(io::ErrorKind::NotFound), "midplane serve"),
+            (connect(io::ErrorKind::ConnectionRefused), "midplane serve"),
+            (connect(io::ErrorKind::PermissionDenied), "another user"),
+            (problem("not_found"), "do this (not_found)"),
+            (problem(""), "do this (404)"),
             (
-                r#"{"code":"not_found","detail":"no such route","instance":"req_1"}"#,
-                "not_found",
-                "no such route",
+                Error::protocol(io::Error::other("early end")),
+                "failed: early end",
             ),
-            (r#"{"title":"Not Found"}"#, "404", "Not Found"),
-            ("plain text\n", "404", "plain text"),
-            ("", "404", "Not Found"),
         ] {
-            match Error::from_response(StatusCode::NOT_FOUND, body.as_bytes()) {
-                Error::Problem {
-                    code: found,
-                    detail: told,
-                    ..
-                } => assert_eq!((&*found, &*told), (code, detail)),
-                other => panic!("{other}"),
-            }
+            let text = error.to_string();
+            assert!(text.contains(expected) && !text.contains('\n'), "{text}");
+            assert_eq!(
+                error.is_unavailable(),
+                matches!(error, Error::Connect { .. })
+            );
         }
     }
 }

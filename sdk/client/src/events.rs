@@ -1,55 +1,54 @@
-//! A response as a stream of events.
+//! An answer read as a stream of events.
 
 use std::collections::VecDeque;
 
-use http_body_util::BodyExt as _;
+use http::Response;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::error::Error;
 use crate::sse::{Event, Parser};
 
-/// The events of a `text/event-stream` response. Dropping it closes the connection, which ends the request.
+/// The events of one answer. Dropping it closes the connection.
+#[derive(Debug)]
 pub struct EventStream {
     body: Incoming,
     parser: Parser,
     ready: VecDeque<Event>,
+    failed: bool,
 }
 
 impl EventStream {
-    /// Reads the body of a response that is known to be an event stream.
-    pub fn of(response: http::Response<Incoming>) -> EventStream {
+    /// Reads the body of this answer; whether it is one of events is the caller's to know.
+    #[must_use]
+    pub fn of(response: Response<Incoming>) -> EventStream {
         EventStream {
             body: response.into_body(),
             parser: Parser::new(),
             ready: VecDeque::new(),
+            failed: false,
         }
     }
 
-    /// The next event; `None` at the end of the stream. Cancel-safe.
-    ///
-    /// # Errors
-    /// When the stream breaks off, or an event is longer than the parser takes. There is nothing after an error.
+    /// The next event; `None` at the end and after an error. Cancel-safe: an event is not lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Event, Error>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
             }
-            let frame = match self.body.frame().await? {
-                Ok(frame) => frame,
+            if self.failed {
+                return None;
+            }
+            let read = self.body.frame().await?.map_err(Error::protocol);
+            let events = read.and_then(|frame| match frame.into_data() {
+                Ok(chunk) => self.parser.push(&chunk).map_err(Error::protocol),
+                Err(_trailers) => Ok(Vec::new()),
+            });
+            match events {
+                Ok(events) => self.ready.extend(events),
                 Err(error) => {
-                    return Some(Err(Error::Exchange {
-                        source: Box::new(error),
-                    }));
-                }
-            };
-            if let Ok(bytes) = frame.into_data() {
-                match self.parser.push(&bytes) {
-                    Ok(events) => self.ready.extend(events),
-                    Err(error) => {
-                        return Some(Err(Error::Exchange {
-                            source: Box::new(error),
-                        }));
-                    }
+                    self.failed = true;
+                    return Some(Err(error));
                 }
             }
         }

@@ -1,34 +1,40 @@
 //! A client of the Midplane HTTP API over its Unix socket.
 //!
+//! Says what the API says and no more: it does not retry, does not renew sessions and knows no module.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `client` | one request and its answer: socket, credential, deadline, problem |
+//! | `routes` | a method for each route of the kernel |
+//! | `views` | what those routes take and return |
+//! | `events` | an answer read as a stream of events |
+//! | `sse` | the format of such a stream |
+//! | `locate` | where the kernel and the host key are |
+//! | `error` | what can go wrong |
+//!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use midplane_client::{NewSession, locate};
+//! # async fn hello() -> Result<(), Box<dyn std::error::Error>> {
+//! use midplane_client::{Client, NewSession, locate};
 //!
 //! let host = locate::client(None, None)?;
 //! let session = host.issue_session(&NewSession::default()).await?;
-//! let client = host.with_credential(session.client_secret.expose());
-//! let request = http::Request::get("/api/hello/hello").body(String::new())?;
-//! println!("{}", client.request(request).await?.status());
-//! # Ok(())
-//! # }
+//! let client = Client::new(host.socket()).credential(session.client_secret.expose());
+//! let answer: serde_json::Value = client.send(http::Method::GET, "/api/hello/hello", None::<&()>).await?;
+//! # Ok(()) }
 //! ```
-//!
-//! | module | concern |
-//! |---|---|
-//! | `client` | the connection, requests, and the routes by name |
-//! | `api` | what the routes take and answer |
-//! | `events` | a response as a stream of events |
-//! | [`sse`] | the parser of such streams, without I/O |
-//! | [`locate`] | where the kernel and its host key are |
 
-pub mod api;
 mod client;
 mod error;
 mod events;
 pub mod locate;
+mod routes;
 pub mod sse;
+mod views;
 
-pub use api::{ClientSecret, IssuedSession, NewSession};
-pub use client::Client;
+pub use client::{Client, checked};
 pub use error::Error;
 pub use events::EventStream;
+pub use views::{
+    ClientSecret, Health, HealthModule, Identity, IssuedSession, Module, ModuleSource, NewSession,
+    RateLimit, Receipt, ReceiptRequests, RequestCounts, RotatedKeys, Session, SessionPage,
+};

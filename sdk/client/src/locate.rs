@@ -2,12 +2,14 @@
 //!
 //! Connects to nothing and writes nothing.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::libc;
+use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 
 use crate::Client;
@@ -24,8 +26,6 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// `$TMPDIR`
     pub temporary_dir: Option<PathBuf>,
-    /// `$MIDPLANE_HOST_KEY`: the key itself.
-    pub host_key: Option<String>,
 }
 
 impl Surroundings {
@@ -41,22 +41,6 @@ impl Surroundings {
             socket: path("MIDPLANE_SOCKET"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
             temporary_dir: path("TMPDIR"),
-            host_key: std::env::var("MIDPLANE_HOST_KEY")
-                .ok()
-                .filter(|key| !key.is_empty()),
-        }
-    }
-
-    /// The host key: from the file that is named, else from the environment, else from the file beside the socket.
-    ///
-    /// # Errors
-    /// As [`read_host_key`].
-    pub fn host_key(&self, socket: &Path, file: Option<&Path>) -> Result<String, LocateError> {
-        match (file, &self.host_key) {
-            (Some(file), _) => Ok(read_host_key(file)?),
-            (None, Some(key)) if is_host_key(key) => Ok(key.clone()),
-            (None, Some(_)) => Err(LocateError::HostKeyVariable),
-            (None, None) => Ok(read_host_key(&host_key_file(socket))?),
         }
     }
 
@@ -78,40 +62,102 @@ impl Surroundings {
     }
 }
 
-/// A client with the host key, as command lines need it: flags win over the environment, and that over the default paths.
-///
-/// # Errors
-/// When there is no host key. Whether a kernel is there shows at the first request.
-pub fn client(socket: Option<&Path>, host_key_file: Option<&Path>) -> Result<Client, LocateError> {
-    let surroundings = Surroundings::from_env();
-    let socket = surroundings.socket(socket);
-    let key = surroundings.host_key(&socket, host_key_file)?;
-    Ok(Client::new(socket).credential(key))
-}
-
-/// There is no host key to use.
-#[derive(Debug, thiserror::Error)]
-pub enum LocateError {
-    #[error(transparent)]
-    HostKey(#[from] ReadHostKeyError),
-    #[error("$MIDPLANE_HOST_KEY holds no host key: it is `mph_` and 43 characters")]
-    HostKeyVariable,
-}
-
 /// The file a kernel writes its host key to when it is asked to.
 #[must_use]
 pub fn host_key_file(socket: &Path) -> PathBuf {
     socket.with_file_name("host.key")
 }
 
+/// A client with the host key, for a command line: the key is in the file that the flag names, else in `$MIDPLANE_HOST_KEY`
+/// itself, else in `host.key` beside the socket.
+///
+/// # Errors
+/// There is no usable key, or no kernel to have written one.
+pub fn client(
+    socket_flag: Option<&Path>,
+    host_key_file_flag: Option<&Path>,
+) -> Result<Client, LocateError> {
+    let socket = Surroundings::from_env().socket(socket_flag);
+    let variable = std::env::var_os("MIDPLANE_HOST_KEY").filter(|key| !key.is_empty());
+    let key = host_key(&socket, host_key_file_flag, variable)?;
+    Ok(Client::new(socket).credential(key.0))
+}
+
+/// The host key: 256 random bits; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostKey(String);
+
+impl HostKey {
+    /// `mph_` and 43 characters of base64url (256 bits, unpadded; RFC 4648 section 5), white space around it passed over.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<HostKey> {
+        let key = text.trim();
+        let encoded = key.strip_prefix("mph_")?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (encoded.len() == 43 && encoded.bytes().all(plain)).then(|| HostKey(key.to_owned()))
+    }
+
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HostKey(…)")
+    }
+}
+
+/// No host key was found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    #[error("no kernel is running at {}; start one with `midplane serve --write-host-key`, or name its socket with --socket or $MIDPLANE_SOCKET", socket.display())]
+    NoKernel { socket: PathBuf },
+    #[error("no host key at {}; start the kernel with --write-host-key, or give the key in $MIDPLANE_HOST_KEY or by --host-key-file", path.display())]
+    NoHostKey { path: PathBuf },
+    #[error("$MIDPLANE_HOST_KEY holds no host key: it is mph_ and 43 characters")]
+    MalformedVariable,
+    #[error(transparent)]
+    File(#[from] ReadHostKeyError),
+}
+
+/// The host key of the kernel at `socket`: from `file`, else `variable` (the key itself), else the file beside the socket.
+fn host_key(
+    socket: &Path,
+    file: Option<&Path>,
+    variable: Option<OsString>,
+) -> Result<HostKey, LocateError> {
+    if let Some(path) = file {
+        return Ok(read_host_key(path)?);
+    }
+    if let Some(text) = variable {
+        let key = text.to_str().and_then(HostKey::parse);
+        return key.ok_or(LocateError::MalformedVariable);
+    }
+    let path = host_key_file(socket);
+    match read_host_key(&path) {
+        Err(ReadHostKeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(if socket.exists() {
+                LocateError::NoHostKey { path }
+            } else {
+                LocateError::NoKernel {
+                    socket: socket.to_owned(),
+                }
+            })
+        }
+        read => Ok(read?),
+    }
+}
+
 /// Reading a host key failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadHostKeyError {
-    #[error("cannot read the host key from {}: {source}; start the kernel with --write-host-key", path.display())]
+    #[error("cannot read the host key from {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} must be a file of yours that no one else can read; run: chmod 600 {}", path.display(), path.display())]
     Exposed { path: PathBuf },
-    #[error("{} holds no host key", path.display())]
+    #[error("{} holds no host key: it is mph_ and 43 characters", path.display())]
     Malformed { path: PathBuf },
 }
 
@@ -119,15 +165,15 @@ pub enum ReadHostKeyError {
 ///
 /// # Errors
 /// The file cannot be read, is open to others, or holds something else.
-pub fn read_host_key(path: &Path) -> Result<String, ReadHostKeyError> {
+pub fn read_host_key(path: &Path) -> Result<HostKey, ReadHostKeyError> {
     let failed = |source| ReadHostKeyError::Read {
         path: path.to_owned(),
         source,
     };
-    // A pipe in its place would hold up an ordinary open.
+    // A pipe without a writer would hold up the opening, before it can be seen that it is no file.
     let file = File::options()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path)
         .map_err(failed)?;
     // Asked of the open file, so that it is the one that is read.
@@ -138,26 +184,13 @@ pub fn read_host_key(path: &Path) -> Result<String, ReadHostKeyError> {
             path: path.to_owned(),
         });
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     file.take(MAX_KEY_FILE_BYTES)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(failed)?;
-    let key = text.trim();
-    if !is_host_key(key) {
-        return Err(ReadHostKeyError::Malformed {
-            path: path.to_owned(),
-        });
-    }
-    Ok(key.to_owned())
-}
-
-/// `mph_` and 43 characters of base64url (256 bits, unpadded; RFC 4648 section 5).
-fn is_host_key(text: &str) -> bool {
-    text.strip_prefix("mph_").is_some_and(|rest| {
-        rest.len() == 43
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    HostKey::parse(text).ok_or_else(|| ReadHostKeyError::Malformed {
+        path: path.to_owned(),
     })
 }
 
@@ -171,7 +204,7 @@ mod tests {
         let mut around = Surroundings {
             socket: Some("/env.sock".into()),
             runtime_dir: Some("/run/user/1".into()),
-            ..Surroundings::default()
+            temporary_dir: None,
         };
         assert_eq!(
             around.socket(Some(Path::new("/flag.sock"))),
@@ -193,32 +226,6 @@ mod tests {
     }
 
     #[test]
-    fn a_named_key_file_wins_over_the_environment() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("kernel.sock");
-        let key = |letter: &str| format!("mph_{}", letter.repeat(43));
-        let write = |name: &str, key: &str| {
-            let path = dir.path().join(name);
-            fs::write(&path, key).unwrap();
-            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-            path
-        };
-        let mut around = Surroundings::default();
-        assert!(around.host_key(&socket, None).is_err());
-        write("host.key", &key("a"));
-        let named = write("other.key", &key("b"));
-        assert_eq!(around.host_key(&socket, None).unwrap(), key("a"));
-        around.host_key = Some(key("c"));
-        assert_eq!(around.host_key(&socket, None).unwrap(), key("c"));
-        assert_eq!(around.host_key(&socket, Some(&named)).unwrap(), key("b"));
-        around.host_key = Some("mph_short".to_owned());
-        assert!(matches!(
-            around.host_key(&socket, None),
-            Err(LocateError::HostKeyVariable)
-        ));
-    }
-
-    #[test]
     fn reads_a_key_that_is_its_owners_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("host.key");
@@ -233,7 +240,7 @@ mod tests {
             );
         }
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read_host_key(&path).unwrap(), key);
+        assert_eq!(read_host_key(&path).unwrap().expose(), key);
         for text in [
             "",
             "mph_",
@@ -241,6 +248,7 @@ mod tests {
             &key[..46],
             &format!("{key}a"),
             &key.replace('Z', "+"),
+            &key.replace("Z0", "é"),
         ] {
             fs::write(&path, text).unwrap();
             let read = read_host_key(&path);
@@ -254,5 +262,52 @@ mod tests {
             read_host_key(&path),
             Err(ReadHostKeyError::Read { .. })
         ));
+    }
+
+    /// A pipe that no one writes to must be refused, not waited for.
+    #[test]
+    fn does_not_wait_for_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.key");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let read = read_host_key(&path);
+        assert!(matches!(read, Err(ReadHostKeyError::Exposed { .. })));
+    }
+
+    #[test]
+    fn takes_the_key_from_the_flag_then_the_variable_then_beside_the_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("kernel.sock");
+        let key = |letter: &str| format!("mph_{}", letter.repeat(43));
+        let find = |file: Option<&Path>, variable: Option<&str>| {
+            host_key(&socket, file, variable.map(OsString::from))
+        };
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        assert!(matches!(
+            find(None, None),
+            Err(LocateError::NoKernel { .. })
+        ));
+        write("kernel.sock", "");
+        assert!(matches!(
+            find(None, None),
+            Err(LocateError::NoHostKey { .. })
+        ));
+        write("host.key", &key("a"));
+        let flag = write("flag.key", &key("c"));
+        let (b, c) = (key("b"), key("c"));
+        assert_eq!(find(None, None).unwrap().expose(), key("a"));
+        assert_eq!(find(None, Some(&b)).unwrap().expose(), b);
+        assert_eq!(find(Some(&flag), Some(&b)).unwrap().expose(), c);
+        // What was named must be usable: nothing else stands in for it.
+        let malformed = find(None, Some("mph_short"));
+        assert!(matches!(malformed, Err(LocateError::MalformedVariable)));
+        let missing = find(Some(Path::new("/nonexistent")), Some(&b));
+        assert!(matches!(missing, Err(LocateError::File(_))));
+        assert!(!format!("{:?}", find(None, Some(&b))).contains(&b));
     }
 }

@@ -1,0 +1,291 @@
+use std::io;
+
+use serde_json::json;
+
+use super::*;
+use crate::mock::{Answer, Kernel, host_key, next_turn, turn};
+use crate::terminal::Look;
+
+const LONG_S: u64 = 600;
+
+fn terminal() -> Terminal<Vec<u8>, Vec<u8>> {
+    Terminal::new(Vec::new(), Vec::new(), Look::default())
+}
+
+fn refusal(status: u16, code: &str, detail: &str) -> Answer {
+    Answer::Json(
+        status,
+        json!({"type": "urn:midplane:error:x", "title": "X", "status": status, "code": code, "detail": detail,
+               "instance": "req_1"}),
+    )
+}
+
+fn input(text: &str) -> Value {
+    json!({"content": [{"type": "input_text", "text": text}], "attachments": [], "inference_options": {}})
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_conversation_goes_on_in_its_thread_and_session() {
+    let kernel = Kernel::start(
+        LONG_S,
+        vec![
+            Answer::Events(turn("thr_1", "msg_1", "well met")),
+            Answer::Events(next_turn("thr_1", "msg_2", "again")),
+            Answer::Events(turn("thr_2", "msg_3", "anew")),
+        ],
+    );
+    let mut conversation = kernel.conversation(None);
+    let mut terminal = terminal();
+    conversation.say("hi", &mut terminal).await.unwrap();
+    assert_eq!(conversation.thread(), Some("thr_1"));
+    conversation.say("ho", &mut terminal).await.unwrap();
+    conversation.leave_thread();
+    assert_eq!(conversation.thread(), None);
+    conversation.say("hey", &mut terminal).await.unwrap();
+    conversation.end().await;
+
+    assert_eq!(terminal.written(), ("well met\nagain\nanew\n", ""));
+    assert_eq!(
+        kernel.chat_requests(),
+        [
+            json!({"type": "threads.create", "params": {"input": input("hi")}}),
+            json!({"type": "threads.add_user_message", "params": {"thread_id": "thr_1", "input": input("ho")}}),
+            json!({"type": "threads.create", "params": {"input": input("hey")}}),
+        ]
+    );
+    let asked = kernel.asked();
+    let credentials: Vec<(&str, &str)> = asked
+        .iter()
+        .map(|asked| (asked.line.as_str(), asked.credential.as_str()))
+        .collect();
+    let key = host_key();
+    assert_eq!(
+        credentials,
+        [
+            ("POST /sessions", key.as_str()),
+            ("POST /api/chat/chatkit", "token-1"),
+            ("POST /api/chat/chatkit", "token-1"),
+            ("POST /api/chat/chatkit", "token-1"),
+            ("DELETE /sessions/current", "token-1"),
+        ]
+    );
+    assert_eq!(asked[0].body["modules"], json!(["chat"]));
+    assert_eq!(asked[0].body.get("secret_key_id"), None);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_session_names_the_secret_it_was_told_of() {
+    for (told, expected) in [(Some("my-key"), Some(&json!("my-key"))), (Some(""), None)] {
+        let kernel = Kernel::start(LONG_S, vec![Answer::Events(turn("t", "m", "a"))]);
+        let mut conversation = kernel.conversation(told);
+        conversation.say("hi", &mut terminal()).await.unwrap();
+        assert_eq!(kernel.asked()[0].body.get("secret_key_id"), expected);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_token_that_is_expired_or_refused_is_replaced() {
+    // Expired at once: each request has a token of its own.
+    let kernel = Kernel::start(
+        0,
+        vec![
+            Answer::Json(200, json!({"data": []})),
+            Answer::Json(200, json!({"data": []})),
+        ],
+    );
+    let mut conversation = kernel.conversation(None);
+    conversation.threads().await.unwrap();
+    conversation.threads().await.unwrap();
+    let last = kernel.asked().pop().unwrap();
+    assert_eq!(last.credential, "token-2");
+
+    // Refused, as after a restart of the kernel: once more with another.
+    let refused = || refusal(401, "invalid_token", "get another");
+    let kernel = Kernel::start(
+        LONG_S,
+        vec![refused(), Answer::Json(200, json!({"data": []}))],
+    );
+    let mut conversation = kernel.conversation(None);
+    assert_eq!(conversation.threads().await.unwrap(), []);
+    let last = kernel.asked().pop().unwrap();
+    assert_eq!(last.credential, "token-2");
+
+    // But not for ever.
+    let kernel = Kernel::start(LONG_S, vec![refused(), refused()]);
+    let failure = kernel.conversation(None).threads().await.unwrap_err();
+    assert!(failure.to_string().starts_with("get another"), "{failure}");
+    assert_eq!(kernel.chat_requests().len(), 2);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_failed_turn_can_be_answered_again() {
+    let error = json!({"type": "error", "code": "custom", "message": "the model is away", "allow_retry": true});
+    let mut failing = turn("thr_1", "msg_1", "begun");
+    failing.truncate(2);
+    failing.push(error);
+    let kernel = Kernel::start(
+        LONG_S,
+        vec![
+            refusal(
+                503,
+                "module_unavailable",
+                "the module takes no requests now",
+            ),
+            Answer::Events(failing),
+            Answer::Events(next_turn("thr_1", "msg_1", "at last")),
+        ],
+    );
+    let mut conversation = kernel.conversation(None);
+    let mut terminal = terminal();
+    assert!(!conversation.retry(&mut terminal).await.unwrap());
+
+    let failure = conversation.say("hi", &mut terminal).await.unwrap_err();
+    assert!(matches!(failure, Failure::Refused { .. }), "{failure:?}");
+    // The message is in no thread: it is said again.
+    let failure = conversation.retry(&mut terminal).await.unwrap_err();
+    let Failure::Turn {
+        message,
+        allow_retry,
+    } = failure
+    else {
+        panic!("{failure:?}");
+    };
+    assert_eq!((message.as_str(), allow_retry), ("the model is away", true));
+    // Now it is: it is answered again.
+    assert!(conversation.retry(&mut terminal).await.unwrap());
+    assert_eq!(terminal.written().0, "at last\n");
+    let create = json!({"type": "threads.create", "params": {"input": input("hi")}});
+    assert_eq!(
+        kernel.chat_requests(),
+        [
+            create.clone(),
+            create,
+            json!({"type": "threads.retry_after_item", "params": {"thread_id": "thr_1", "item_id": "msg_1"}}),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_no_answer_is_a_failure() {
+    let cases = [
+        (Answer::Events(Vec::new()), "no answer came"),
+        (
+            Answer::Events(vec![
+                json!({"type": "notice", "level": "info", "message": "x"}),
+            ]),
+            "no answer came",
+        ),
+        (Answer::Events(vec![json!([1])]), "not ChatKit's"),
+        (Answer::Cut(turn("t", "m", "half an answer")), ""),
+        (
+            refusal(
+                422,
+                "module_not_loaded",
+                "the module \"chat\" is not loaded",
+            ),
+            "--module chat=PATH",
+        ),
+        (Answer::Json(500, json!("what?")), "what?"),
+    ];
+    for (answer, expected) in cases {
+        let kernel = Kernel::start(LONG_S, vec![answer]);
+        let failure = kernel
+            .conversation(None)
+            .say("hi", &mut terminal())
+            .await
+            .unwrap_err();
+        assert!(failure.to_string().contains(expected), "{failure}");
+        assert_eq!(failure.exit_code(), 1, "{failure}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn without_a_kernel_or_its_key_the_failure_says_which() {
+    let kernel = Kernel::start(LONG_S, Vec::new());
+    let say = async |socket, host_key_file| {
+        Conversation::new(Access::new(Some(socket), Some(host_key_file), None))
+            .say("hi", &mut terminal())
+            .await
+            .unwrap_err()
+    };
+    let nowhere = kernel.socket().with_file_name("nowhere.sock");
+    let no_key = kernel.socket().with_file_name("no.key");
+    for key in [no_key.clone(), kernel.host_key_file()] {
+        let failure = say(nowhere.clone(), key).await;
+        assert!(matches!(failure, Failure::NoKernel { .. }), "{failure:?}");
+        assert_eq!(failure.exit_code(), 69);
+    }
+    let failure = say(kernel.socket(), no_key).await;
+    assert!(matches!(failure, Failure::HostKey(_)), "{failure:?}");
+    assert!(failure.to_string().contains("no.key"), "{failure}");
+    assert_eq!(failure.exit_code(), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_opened_thread_goes_on_from_its_end() {
+    let item = |id: &str, kind: &str, text: &str| json!({"id": id, "thread_id": "thr_7", "type": kind, "content": [{"text": text}]});
+    let kernel = Kernel::start(
+        LONG_S,
+        vec![
+            Answer::Json(
+                200,
+                json!({"id": "thr_7", "title": "Tea", "created_at": "2026-01-01T00:00:00Z",
+                       "items": {"data": [item("msg_1", "user_message", "first")], "has_more": true, "after": "msg_1"}}),
+            ),
+            Answer::Json(
+                200,
+                json!({"data": [item("msg_9", "assistant_message", "green"), item("wf_1", "workflow", ""),
+                                item("msg_8", "user_message", "which?")], "has_more": true}),
+            ),
+            Answer::Events(next_turn("thr_7", "msg_8", "black")),
+            refusal(404, "thread_not_found", "there is no such thread"),
+        ],
+    );
+    let mut conversation = kernel.conversation(None);
+    let (title, messages) = conversation.open("thr_7").await.unwrap();
+    assert_eq!(title.as_deref(), Some("Tea"));
+    assert_eq!(
+        messages,
+        [
+            Message::OfUser("which?".to_owned()),
+            Message::OfAssistant("green".to_owned())
+        ]
+    );
+    assert!(conversation.retry(&mut terminal()).await.unwrap());
+    // One that cannot be opened leaves the conversation where it is.
+    let failure = conversation.open("thr_8").await.unwrap_err();
+    assert!(failure.to_string().contains("/threads lists"), "{failure}");
+    assert_eq!(conversation.thread(), Some("thr_7"));
+    assert_eq!(
+        kernel.chat_requests(),
+        [
+            json!({"type": "threads.get_by_id", "params": {"thread_id": "thr_7"}}),
+            json!({"type": "items.list", "params": {"thread_id": "thr_7", "limit": 20, "order": "desc"}}),
+            json!({"type": "threads.retry_after_item", "params": {"thread_id": "thr_7", "item_id": "msg_8"}}),
+            json!({"type": "threads.get_by_id", "params": {"thread_id": "thr_8"}}),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_reader_that_has_gone_ends_the_turn_quietly() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut kernel = Kernel::start(LONG_S, vec![Answer::Open(turn("t", "m", "a"))]);
+    let mut terminal = Terminal::new(Gone, Gone, Look::default());
+    let failure = kernel
+        .conversation(None)
+        .say("hi", &mut terminal)
+        .await
+        .unwrap_err();
+    assert!(failure.is_closed_pipe(), "{failure:?}");
+    assert_eq!(failure.exit_code(), 0);
+    kernel.client_left().await;
+}

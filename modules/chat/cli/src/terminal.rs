@@ -1,0 +1,308 @@
+//! Shows a conversation: the answer on standard output, everything else on standard error.
+//!
+//! Decides how things look, not what is said. Text from a model or a server reaches a terminal without control
+//! characters: an escape sequence in an answer must not act on the reader's terminal.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::io::{self, IsTerminal, Write};
+
+use crate::event::Action;
+
+/// A line of progress must not wrap, or it could not be wiped; 80 columns less a margin.
+const PROGRESS_CHARS_MAX: usize = 72;
+
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+const WIPE_LINE: &str = "\r\x1b[K";
+
+/// What the two outputs are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Look {
+    pub(crate) out_is_terminal: bool,
+    /// Standard error understands escape sequences.
+    pub(crate) err_moves: bool,
+    pub(crate) err_colours: bool,
+    /// Events are printed as they come, instead of what they mean.
+    pub(crate) raw: bool,
+}
+
+impl Look {
+    /// Of this process. `NO_COLOR` takes the colours away (no-color.org: when it is not empty).
+    pub(crate) fn of_process(raw: bool) -> Look {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let err_moves = io::stderr().is_terminal() && !is_dumb;
+        Look {
+            out_is_terminal: io::stdout().is_terminal(),
+            err_moves,
+            err_colours: err_moves && !no_colour,
+            raw,
+        }
+    }
+}
+
+pub(crate) struct Terminal<O, E> {
+    out: O,
+    err: E,
+    look: Look,
+    /// Where the answer's last character left the cursor of standard output.
+    is_mid_line: bool,
+    shows_progress: bool,
+    noted: HashSet<String>,
+}
+
+impl<O: Write, E: Write> Terminal<O, E> {
+    pub(crate) fn new(out: O, err: E, look: Look) -> Terminal<O, E> {
+        Terminal {
+            out,
+            err,
+            look,
+            is_mid_line: false,
+            shows_progress: false,
+            noted: HashSet::new(),
+        }
+    }
+
+    /// An event as it came, for programs.
+    pub(crate) fn event(&mut self, data: &str) -> io::Result<()> {
+        if self.look.raw {
+            // The format joins an event's lines by line feeds, which JSON takes for white space.
+            writeln!(self.out, "{}", data.replace('\n', " "))?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// What an event means, for people.
+    pub(crate) fn show(&mut self, action: &Action) -> io::Result<()> {
+        if self.look.raw {
+            return Ok(());
+        }
+        match action {
+            Action::Say(text) => self.say(text),
+            Action::Answered => self.end_line(),
+            Action::Progress(text) => {
+                self.progress(text);
+                Ok(())
+            }
+            // The same every turn (no model answers here …): once is enough.
+            Action::Note(text) if self.noted.insert(text.clone()) => self.note(text),
+            Action::Note(_)
+            | Action::Thread { .. }
+            | Action::Asked { .. }
+            | Action::Fail { .. } => Ok(()),
+        }
+    }
+
+    /// More of the answer.
+    pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
+        self.wipe_progress();
+        let text = match self.look.out_is_terminal {
+            true => harmless(text),
+            false => Cow::Borrowed(text),
+        };
+        if let Some(last) = text.bytes().last() {
+            self.is_mid_line = last != b'\n';
+        }
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    /// Lets what comes next begin on a line of its own.
+    pub(crate) fn end_line(&mut self) -> io::Result<()> {
+        self.wipe_progress();
+        if std::mem::take(&mut self.is_mid_line) {
+            self.out.write_all(b"\n")?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Something beside the answer.
+    pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
+        self.aside(DIM, text)
+    }
+
+    /// What went wrong.
+    pub(crate) fn error(&mut self, text: &str) -> io::Result<()> {
+        self.aside(RED, &format!("midplane-chat: {text}"))
+    }
+
+    fn aside(&mut self, colour: &str, text: &str) -> io::Result<()> {
+        self.wipe_progress();
+        // In a file the answer goes on where it was; on a terminal the two would run into each other.
+        if self.look.out_is_terminal {
+            self.end_line()?;
+        }
+        let text = match self.look.err_moves {
+            true => harmless(text),
+            false => Cow::Borrowed(text),
+        };
+        // A standard error that nobody reads must not end the answer.
+        let _ = match self.look.err_colours {
+            true => writeln!(self.err, "{colour}{text}{PLAIN}"),
+            false => writeln!(self.err, "{text}"),
+        };
+        Ok(())
+    }
+
+    fn progress(&mut self, text: &str) {
+        if !self.look.err_moves || (self.look.out_is_terminal && self.is_mid_line) {
+            return;
+        }
+        let text: String = harmless(text)
+            .replace('\n', " ")
+            .chars()
+            .take(PROGRESS_CHARS_MAX)
+            .collect();
+        let (colour, plain) = match self.look.err_colours {
+            true => (DIM, PLAIN),
+            false => ("", ""),
+        };
+        let _ = write!(self.err, "{WIPE_LINE}{colour}{text}{plain}");
+        let _ = self.err.flush();
+        self.shows_progress = true;
+    }
+
+    fn wipe_progress(&mut self) {
+        if std::mem::take(&mut self.shows_progress) {
+            let _ = write!(self.err, "{WIPE_LINE}");
+            let _ = self.err.flush();
+        }
+    }
+}
+
+/// The text without control characters but line feed and tab, and without those that reorder what follows them
+/// (Unicode's bidirectional overrides), which make a text look like another.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match text.contains(is_harmful) {
+        true => Cow::Owned(text.replace(is_harmful, "")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+impl<O, E> Terminal<O, E> {
+    pub(crate) fn into_outputs(self) -> (O, E) {
+        (self.out, self.err)
+    }
+}
+
+#[cfg(test)]
+impl Terminal<Vec<u8>, Vec<u8>> {
+    /// What was written to standard output and standard error.
+    pub(crate) fn written(&self) -> (&str, &str) {
+        let text = |bytes| std::str::from_utf8(bytes).expect("text");
+        (text(&self.out), text(&self.err))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Look = Look {
+        out_is_terminal: true,
+        err_moves: true,
+        err_colours: true,
+        raw: false,
+    };
+
+    /// What the actions leave on standard output and standard error.
+    fn shown(look: Look, actions: &[Action]) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal::new(&mut out, &mut err, look);
+        for action in actions {
+            terminal.show(action).unwrap();
+        }
+        (
+            String::from_utf8(out).unwrap(),
+            String::from_utf8(err).unwrap(),
+        )
+    }
+
+    fn say(text: &str) -> Action {
+        Action::Say(text.to_owned())
+    }
+
+    fn note(text: &str) -> Action {
+        Action::Note(text.to_owned())
+    }
+
+    #[test]
+    fn answer_and_asides_do_not_mix() {
+        let turn = [
+            note("echo"),
+            Action::Progress("thinking".to_owned()),
+            say("a"),
+            note("a tool"),
+            note("echo"),
+            say("b"),
+            Action::Answered,
+            Action::Answered,
+        ];
+        let check = |look, out: &str, err: &str| {
+            assert_eq!(shown(look, &turn), (out.to_owned(), err.to_owned()));
+        };
+        check(Look::default(), "ab\n", "echo\na tool\n");
+        check(
+            ALL,
+            "a\nb\n",
+            "\x1b[2mecho\x1b[0m\n\r\x1b[K\x1b[2mthinking\x1b[0m\r\x1b[K\x1b[2ma tool\x1b[0m\n",
+        );
+        let no_colour = Look {
+            err_colours: false,
+            ..ALL
+        };
+        check(
+            no_colour,
+            "a\nb\n",
+            "echo\n\r\x1b[Kthinking\r\x1b[Ka tool\n",
+        );
+        let raw = Look {
+            raw: true,
+            ..Look::default()
+        };
+        check(raw, "", "");
+    }
+
+    #[test]
+    fn a_terminal_is_not_written_to_by_an_answer() {
+        let text = "\x1b]52;c;aGk=\x07a\r\u{9b}2Jb\u{202e}c\td\n";
+        let (out, _) = shown(ALL, &[say(text)]);
+        assert_eq!(out, "]52;c;aGk=a2Jbc\td\n");
+        let (_, err) = shown(ALL, &[note("\x1b[2Jx")]);
+        assert_eq!(err, "\x1b[2m[2Jx\x1b[0m\n");
+        // A file gets what was said.
+        let (out, _) = shown(Look::default(), &[say(text)]);
+        assert_eq!(out, text);
+    }
+
+    #[test]
+    fn progress_stays_on_its_line() {
+        let long = Action::Progress("x\n".repeat(80));
+        let (_, err) = shown(ALL, std::slice::from_ref(&long));
+        assert!(!err.contains('\n'));
+        assert_eq!(err.matches('x').count(), PROGRESS_CHARS_MAX / 2);
+        let (_, err) = shown(ALL, &[say("mid"), long]);
+        assert_eq!(err, "");
+    }
+
+    #[test]
+    fn events_are_printed_raw_on_one_line() {
+        let mut out = Vec::new();
+        let look = Look {
+            raw: true,
+            ..Look::default()
+        };
+        let mut terminal = Terminal::new(&mut out, Vec::new(), look);
+        terminal.event("{\n\"type\":\"x\"}").unwrap();
+        assert_eq!(out, b"{ \"type\":\"x\"}\n");
+    }
+}
