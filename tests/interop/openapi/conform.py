@@ -210,7 +210,8 @@ def modules(api: Conformance, host: str):
     api.ask("POST", "/modules/{name}/reload", 400, code="invalid_request", query={"wait": "long"}, **one)
     swapped = api.ask("POST", "/modules/{name}/reload", 200, query={"wait": "drained"}, **one).json()
     api.expect("the receipt is not whole", swapped.get("drain_ms") is not None)
-    api.ask("PUT", "/modules/{name}", 200, json_body={"path": path}, **one)
+    # To its end, so that the events are those of what follows.
+    api.ask("PUT", "/modules/{name}", 200, query={"wait": "drained"}, json_body={"path": path}, **one)
 
 
 def events(api: Conformance, host: str):
