@@ -52,7 +52,6 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
         .max_buf_size(limits.header_bytes.max(BUFFER_LEN_MIN))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let mut closing = pin!(kernel.closing.cancelled());
