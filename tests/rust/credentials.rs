@@ -148,7 +148,12 @@ async fn a_session_reaches_its_modules_only() {
         .send()
         .await
         .expect_status(200);
-    for path in ["/api/hello/hello", "/api/none/hello", "/api/slo/whoami", "/api/slow2"] {
+    for path in [
+        "/api/hello/hello",
+        "/api/none/hello",
+        "/api/slo/whoami",
+        "/api/slow2",
+    ] {
         expect_refused(
             &kernel.get(path).bearer(&token).send().await,
             403,
@@ -200,7 +205,11 @@ async fn a_credential_stands_in_one_bearer_header() {
         (vec![format!("Basic {token}")], 401, "invalid_token"),
         (vec![format!("Bearer  {token}")], 401, "invalid_token"),
         (vec![format!("Bearer {token},")], 401, "invalid_token"),
-        (vec![format!("Bearer {token} {token}")], 401, "invalid_token"),
+        (
+            vec![format!("Bearer {token} {token}")],
+            401,
+            "invalid_token",
+        ),
         (vec!["Bearer".to_owned()], 401, "invalid_token"),
         (vec![String::new()], 401, "invalid_token"),
         (
@@ -311,13 +320,21 @@ async fn hosts_and_origins_of_web_pages_are_refused() {
         ("host: evil.localhost\r\n", 421, "host_not_allowed"),
         ("host: localhost.\r\n", 421, "host_not_allowed"),
         ("host: localhost, example.com\r\n", 421, "host_not_allowed"),
-        ("host: localhost\r\nhost: example.com\r\n", 421, "host_not_allowed"),
+        (
+            "host: localhost\r\nhost: example.com\r\n",
+            421,
+            "host_not_allowed",
+        ),
         ("host: loc\u{f6}l\r\n", 421, "host_not_allowed"),
         ("origin: https://example.com\r\n", 403, "origin_not_allowed"),
         ("origin: null\r\n", 403, "origin_not_allowed"),
         ("origin: \r\n", 403, "origin_not_allowed"),
         ("origin: vscode-webview://x\r\n", 403, "origin_not_allowed"),
-        ("host: localhost\r\norigin: http://localhost\r\n", 403, "origin_not_allowed"),
+        (
+            "host: localhost\r\norigin: http://localhost\r\n",
+            403,
+            "origin_not_allowed",
+        ),
     ] {
         let request = format!("GET /health HTTP/1.1\r\n{headers}\r\n");
         let answer = Raw::send(&kernel.socket, request).await.answer().await;

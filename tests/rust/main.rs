@@ -14,3 +14,5 @@ mod harness;
 
 mod conversation;
 mod credentials;
+mod errors;
+mod health;

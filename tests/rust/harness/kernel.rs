@@ -267,9 +267,10 @@ impl Builder {
                 shell
             }
         };
-        let stdin = self.stdin.as_ref().map_or_else(Stdio::null, |stdin| {
-            Stdio::from(stdin.try_clone().unwrap())
-        });
+        let stdin = self
+            .stdin
+            .as_ref()
+            .map_or_else(Stdio::null, |stdin| Stdio::from(stdin.try_clone().unwrap()));
         command
             .arg("serve")
             .args(["--config".as_ref(), file.as_os_str()])

@@ -75,7 +75,10 @@ impl Raw {
     async fn read_more(&mut self) -> bool {
         let read = tokio::time::timeout(DEADLINE, self.stream.read_buf(&mut self.unread));
         // A reset is an end, too: the kernel left bytes of ours unread.
-        read.await.expect("an answer or an end in time").unwrap_or(0) > 0
+        read.await
+            .expect("an answer or an end in time")
+            .unwrap_or(0)
+            > 0
     }
 }
 

@@ -122,7 +122,9 @@ impl Request {
 }
 
 /// A connection for several requests.
-pub(crate) async fn connect(socket: &Path) -> (SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
+pub(crate) async fn connect(
+    socket: &Path,
+) -> (SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
     let stream = UnixStream::connect(socket)
         .await
         .expect("the kernel accepts");

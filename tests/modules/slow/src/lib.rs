@@ -49,7 +49,9 @@ async fn slow(mut ctx: Context<Config>) -> Result<Router> {
         }
     });
     ctx.body_limit("/large", LARGE_BODY_BYTES)?;
-    ctx.openapi(&serde_json::json!({"openapi": "3.1.0", "info": {"title": "slow", "version": "1"}}));
+    ctx.openapi(
+        &serde_json::json!({"openapi": "3.1.0", "info": {"title": "slow", "version": "1"}}),
+    );
     Ok(Router::new()
         .route("/public/hello", get(async || "hello"))
         .route("/whoami", get(whoami))
