@@ -54,7 +54,6 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         .max_headers(limits.header_fields)
         .max_header_size(limits.header_bytes)
         .max_buf_size(BUFFER_LEN_MAX.max(limits.header_bytes))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let mut closing = pin!(kernel.closing.cancelled());

@@ -13,3 +13,6 @@
 mod harness;
 
 mod conversation;
+mod credentials;
+mod errors;
+mod health;

@@ -396,10 +396,26 @@ impl Call {
             .end
             .get_or_insert_with(|| Box::pin(ended(actor, cut.clone())));
         let end = ready!(end.as_mut().poll(cx));
+        self.count_end(end);
+        Poll::Ready(Err(Turn::End(end)))
+    }
+
+    /// What ends the call from outside, if it is there already: a body that always has more never waits for it.
+    fn end_now(&self) -> Option<End> {
+        let end = match &self.actor {
+            Some(actor) if actor.session.is_revoked() => End::SessionRevoked,
+            Some(actor) if actor.stream_ends <= tokio::time::Instant::now() => End::SessionExpired,
+            _ if self.generation.cut.is_cancelled() => End::Drained,
+            _ => return None,
+        };
+        self.count_end(end);
+        Some(end)
+    }
+
+    fn count_end(&self, end: End) {
         if end == End::Drained {
             self.generation.stats.cut.fetch_add(1, Ordering::Relaxed);
         }
-        Poll::Ready(Err(Turn::End(end)))
     }
 
     /// Reads the client's body while the module waits for it; ready when there is news for the module.
@@ -573,7 +589,10 @@ impl ModuleBody {
         if self.over {
             return Poll::Ready(None);
         }
-        let turn = ready!(self.call.poll_turn(cx));
+        let turn = match self.call.end_now() {
+            Some(end) => Turn::End(end),
+            None => ready!(self.call.poll_turn(cx)),
+        };
         if let Turn::Bytes(bytes) = turn {
             self.at_boundary = bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n");
             return Poll::Ready(Some(Ok(Frame::data(bytes))));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 
@@ -52,6 +53,10 @@ impl Call<'_> {
     }
 
     async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        // What is announced to be too long is refused before it comes (RFC 9110 section 15.5.14).
+        if self.body.size_hint().lower() > CONTROL_BODY_LEN_MAX as u64 {
+            return Err(too_large());
+        }
         let timeout = self.kernel.config.limits.body_stall_timeout;
         let mut body = Limited::new(&mut self.body, CONTROL_BODY_LEN_MAX);
         let mut whole = Vec::new();
@@ -64,10 +69,7 @@ impl Call<'_> {
                     whole.extend_from_slice(frame.data_ref().map_or(&[], |bytes| bytes))
                 }
                 Ok(Some(Err(error))) if error.is::<http_body_util::LengthLimitError>() => {
-                    return Err(Problem::new(
-                        Code::BodyTooLarge,
-                        format!("the body may have up to {CONTROL_BODY_LEN_MAX} bytes"),
-                    ));
+                    return Err(too_large());
                 }
                 Ok(Some(Err(_cut_off))) => {
                     return Err(Problem::new(Code::InvalidRequest, "the body ended early"));
@@ -75,6 +77,13 @@ impl Call<'_> {
             }
         }
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("the body may have up to {CONTROL_BODY_LEN_MAX} bytes"),
+    )
 }
 
 fn stalled(timeout: Duration) -> Problem {

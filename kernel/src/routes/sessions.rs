@@ -1,5 +1,6 @@
 //! `/sessions`: issuing, listing, renewing and revoking them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,7 +260,12 @@ fn modules_of(call: &Call<'_>, named: Option<&[String]>) -> Result<Vec<Arc<Gener
         };
         call.kernel.modules.get(name).ok_or_else(missing)
     };
-    names.iter().map(find).collect()
+    let mut seen = HashSet::new();
+    names
+        .iter()
+        .filter(|name| seen.insert(name.as_str()))
+        .map(find)
+        .collect()
 }
 
 fn check(
@@ -318,11 +324,10 @@ fn check(
             "`metadata` may have up to {METADATA_LEN_MAX} bytes as JSON"
         )));
     }
-    let mut names: Vec<String> = modules
+    let names = modules
         .iter()
         .map(|module| module.name.to_string())
         .collect();
-    names.dedup();
     let expires_in = check_expires_in(call, expires_in)?;
     Ok(NewSession {
         user,

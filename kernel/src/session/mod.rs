@@ -112,7 +112,7 @@ impl Sessions {
         Ok((session, secret, expires_at - now))
     }
 
-    /// Ends a session at once. `None` when there is no such session; one that has ended already stays as it is.
+    /// Ends a session at once. `None` when there is no such session; for one that has ended already that changes its status only.
     pub(crate) fn revoke(&self, id: &str, now: u64) -> Option<Arc<Session>> {
         let session = self.store.get(id)?;
         self.end(&session, now);
@@ -128,9 +128,11 @@ impl Sessions {
             .collect()
     }
 
-    /// False when it had ended already.
+    /// False when it had ended already. One that has expired is revoked all the same: its streams may be in their grace, and
+    /// it could be renewed.
     fn end(&self, session: &Session, now: u64) -> bool {
-        let ends = session.status(now) == Status::Active && session.revoke();
+        let was_active = session.status(now) == Status::Active;
+        let ends = session.revoke() && was_active;
         if ends {
             self.store.ends(session, now);
         }

@@ -1,7 +1,9 @@
 //! A `midplane serve` of the test's own.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,8 +21,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Kernel {
     pub(crate) socket: PathBuf,
     pub(crate) host_key: String,
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Arc<TempDir>,
     child: Mutex<Child>,
+    /// The child is a shell, and the kernel may be a child of it.
+    shell: bool,
     log: Arc<Log>,
 }
 
@@ -30,6 +34,9 @@ pub(crate) struct Builder {
     config: String,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    dir: Option<Arc<TempDir>>,
+    shell: Option<String>,
+    stdin: Option<OwnedFd>,
 }
 
 #[derive(Default)]
@@ -64,6 +71,16 @@ pub(crate) fn target_dir() -> PathBuf {
     exe.parent().unwrap().parent().unwrap().to_owned()
 }
 
+/// A directory for one kernel after the other.
+pub(crate) fn private_dir() -> Arc<TempDir> {
+    Arc::new(
+        tempfile::Builder::new()
+            .prefix("midplane-")
+            .tempdir()
+            .unwrap(),
+    )
+}
+
 impl Kernel {
     /// A kernel with these modules in their default configuration.
     pub(crate) async fn start(modules: &[&str]) -> Kernel {
@@ -83,6 +100,9 @@ impl Kernel {
             config: String::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            dir: None,
+            shell: None,
+            stdin: None,
         }
     }
 
@@ -103,11 +123,17 @@ impl Kernel {
         self.request(method, path).bearer(&self.host_key)
     }
 
-    /// Creates a session and returns its client secret.
-    pub(crate) async fn session(&self, body: Value) -> String {
+    /// Creates a session.
+    pub(crate) async fn issue(&self, body: Value) -> Value {
         let answer = self.host("POST", "/sessions").json(&body).send().await;
         answer.expect_status(201);
-        answer.json()["client_secret"].as_str().unwrap().to_owned()
+        answer.json()
+    }
+
+    /// Creates a session and returns its client secret.
+    pub(crate) async fn session(&self, body: Value) -> String {
+        let issued = self.issue(body).await;
+        issued["client_secret"].as_str().unwrap().to_owned()
     }
 
     /// Everything written to standard error so far.
@@ -150,6 +176,10 @@ impl Kernel {
 impl Drop for Kernel {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap();
+        if self.shell {
+            let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        }
         // It may have ended.
         let _ = child.kill();
         let _ = child.wait();
@@ -189,6 +219,23 @@ impl Builder {
         self
     }
 
+    /// Starts in a directory that was there before, with what a kernel before it left there.
+    pub(crate) fn dir(mut self, dir: &Arc<TempDir>) -> Builder {
+        self.dir = Some(Arc::clone(dir));
+        self
+    }
+
+    /// Starts it by a shell's script, in which `"$@"` is the kernel's command line.
+    pub(crate) fn shell(mut self, script: &str) -> Builder {
+        self.shell = Some(script.to_owned());
+        self
+    }
+
+    pub(crate) fn stdin(mut self, stdin: OwnedFd) -> Builder {
+        self.stdin = Some(stdin);
+        self
+    }
+
     /// Writes the files of a start into `dir` and returns the command, not started yet.
     pub(crate) fn command(&self, dir: &Path) -> Command {
         let modules_dir = dir.join("modules");
@@ -209,7 +256,21 @@ impl Builder {
         let file = dir.join("midplane.toml");
         std::fs::write(&file, config).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let mut command = Command::new(target_dir().join("midplane"));
+        let program = target_dir().join("midplane");
+        let mut command = match &self.shell {
+            None => Command::new(program),
+            Some(script) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script, "sh"]).arg(program);
+                // So that all of it can be ended.
+                shell.process_group(0);
+                shell
+            }
+        };
+        let stdin = self
+            .stdin
+            .as_ref()
+            .map_or_else(Stdio::null, |stdin| Stdio::from(stdin.try_clone().unwrap()));
         command
             .arg("serve")
             .args(["--config".as_ref(), file.as_os_str()])
@@ -222,7 +283,7 @@ impl Builder {
             .env_remove("MIDPLANE_LOG")
             .env("NO_COLOR", "1")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         command
@@ -230,10 +291,7 @@ impl Builder {
 
     /// Starts the kernel and waits until it is ready.
     pub(crate) async fn start(self) -> Kernel {
-        let dir = tempfile::Builder::new()
-            .prefix("midplane-")
-            .tempdir()
-            .unwrap();
+        let dir = self.dir.clone().unwrap_or_else(private_dir);
         let mut child = self.command(dir.path()).spawn().unwrap();
         let log = Log::read(child.stderr.take().unwrap());
         if log.wait_for(" ready on ").is_none() {
@@ -252,16 +310,14 @@ impl Builder {
             host_key,
             dir,
             child: Mutex::new(child),
+            shell: self.shell.is_some(),
             log,
         }
     }
 
     /// Starts a kernel that is expected to refuse; returns its exit code and what it wrote.
     pub(crate) fn refuse(self) -> (Option<i32>, String) {
-        let dir = tempfile::Builder::new()
-            .prefix("midplane-")
-            .tempdir()
-            .unwrap();
+        let dir = self.dir.clone().unwrap_or_else(private_dir);
         let output = self.command(dir.path()).output().unwrap();
         (
             output.status.code(),

@@ -1,7 +1,27 @@
 //! Starts kernels and talks to them. A failing test prints the exchange and the kernel's log.
 
 mod kernel;
+mod raw;
 mod request;
 
-pub(crate) use kernel::{Builder, Kernel, artifact};
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
+pub(crate) use raw::{Raw, RawAnswer};
 pub(crate) use request::{Answer, Request, Stream, connect};
+
+/// Asks again and again until the answer is there.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -83,6 +83,26 @@ impl Request {
         Answer { parts, body, told }
     }
 
+    /// Sends it on a connection that is kept, and reads the whole answer.
+    pub(crate) async fn send_on(self, sender: &mut SendRequest<Full<Bytes>>) -> Answer {
+        let request = self.builder.body(Full::new(self.body)).unwrap();
+        let answer = tokio::time::timeout(DEADLINE, async {
+            sender.ready().await.expect("the connection is open");
+            let response = sender.send_request(request).await.expect("an answer");
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.expect("the body is whole");
+            (parts, body.to_bytes())
+        });
+        let (parts, body) = answer
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {} in time", self.told));
+        Answer {
+            parts,
+            body,
+            told: self.told,
+        }
+    }
+
     /// Sends it and returns when the head of the answer is there.
     pub(crate) async fn stream(self) -> Stream {
         let (mut sender, connection) = connect(&self.socket).await;
@@ -176,6 +196,10 @@ impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{self}\nis not JSON: {error}"))
+    }
+
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.parts.headers.contains_key(name)
     }
 
     /// A header that must be there.

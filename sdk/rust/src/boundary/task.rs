@@ -36,6 +36,14 @@ enum Stage {
     Done,
 }
 
+/// How far an answer is once its head has been handed over.
+enum Started {
+    Whole,
+    Streaming(Body),
+    /// As much is written as the kernel holds for the client.
+    Full(Body),
+}
+
 impl Task {
     pub(crate) fn handle(exchange: Arc<Exchange>, handler: HandlerFuture) -> Task {
         Task {
@@ -88,8 +96,13 @@ impl Task {
                 Stage::Handling(handler) => {
                     let response = std::task::ready!(handler.as_mut().poll(cx))?;
                     match self.start(response, cx)? {
-                        Some(body) => self.stage = Stage::Streaming(body),
-                        None => return Poll::Ready(Ok(())),
+                        Started::Whole => return Poll::Ready(Ok(())),
+                        Started::Streaming(body) => self.stage = Stage::Streaming(body),
+                        Started::Full(body) => {
+                            self.stage = Stage::Streaming(body);
+                            // The kernel polls again when the client has read.
+                            return Poll::Pending;
+                        }
                     }
                 }
                 Stage::Streaming(body) => return self::stream(&self.exchange, body, cx),
@@ -100,28 +113,30 @@ impl Task {
 
     /// Hands the head over, with the body if it is already whole. Otherwise gives the body back, of which the first frame
     /// may have been written.
-    fn start(&self, response: Response<Body>, cx: &mut Context<'_>) -> Result<Option<Body>> {
+    fn start(&self, response: Response<Body>, cx: &mut Context<'_>) -> Result<Started> {
         let (head, mut body) = response.into_parts();
         let request = self.exchange.request;
         let code = head.status.as_u16();
         match next_data(&mut body, cx) {
             Poll::Ready(None) => {
                 host::respond(request, code, &head.headers, &[]);
-                Ok(None)
+                Ok(Started::Whole)
             }
             Poll::Ready(Some(Ok(bytes))) if body.is_end_stream() => {
                 host::respond(request, code, &head.headers, &bytes);
-                Ok(None)
+                Ok(Started::Whole)
             }
             Poll::Ready(Some(Ok(bytes))) => {
                 host::respond_start(request, code, &head.headers);
-                host::body_write(request, &bytes);
-                Ok(Some(body))
+                Ok(match host::body_write(request, &bytes) {
+                    status::FULL => Started::Full(body),
+                    _ => Started::Streaming(body),
+                })
             }
             Poll::Ready(Some(Err(error))) => Err(error),
             Poll::Pending => {
                 host::respond_start(request, code, &head.headers);
-                Ok(Some(body))
+                Ok(Started::Streaming(body))
             }
         }
     }
