@@ -51,8 +51,8 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
     };
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
+        // Not `pipeline_flush`: with it hyper buffers bodies without bound when the client does not read.
         .max_buf_size(limits.header_bytes.max(BUFFER_LEN_MIN))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let mut closing = pin!(kernel.closing.cancelled());
