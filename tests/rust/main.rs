@@ -13,3 +13,4 @@
 mod harness;
 
 mod conversation;
+mod modules;
