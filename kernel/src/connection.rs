@@ -52,6 +52,7 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
     };
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
+        // Not `pipeline_flush`: with it hyper buffers bodies without bound when the client does not read.
         .max_header_size(limits.header_bytes)
         .max_buf_size(BUFFER_LEN_MAX.max(limits.header_bytes))
         .serve_connection(TokioIo::new(io), service);

@@ -16,3 +16,4 @@ mod conversation;
 mod credentials;
 mod errors;
 mod health;
+mod modules;

@@ -60,6 +60,9 @@ pub(crate) struct Exchange {
     pub(crate) waker: Option<Waker>,
     /// The module asked to be polled.
     pub(crate) woken: bool,
+    /// The module's `poll` is on a stack: what it asks for is looked at when it returns. What one of its own threads asks
+    /// for at another time has to wake the task.
+    pub(crate) polling: bool,
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) context: Option<Context>,
@@ -169,6 +172,7 @@ impl Drop for Lease {
             let exchange = &mut entry.exchange;
             exchange.waker = None;
             exchange.woken = false;
+            exchange.polling = false;
             exchange.input.chunks.clear();
             exchange.input.len = 0;
             exchange.input.end = InputEnd::Open;
@@ -201,6 +205,17 @@ pub(crate) fn find(handle: Request) -> Option<Guard<'static>> {
     let incarnation = (handle.0 >> 32) as u32;
     let entry = TABLE.slot(index)?.lock();
     (entry.live && entry.incarnation == incarnation).then(|| Guard(entry))
+}
+
+impl Exchange {
+    /// Whom to wake for what the module asks for now: nobody while it is being polled.
+    pub(crate) fn waker_outside_poll(&self) -> Option<Waker> {
+        if self.polling {
+            None
+        } else {
+            self.waker.clone()
+        }
+    }
 }
 
 /// A locked live exchange. Never held across a call into a module.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as _, Frame};
@@ -30,6 +30,10 @@ use crate::session::Session;
 
 /// How long a module may go on with a request whose client has left, once it was told.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// How often a module that always has more to do is polled in a row before other requests get their turn, and before the
+/// session and the drain are looked at. A megabyte of body, at the window's size.
+const POLLS_IN_ROW_MAX: u32 = 16;
 
 /// The session a request acts for, and when the token that came with it ends.
 #[derive(Clone)]
@@ -183,6 +187,8 @@ struct Call {
     input: Option<Upload>,
     /// Polled for the first time.
     begun: bool,
+    /// Polls of the module since others had their turn.
+    polls_in_row: u32,
     /// The module was told to stop writing, and there is room again.
     writable: bool,
     /// What ends the call from outside; made when it first has to wait.
@@ -248,6 +254,7 @@ impl Call {
             surroundings,
             input: None,
             begun: false,
+            polls_in_row: 0,
             writable: false,
             end: None,
         };
@@ -288,7 +295,11 @@ impl Call {
         Poll::Ready(Err(problem))
     }
 
-    fn respond(self, head: Head, whole: Option<Bytes>) -> Response<Body> {
+    fn respond(self, mut head: Head, whole: Option<Bytes>) -> Response<Body> {
+        if whole.is_some() {
+            // hyper knows the length, and does not take another for an answer.
+            head.headers.remove(CONTENT_LENGTH);
+        }
         self.generation.stats.count_status(head.status);
         let event_stream = is_event_stream(&head.headers);
         let body = match whole {
@@ -315,8 +326,18 @@ impl Call {
             if self.task.is_none() {
                 return Poll::Ready(Turn::Finished);
             }
+            if self.polls_in_row >= POLLS_IN_ROW_MAX {
+                match self.poll_outside(cx) {
+                    Poll::Ready(Err(turn)) => return Poll::Ready(turn),
+                    Poll::Ready(Ok(())) => self.lease.lock().woken = true,
+                    Poll::Pending => {}
+                }
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let why = {
                 let mut exchange = self.lease.lock();
+                exchange.polling = true;
                 if exchange
                     .waker
                     .as_ref()
@@ -340,6 +361,7 @@ impl Call {
                 },
             };
             self.begun = true;
+            self.polls_in_row += 1;
             // `poll_outside` may have needed all of `self`.
             let Some(task) = &mut self.task else {
                 return Poll::Ready(Turn::Finished);
@@ -385,6 +407,8 @@ impl Call {
 
     /// Looks at everything but the module: ready when the module should be polled for it, or the call is over.
     fn poll_outside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Turn>> {
+        self.polls_in_row = 0;
+        self.lease.lock().polling = false;
         match self.poll_upload(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(Turn::Fault(fault))),
@@ -463,9 +487,10 @@ impl Call {
         Poll::Ready(Err(Fault::Stalled(timeout)))
     }
 
-    /// Asks the source of the secret again if the module asked for that.
+    /// Asks the source of the secret again if the module asked for that while it was polled.
     fn start_refresh(&self) {
         let mut exchange = self.lease.lock();
+        exchange.polling = false;
         if !matches!(exchange.refresh, Refresh::Wanted) {
             return;
         }

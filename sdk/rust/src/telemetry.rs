@@ -10,6 +10,7 @@ use midplane_abi::{Request, level};
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -59,6 +60,11 @@ struct SpanNotes {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Forward {
+    /// The kernel's filter can change at any time: no callsite's first answer may be kept for ever.
+    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>, _cx: Context<'_, S>) -> bool {
         number(metadata.level()) >= host::log_level(OWNER.load(Ordering::Relaxed))
     }

@@ -141,21 +141,30 @@ unsafe extern "C" fn body_read(
     let Some(mut exchange) = exchange::find(request) else {
         return status::GONE;
     };
-    let input = &mut exchange.input;
-    let Some(chunk) = input.chunks.front_mut() else {
-        return match input.end {
+    if exchange.input.chunks.is_empty() {
+        return match exchange.input.end {
             InputEnd::Whole => status::END,
             InputEnd::TooLarge => status::TOO_LARGE,
             InputEnd::Disconnected => status::DISCONNECTED,
             InputEnd::Open => {
-                input.wanted = true;
+                exchange.input.wanted = true;
+                let waker = exchange.waker_outside_poll();
+                drop(exchange);
+                // Outside the lock: waking runs code of the runtime.
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
                 status::PENDING
             }
         };
-    };
+    }
+    let input = &mut exchange.input;
     if dst.is_null() || len.is_null() || cap == 0 {
         return status::INVALID;
     }
+    let Some(chunk) = input.chunks.front_mut() else {
+        return status::INVALID;
+    };
     let taken = chunk.split_to(cap.min(chunk.len()));
     if chunk.is_empty() {
         input.chunks.pop_front();
@@ -268,12 +277,7 @@ unsafe extern "C" fn secret_get(
             return status::GONE;
         };
         if !context.generation.grants.secrets {
-            tracing::warn!(
-                module = %context.generation.label,
-                request_id = context.request_id.to_str().unwrap_or_default(),
-                "a module asked for a secret without the grant"
-            );
-            return status::DENIED;
+            return deny_secret(context);
         }
         context.session.clone()
     };
@@ -294,6 +298,15 @@ unsafe extern "C" fn secret_get(
     status::OK
 }
 
+fn deny_secret(context: &exchange::Context) -> Status {
+    tracing::warn!(
+        module = %context.generation.label,
+        request_id = context.request_id.to_str().unwrap_or_default(),
+        "a module asked for a secret without the grant"
+    );
+    status::DENIED
+}
+
 unsafe extern "C" fn secret_refresh(
     request: Request,
     dst: *mut u8,
@@ -304,7 +317,7 @@ unsafe extern "C" fn secret_refresh(
         return status::GONE;
     };
     match &exchange.context {
-        Some(context) if !context.generation.grants.secrets => return status::DENIED,
+        Some(context) if !context.generation.grants.secrets => return deny_secret(context),
         Some(context)
             if context
                 .session
@@ -315,6 +328,13 @@ unsafe extern "C" fn secret_refresh(
     match std::mem::take(&mut exchange.refresh) {
         Refresh::Idle | Refresh::Wanted => {
             exchange.refresh = Refresh::Wanted;
+            let waker = exchange.waker_outside_poll();
+            // It is started after the next poll.
+            exchange.woken |= waker.is_some();
+            drop(exchange);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
             status::PENDING
         }
         Refresh::Running => {

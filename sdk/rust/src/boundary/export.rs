@@ -300,7 +300,7 @@ unsafe extern "C" fn quiesce(this: *mut c_void) {
                 .expect("no code panics under this lock"),
         );
         for step in steps {
-            step();
+            contain(step);
         }
         this.draining.cancel();
         status::OK
@@ -322,16 +322,14 @@ unsafe extern "C" fn fini(this: *mut c_void) {
         let steps = on_shutdown
             .into_inner()
             .expect("no code panics under this lock");
-        runtime.block_on(async {
-            for step in steps {
-                step.await;
-            }
-        });
+        for step in steps {
+            contain(|| runtime.block_on(step));
+        }
         ended.cancel();
         {
             let _entered = runtime.enter();
-            drop(service);
-            drop(on_session);
+            contain(|| drop(service));
+            contain(|| drop(on_session));
         }
         runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
         status::OK
@@ -350,6 +348,14 @@ fn guard(call: impl FnOnce() -> Status) -> Status {
             std::mem::forget(payload);
             status::PANICKED
         }
+    }
+}
+
+/// Runs one of several steps; its panic, which the hook has told, does not keep the others from running.
+fn contain(step: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(step)) {
+        // As in `guard`.
+        std::mem::forget(payload);
     }
 }
 

@@ -119,15 +119,15 @@ impl Task {
         let code = head.status.as_u16();
         match next_data(&mut body, cx) {
             Poll::Ready(None) => {
-                host::respond(request, code, &head.headers, &[]);
+                accepted(host::respond(request, code, &head.headers, &[]))?;
                 Ok(Started::Whole)
             }
             Poll::Ready(Some(Ok(bytes))) if body.is_end_stream() => {
-                host::respond(request, code, &head.headers, &bytes);
+                accepted(host::respond(request, code, &head.headers, &bytes))?;
                 Ok(Started::Whole)
             }
             Poll::Ready(Some(Ok(bytes))) => {
-                host::respond_start(request, code, &head.headers);
+                accepted(host::respond_start(request, code, &head.headers))?;
                 Ok(match host::body_write(request, &bytes) {
                     status::FULL => Started::Full(body),
                     _ => Started::Streaming(body),
@@ -135,11 +135,21 @@ impl Task {
             }
             Poll::Ready(Some(Err(error))) => Err(error),
             Poll::Pending => {
-                host::respond_start(request, code, &head.headers);
+                accepted(host::respond_start(request, code, &head.headers))?;
                 Ok(Started::Streaming(body))
             }
         }
     }
+}
+
+/// Says what is wrong with a head that the kernel refuses; a request that is over is no fault of the handler's.
+fn accepted(answer: Status) -> Result<()> {
+    if answer == status::INVALID {
+        return Err(Error::msg(
+            "the kernel refuses the head of the response: its status is 1xx, or it has more than 100 header fields",
+        ));
+    }
+    Ok(())
 }
 
 fn stream(exchange: &Exchange, body: &mut Body, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -1,0 +1,356 @@
+/* A module that misuses the ABI on request, in plain C from hand-written declarations.
+ *
+ * tests/rust/modules/abi.rs compiles it; the macros that leave something out make the files of refusals.rs. It must not
+ * include a header of the SDK: what is tested is what any caller of these functions may do.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OK = 0, PENDING = 1, FULL = 2, END = 3, GONE = -1, INVALID = -3, FAILED = -4 };
+enum { WAKE = 0, WRITABLE = 1, CANCEL = 2 };
+
+typedef struct { const void *ptr; size_t len; } slice;
+typedef struct { slice name, value; } header;
+typedef struct {
+    uint32_t size, flags;
+    slice method, path, query;
+    const header *headers;
+    size_t headers_len;
+    slice request_id;
+    const void *session;
+    int64_t content_length;
+} request_head;
+typedef struct { uint32_t size, flags; uint64_t owner; slice name; uint64_t generation; slice config; } init_args;
+typedef struct { uint32_t size, flags; void *ptr; } instance_out;
+typedef struct {
+    uint32_t size;
+    uint16_t abi_major, abi_minor;
+    uint64_t flags;
+    int32_t (*init)(const init_args *, instance_out *);
+    int32_t (*begin)(void *, uint64_t, const request_head *, uint64_t *);
+    int32_t (*poll)(void *, uint64_t, uint32_t);
+    void (*drop_task)(void *, uint64_t);
+    int32_t (*on_session)(void *, uint64_t, const void *, uint64_t *);
+    slice (*openapi)(void *);
+    void (*quiesce)(void *);
+    void (*fini)(void *);
+} module_table;
+typedef struct {
+    uint32_t size;
+    uint16_t abi_major, abi_minor;
+    void (*fail)(slice);
+    void (*log)(uint64_t, uint64_t, uint32_t, slice, slice, slice);
+    uint32_t (*log_level)(uint64_t);
+    int32_t (*wake)(uint64_t);
+    int32_t (*body_read)(uint64_t, uint8_t *, size_t, size_t *);
+    int32_t (*respond)(uint64_t, uint16_t, const header *, size_t, slice);
+    int32_t (*respond_start)(uint64_t, uint16_t, const header *, size_t);
+    int32_t (*body_write)(uint64_t, slice);
+    int32_t (*body_end)(uint64_t);
+    int32_t (*secret_get)(uint64_t, uint8_t *, size_t, size_t *);
+    int32_t (*secret_refresh)(uint64_t, uint8_t *, size_t, size_t *);
+    int32_t (*body_limit)(uint64_t, slice, uint64_t);
+    const void *(*get_api)(slice, uint32_t);
+} host_table;
+
+#ifndef NO_DESCRIPTOR
+typedef struct {
+    uint32_t name_len, body_len, note_type;
+    char note_name[12];
+    char magic[8];
+    uint32_t len;
+    uint16_t abi_major, abi_minor;
+    uint32_t grants, flags, state_schema_min, state_schema_max;
+    char name[64], version[64], public_routes[256], calls[256], sdk[64], compiler[64];
+} descriptor;
+#define DESCRIPTOR(symbol)                                                                                           \
+    __attribute__((used, section(".note.midplane"), aligned(4))) static const descriptor symbol = {                  \
+        .name_len = 9, .body_len = sizeof(descriptor) - 24, .note_type = 1, .note_name = "Midplane",                 \
+        .magic = {'M', 'I', 'D', 'P', 'L', 'A', 'N', 'E'}, .len = sizeof(descriptor) - 24, .abi_major = 1,           \
+        .name = "raw", .version = "0.0.1", .sdk = "none", .compiler = "cc"}
+DESCRIPTOR(first);
+#ifdef TWO_DESCRIPTORS
+DESCRIPTOR(second);
+#endif
+#endif
+
+#ifdef MISSING_SYMBOL
+extern int nowhere_defined(void);
+int (*needs_it)(void) = nowhere_defined;
+#endif
+
+static const host_table *host;
+static uint64_t owner;
+/* The handle of a request that is over by the time it is used. */
+static _Atomic uint64_t remembered;
+static atomic_int wrong, haunting;
+static atomic_int begun, cancelled, finished, dropped;
+
+/* The name of a task is the address of one of these. */
+typedef struct { uint64_t request; char path[64]; int step; pthread_t thread; atomic_int threaded; } task;
+static task tasks[256];
+static atomic_uint next_task;
+
+static slice text(const char *words) { return (slice){words, strlen(words)}; }
+static int is(const task *t, const char *path) { return strcmp(t->path, path) == 0; }
+
+static void expect(int32_t found, int32_t expected) { if (found != expected) atomic_fetch_add(&wrong, 1); }
+
+static void respond_count(uint64_t request) {
+    char words[64];
+    snprintf(words, sizeof words, "wrong answers: %d", atomic_exchange(&wrong, 0));
+    host->respond(request, 200, NULL, 0, text(words));
+}
+
+static void call_with(uint64_t handle) {
+    uint8_t buffer[16];
+    size_t len = 0;
+    expect(host->wake(handle), GONE);
+    expect(host->body_read(handle, buffer, sizeof buffer, &len), GONE);
+    expect(host->body_read(handle, NULL, 0, NULL), GONE);
+    expect(host->respond(handle, 200, NULL, 0, text("ghost")), GONE);
+    expect(host->respond_start(handle, 200, NULL, 0), GONE);
+    expect(host->body_write(handle, text("ghost")), GONE);
+    expect(host->body_end(handle), GONE);
+    expect(host->secret_get(handle, buffer, sizeof buffer, &len), GONE);
+    expect(host->secret_refresh(handle, buffer, sizeof buffer, &len), GONE);
+    host->log(owner, handle, 3, text("raw"), text("of no request"), (slice){NULL, 0});
+}
+
+static void call_garbage(uint64_t live) {
+    const uint64_t handles[] = {0, 1, UINT64_MAX, UINT64_MAX >> 32, UINT64_C(1) << 32 | 0xffff, 0x123456789abcdef0,
+                                live + (UINT64_C(1) << 32), live - (UINT64_C(1) << 32), live + 300, remembered};
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) call_with(handles[i]);
+    expect(host->body_limit(UINT64_MAX, text("/x"), 1), GONE);
+    /* After init it is too late. */
+    expect(host->body_limit(owner, text("/x"), 1), INVALID);
+    if (host->log_level(UINT64_MAX) <= 5) atomic_fetch_add(&wrong, 1);
+    if (host->get_api(text("nothing"), 1) != NULL) atomic_fetch_add(&wrong, 1);
+}
+
+static void *garbage_thread(void *given) {
+    task *t = given;
+    call_garbage(t->request);
+    host->wake(t->request);
+    return NULL;
+}
+
+static void *answer_thread(void *given) {
+    task *t = given;
+    if (is(t, "/thread")) {
+        expect(host->respond(t->request, 200, NULL, 0, text("from a thread")), OK);
+    } else {
+        expect(host->respond_start(t->request, 200, NULL, 0), OK);
+        expect(host->body_write(t->request, text("from a ")), OK);
+        expect(host->wake(t->request), OK);
+        usleep(20000);
+        expect(host->body_write(t->request, text("thread")), OK);
+        expect(host->body_end(t->request), OK);
+    }
+    expect(host->wake(t->request), OK);
+    return NULL;
+}
+
+static void *finish_thread(void *given) {
+    task *t = given;
+    usleep(50000);
+    host->wake(t->request);
+    return NULL;
+}
+
+static void *haunt(void *given) {
+    (void)given;
+    for (int i = 0; i < 200; i++) {
+        call_with(remembered);
+        host->log(owner, 0, 5, text("raw"), text("a line from beyond"), (slice){NULL, 0});
+        host->fail(text("nobody asked"));
+        usleep(1000);
+    }
+    fprintf(stderr, "haunted: wrong answers: %d\n", atomic_load(&wrong));
+    return NULL;
+}
+
+static void start(task *t, void *(*run)(void *)) {
+    if (pthread_create(&t->thread, NULL, run, t) == 0) atomic_store(&t->threaded, 1);
+}
+
+static int32_t module_init(const init_args *given, instance_out *out) {
+#ifdef INIT_STATUS
+    (void)given;
+    (void)out;
+    return INIT_STATUS;
+#else
+    owner = given->owner;
+    expect(host->body_limit(owner, text("no slash"), 1), INVALID);
+    expect(host->body_limit(owner, text("/a*b"), 1), INVALID);
+    expect(host->body_limit(owner, text("/ok/*"), 1), OK);
+    out->ptr = &tasks;
+    return OK;
+#endif
+}
+
+static int32_t module_begin(void *instance, uint64_t request, const request_head *head, uint64_t *out) {
+    (void)instance;
+    task *t = &tasks[atomic_fetch_add(&next_task, 1) % 256];
+    memset(t, 0, sizeof *t);
+    t->request = request;
+    size_t len = head->path.len < sizeof t->path - 1 ? head->path.len : sizeof t->path - 1;
+    memcpy(t->path, head->path.ptr, len);
+    if (is(t, "/begin-pending")) return PENDING;
+    if (is(t, "/begin-fails")) {
+        host->fail(text("begin says no"));
+        return FAILED;
+    }
+    *out = (uint64_t)(uintptr_t)t;
+    return OK;
+}
+
+static int32_t poll_out_of_turn(task *t) {
+    const uint64_t request = t->request;
+    const slice dot = text(".");
+    if (is(t, "/write-first") || is(t, "/end-first")) {
+        expect(is(t, "/end-first") ? host->body_end(request) : host->body_write(request, dot), INVALID);
+        expect(host->respond(request, 200, NULL, 0, dot), OK);
+    } else if (is(t, "/twice")) {
+        expect(host->respond(request, 200, NULL, 0, dot), OK);
+        expect(host->respond(request, 404, NULL, 0, text("second")), INVALID);
+        expect(host->respond_start(request, 404, NULL, 0), INVALID);
+        expect(host->body_write(request, text("more")), INVALID);
+        expect(host->body_end(request), INVALID);
+    } else if (is(t, "/bad-heads")) {
+        const header bad_name = {text("no blanks"), text("x")}, bad_value = {text("x"), text("a\r\nb: c")};
+        const header no_name = {{NULL, 0}, text("x")}, empty = {text(""), text("x")};
+        const header *const fields[] = {&bad_name, &bad_value, &no_name, &empty};
+        for (size_t i = 0; i < 4; i++) expect(host->respond(request, 200, fields[i], 1, dot), INVALID);
+        const uint16_t codes[] = {0, 99, 100, 101, 199, 1000, 65535};
+        for (size_t i = 0; i < 7; i++) expect(host->respond(request, codes[i], NULL, 0, dot), INVALID);
+        expect(host->respond(request, 200, NULL, 3, dot), INVALID);
+        expect(host->respond(request, 200, &bad_name, SIZE_MAX, dot), INVALID);
+        expect(host->respond(request, 200, NULL, 0, dot), OK);
+    } else if (is(t, "/write-after-end")) {
+        expect(host->respond_start(request, 200, NULL, 0), OK);
+        expect(host->body_write(request, dot), OK);
+        expect(host->body_write(request, (slice){NULL, 0}), OK);
+        expect(host->body_end(request), OK);
+        expect(host->body_write(request, dot), INVALID);
+        expect(host->body_end(request), INVALID);
+    } else {
+        static char many[64 * 1024];
+        memset(many, '.', sizeof many);
+        expect(host->respond_start(request, 200, NULL, 0), OK);
+        expect(host->body_write(request, (slice){many, sizeof many}), FULL);
+        expect(host->body_write(request, dot), INVALID);
+        expect(host->body_end(request), OK);
+    }
+    return OK;
+}
+
+static int32_t module_poll(void *instance, uint64_t handle, uint32_t why) {
+    (void)instance;
+    task *t = (task *)(uintptr_t)handle;
+    const int step = t->step++;
+    if (is(t, "/cancel")) {
+        if (why == CANCEL) {
+            atomic_fetch_add(&cancelled, 1);
+            start(t, finish_thread);
+            return PENDING;
+        }
+        if (step == 0) {
+            atomic_fetch_add(&begun, 1);
+            return PENDING;
+        }
+        atomic_fetch_add(&finished, 1);
+        return OK;
+    }
+    if (why == CANCEL) return OK;
+    if (is(t, "/remember") || is(t, "/haunt")) {
+        atomic_store(&remembered, t->request);
+        if (is(t, "/haunt")) atomic_store(&haunting, 1);
+        host->respond(t->request, 200, NULL, 0, text("remembered"));
+    } else if (is(t, "/garbage")) {
+        call_garbage(t->request);
+        respond_count(t->request);
+    } else if (is(t, "/garbage-thread")) {
+        if (step == 0) {
+            start(t, garbage_thread);
+            return PENDING;
+        }
+        respond_count(t->request);
+    } else if (is(t, "/wrong")) {
+        respond_count(t->request);
+    } else if (is(t, "/counts")) {
+        char words[80];
+        snprintf(words, sizeof words, "begun %d cancelled %d finished %d dropped %d", atomic_load(&begun),
+                 atomic_load(&cancelled), atomic_load(&finished), atomic_load(&dropped));
+        host->respond(t->request, 200, NULL, 0, text(words));
+    } else if (is(t, "/thread") || is(t, "/thread-stream")) {
+        if (step == 0) {
+            start(t, answer_thread);
+            return PENDING;
+        }
+        /* The stream's second half is still to come. */
+        return is(t, "/thread") || step > 1 ? OK : PENDING;
+    } else if (is(t, "/no-answer")) {
+        return OK;
+    } else if (is(t, "/unknown-status")) {
+        return 77;
+    } else if (is(t, "/poll-fails")) {
+        host->fail(text("poll says no"));
+        return FAILED;
+    } else if (is(t, "/no-end")) {
+        if (step > 0) return OK;
+        host->respond_start(t->request, 200, NULL, 0);
+        host->body_write(t->request, text("half"));
+        start(t, finish_thread);
+        return PENDING;
+    } else {
+        return poll_out_of_turn(t);
+    }
+    return OK;
+}
+
+static void module_drop(void *instance, uint64_t handle) {
+    (void)instance;
+    task *t = (task *)(uintptr_t)handle;
+    if (atomic_load(&t->threaded)) pthread_join(t->thread, NULL);
+    if (is(t, "/cancel")) atomic_fetch_add(&dropped, 1);
+}
+
+static void module_fini(void *instance) {
+    (void)instance;
+    if (!atomic_load(&haunting)) return;
+    /* Against the rules: a thread that outlives the generation. */
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, haunt, NULL) == 0) pthread_detach(thread);
+}
+
+#ifdef NO_ENTRY
+#define ENTRY static __attribute__((unused))
+#else
+#define ENTRY
+#endif
+
+ENTRY int32_t midplane_module_entry(const host_table *table, module_table *out) {
+#ifdef ENTRY_REFUSES
+    (void)table;
+    (void)out;
+    return INVALID;
+#else
+    host = table;
+    *out = (module_table){.size = sizeof *out,
+                          .abi_major = 1,
+                          .init = module_init,
+                          .begin = module_begin,
+#ifndef NO_POLL
+                          .poll = module_poll,
+#endif
+                          .drop_task = module_drop,
+                          .fini = module_fini};
+    return OK;
+#endif
+}

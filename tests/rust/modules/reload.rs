@@ -1,0 +1,271 @@
+//! Swapping and taking away while requests run, and how streams end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::{counted, eventually, expect_well, faults, logged, module};
+use crate::harness::{Answer, Kernel, Stream};
+
+const END: &str = "event: midplane.end\ndata: {\"reason\":\"";
+
+async fn open(kernel: &Kernel, token: &str, path: &str, first: &str) -> Stream {
+    let mut stream = kernel
+        .get(&format!("/api/faults/{path}"))
+        .bearer(token)
+        .stream()
+        .await;
+    stream.read_until(first).await;
+    stream
+}
+
+async fn reload(kernel: &Kernel, query: &str, config: Value) -> Answer {
+    let request = kernel.host("POST", &format!("/modules/faults/reload{query}"));
+    request.json(&json!({"config": config})).send().await
+}
+
+#[tokio::test]
+async fn a_stream_finishes_on_the_old_generation_while_the_new_one_serves() {
+    let (kernel, token) = faults("drain_timeout = \"20s\"").await;
+    let stream = open(&kernel, &token, "until-drained", "data: one\n\n").await;
+    assert_eq!(stream.parts.headers["x-midplane-module"], "faults#1");
+    let upload = super::wire::Upload::new(1000).hanging();
+    let under_way =
+        super::wire::Exchange::start(&kernel, "/api/faults/count", &token, upload).await;
+    eventually(&kernel, "both requests", async || {
+        (module(&kernel).await["in_flight_requests"] == 2).then_some(())
+    })
+    .await;
+    let answer = reload(&kernel, "", json!({"marker": "new"})).await;
+    let receipt = answer.expect_status(200).json();
+    assert_eq!(receipt["from"]["generation"], 1);
+    assert_eq!(receipt["to"]["generation"], 2);
+    assert_eq!(receipt["unloaded"], Value::Null);
+    let answer = kernel.get("/api/faults/marker").bearer(&token).send().await;
+    assert_eq!(
+        (answer.text(), answer.header("x-midplane-module")),
+        ("new", "faults#2")
+    );
+    assert_eq!(stream.rest().await, ("data: goodbye\n\n".to_owned(), true));
+    drop(under_way);
+    logged(&kernel, &["module retired", "faults#1"]).await;
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_cut_with_an_event_where_one_fits() {
+    let (kernel, token) = faults("drain_timeout = \"100ms\"").await;
+    let event = open(&kernel, &token, "events", "data: one\n\n").await;
+    let fast = open(&kernel, &token, "fast-events", "data: fast\n\n").await;
+    let half = open(&kernel, &token, "half-event", "data: one").await;
+    let lines = open(&kernel, &token, "lines", "one\n").await;
+    let waiting = tokio::spawn(kernel.get("/api/faults/wait").bearer(&token).send());
+    counted(&kernel, &token, "began to wait", 1).await;
+    let (fast, receipt) = tokio::join!(fast.rest(), reload(&kernel, "?wait=drained", json!({})));
+    let receipt = receipt.expect_status(200).json();
+    assert_eq!(
+        receipt["requests"],
+        json!({"finished_on_old": 0, "cancelled": 5}),
+        "{receipt}"
+    );
+    assert_eq!(event.rest().await, (format!("{END}draining\"}}\n\n"), true));
+    assert!(
+        fast.1
+            && fast
+                .0
+                .ends_with(&format!("data: fast\n\n{END}draining\"}}\n\n")),
+        "{fast:?}"
+    );
+    assert_eq!(half.rest().await, (String::new(), false));
+    assert_eq!(lines.rest().await, (String::new(), false));
+    let waiting = waiting.await.unwrap();
+    waiting.expect_problem(503, "draining");
+    assert_eq!(waiting.header("retry-after"), "1");
+    expect_well(&kernel, &token).await;
+}
+
+#[tokio::test]
+async fn a_revoked_session_loses_its_streams_at_once() {
+    let (kernel, keeps) = faults("").await;
+    let issued = kernel
+        .host("POST", "/sessions")
+        .json(&json!({}))
+        .send()
+        .await
+        .json();
+    let (id, token) = (
+        issued["id"].as_str().unwrap(),
+        issued["client_secret"].as_str().unwrap(),
+    );
+    let slow = open(&kernel, token, "events", "data: one\n\n").await;
+    let fast = open(&kernel, token, "fast-events", "data: fast\n\n").await;
+    let mut other = open(&kernel, &keeps, "fast-events", "data: fast\n\n").await;
+    let waiting = tokio::spawn(kernel.get("/api/faults/wait").bearer(token).send());
+    counted(&kernel, &keeps, "began to wait", 1).await;
+    let revoke = kernel.host("DELETE", &format!("/sessions/{id}")).send();
+    let (fast, revoked) = tokio::join!(fast.rest(), revoke);
+    revoked.expect_status(204);
+    let last = format!("{END}session_revoked\"}}\n\n");
+    assert_eq!(slow.rest().await, (last.clone(), true));
+    assert!(fast.1 && fast.0.ends_with(&last), "{fast:?}");
+    waiting.await.unwrap().expect_problem(401, "invalid_token");
+    counted(&kernel, &keeps, "waiting", 1).await;
+    // Nobody else's.
+    other.next().await.unwrap().unwrap();
+    expect_well(&kernel, &keeps).await;
+}
+
+#[tokio::test]
+async fn at_the_end_of_the_kernel_a_module_ends_its_streams_itself() {
+    let (kernel, token) = faults("").await;
+    let stream = open(&kernel, &token, "until-drained", "data: one\n\n").await;
+    kernel.signal(Signal::SIGTERM);
+    assert_eq!(stream.rest().await, ("data: goodbye\n\n".to_owned(), true));
+    let status = kernel.wait().await;
+    assert!(status.success(), "{status}");
+    for text in [
+        "the last step of on_drain ran",
+        "the last step of on_shutdown ran",
+    ] {
+        logged(&kernel, &[text]).await;
+    }
+}
+
+#[tokio::test]
+async fn delete_waits_as_long_as_it_is_told() {
+    let (kernel, token) = faults("").await;
+    kernel
+        .host("DELETE", "/modules/faults?drain_ms=soon")
+        .send()
+        .await
+        .expect_problem(400, "invalid_request");
+    let stream = open(&kernel, &token, "events", "data: one\n\n").await;
+    let receipt = kernel
+        .host("DELETE", "/modules/faults?drain_ms=50")
+        .send()
+        .await;
+    let receipt = receipt.expect_status(200).json();
+    assert_eq!(receipt["to"], Value::Null);
+    assert_eq!(receipt["requests"]["cancelled"], 1, "{receipt}");
+    assert!(receipt["drain_ms"].as_u64().unwrap() >= 50, "{receipt}");
+    assert_eq!(receipt["unloaded"], false);
+    assert!(receipt["resident_reason"].is_string(), "{receipt}");
+    assert_eq!(stream.rest().await.0, format!("{END}draining\"}}\n\n"));
+    let gone = kernel.get("/api/faults/marker").bearer(&token).send().await;
+    gone.expect_problem(404, "module_not_found");
+    kernel
+        .host("DELETE", "/modules/faults")
+        .send()
+        .await
+        .expect_problem(404, "module_not_found");
+    // It can come back, as another generation.
+    let path = kernel.dir.path().join("modules/libmidplane_faults.so");
+    let put = kernel
+        .host("PUT", "/modules/faults")
+        .json(&json!({"path": path}));
+    assert_eq!(
+        put.send().await.expect_status(201).json()["to"]["generation"],
+        2
+    );
+    expect_well(&kernel, &token).await;
+}
+
+#[tokio::test]
+async fn no_request_fails_while_a_loaded_module_is_swapped_again_and_again() {
+    let (kernel, token) = faults("").await;
+    let kernel = Arc::new(kernel);
+    let (done, answered) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let (kernel, token) = (Arc::clone(&kernel), token.clone());
+        let (done, answered) = (Arc::clone(&done), Arc::clone(&answered));
+        clients.push(tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                let answer = kernel.get("/api/faults/timer").bearer(&token).send().await;
+                assert_eq!(answer.expect_status(200).text(), "in time");
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    for number in 2..=6 {
+        let seen = answered.load(Ordering::Relaxed);
+        let receipt = reload(&kernel, "", json!({"marker": number.to_string()})).await;
+        assert_eq!(
+            receipt.expect_status(200).json()["to"]["generation"],
+            number
+        );
+        eventually(&kernel, "requests on it", async || {
+            (answered.load(Ordering::Relaxed) > seen + 4).then_some(())
+        })
+        .await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn loads_and_unloads_from_many_sides_answer_what_is_documented() {
+    let (kernel, token) = faults("drain_timeout = \"200ms\"").await;
+    let kernel = Arc::new(kernel);
+    let path = kernel.dir.path().join("modules/libmidplane_faults.so");
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut clients = Vec::new();
+    for number in 0..6 {
+        let (kernel, token, path) = (Arc::clone(&kernel), token.clone(), path.clone());
+        clients.push(tokio::spawn(async move {
+            let mut turn = number;
+            while Instant::now() < until {
+                turn += 1;
+                let (answer, allowed) = match turn % 5 {
+                    0 => (
+                        kernel
+                            .host("PUT", "/modules/faults")
+                            .json(&json!({"path": path})),
+                        &[(200, ""), (201, ""), (409, "module_busy")][..],
+                    ),
+                    1 => (
+                        kernel
+                            .host("POST", "/modules/faults/reload")
+                            .json(&json!({})),
+                        &[(200, ""), (404, "module_not_found"), (409, "module_busy")][..],
+                    ),
+                    2 => (
+                        kernel.host("DELETE", "/modules/faults?drain_ms=10"),
+                        &[(200, ""), (404, "module_not_found"), (409, "module_busy")][..],
+                    ),
+                    _ => (
+                        kernel.get("/api/faults/timer").bearer(&token),
+                        &[(200, ""), (404, "module_not_found"), (503, "draining")][..],
+                    ),
+                };
+                let answer = answer.send().await;
+                let code = match answer.status() {
+                    200 | 201 => String::new(),
+                    _ => answer.json()["code"].as_str().unwrap().to_owned(),
+                };
+                assert!(
+                    allowed.contains(&(answer.status(), code.as_str())),
+                    "{turn}: {answer}"
+                );
+            }
+        }));
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    let put = kernel
+        .host("PUT", "/modules/faults")
+        .json(&json!({"path": path}));
+    let answer = put.send().await;
+    assert!([200, 201].contains(&answer.status()), "{answer}");
+    expect_well(&kernel, &token).await;
+    kernel.signal(Signal::SIGTERM);
+    assert!(kernel.wait().await.success());
+}
