@@ -15,6 +15,8 @@ mod keyring;
 mod rate;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod token;
 
 use std::sync::{Arc, RwLock};
