@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use midplane_kernel::token::{Claims, Key, Parts, RejectReason};
+use midplane_kernel::untrusted::token::{Claims, Key, Parts, RejectReason};
 
 #[derive(Parser)]
 #[command(name = "jws", about = "Signs and verifies tokens as the kernel does")]
@@ -66,7 +66,7 @@ fn verify(key: &Key, token: &[u8]) -> Result<Claims, RejectReason> {
 
 impl KeyFlags {
     fn read(&self) -> Result<Key, Box<dyn Error>> {
-        if !self.key.is_ascii() || self.key.len() % 2 != 0 {
+        if !self.key.is_ascii() || !self.key.len().is_multiple_of(2) {
             return Err("--key takes an even number of hexadecimal digits".into());
         }
         let bytes = (0..self.key.len())

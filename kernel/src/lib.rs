@@ -25,20 +25,15 @@ mod socket;
 mod telemetry;
 mod workers;
 
-/// The verifying core, for the example `jws` and the fuzz target.
-#[doc(hidden)]
-pub mod token {
-    pub use crate::session::token::*;
-}
-
-/// The reader of artifacts, for the fuzz target.
-#[doc(hidden)]
-pub mod descriptor {
-    pub use crate::modules::descriptor::*;
-}
-
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+
+/// What reads bytes that anyone may have written; for the examples and the fuzz targets.
+#[doc(hidden)]
+pub mod untrusted {
+    pub use crate::modules::descriptor;
+    pub use crate::session::token;
+}
 
 use config::{Config, Flags};
 use kernel::StartError;

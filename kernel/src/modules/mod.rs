@@ -11,7 +11,7 @@
 //! | `registry` | which generation a name means now: load, swap, drain, retire |
 //! | `receipt` | the proof that a swap or unload returns |
 
-pub(crate) mod descriptor;
+pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;

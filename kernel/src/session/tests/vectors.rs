@@ -14,6 +14,10 @@ const JWS_VECTORS: &str = "MIDPLANE_JWS_VECTORS";
 /// Marked valid there although a character outside the alphabet stands in them: a strict reader refuses both.
 const NOT_STRICT: [u64; 2] = [372, 373];
 
+/// Marked invalid for a padding that is not in the file: their bytes are those of the valid case 357, so that no verifier can
+/// tell them apart. What their comments describe is made here.
+const PADDING_LOST: [u64; 2] = [367, 370];
+
 /// Those whose signature verifies over the bytes as they stand, so that only the header's or payload's own form refuses
 /// them.
 const REFUSED_BY_FORM: &[&str] = &[
@@ -23,6 +27,7 @@ const REFUSED_BY_FORM: &[&str] = &[
     "invalidCharactersInPayload",
     "InvalidCharacterInPayload",
     "ModifiedUnusedBitsInPayload",
+    "MacOfIncorrectlyEncodedMessage",
 ];
 
 #[test]
@@ -52,6 +57,13 @@ struct Vectors {
 struct Group {
     private: Option<serde_json::Value>,
     tests: Vec<Case>,
+}
+
+impl Group {
+    fn has_valid(&self, jws: &serde_json::Value) -> bool {
+        let mut valid = self.tests.iter().filter(|case| case.result == "valid");
+        valid.any(|case| case.jws == *jws)
+    }
 }
 
 #[derive(Deserialize)]
@@ -97,6 +109,15 @@ fn jws_agrees_with_wycheproof() {
                 .jws
                 .as_str()
                 .map_or_else(|| case.jws.to_string(), str::to_owned);
+            if PADDING_LOST.contains(&case.id) && group.has_valid(&case.jws) {
+                let (signed, _tag) = jws.rsplit_once('.').unwrap();
+                let payload_padded = format!("{signed}={}", &jws[signed.len()..]);
+                for padded in [format!("{jws}="), payload_padded] {
+                    assert!(!accepts(&key, &padded), "{name}: {padded}");
+                }
+                refused += 1;
+                continue;
+            }
             let expect = case.result == "valid" && !NOT_STRICT.contains(&case.id);
             assert_eq!(accepts(&key, &jws), expect, "{name}");
             if !expect && verifies(&key, &jws) {
