@@ -15,6 +15,8 @@ mod keyring;
 mod rate;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod token;
 
 use std::sync::{Arc, RwLock};
