@@ -74,7 +74,6 @@ fn events(n: u32, burst: bool) -> impl Stream<Item = std::result::Result<Bytes, 
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use axum::http::{Request, StatusCode};
     use futures_util::StreamExt as _;
