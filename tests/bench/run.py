@@ -58,8 +58,9 @@ CASES = [
     Case("hello, public", "/public/hello", 1, token=False),
     Case("hello, token, 1 connection", "/hello", 0.3, connections=1),
     Case("echo 64 KiB", "/echo", 0.2, flags=("-m", "POST", "-D", "BODY")),
-    Case("stream, one by one", f"/stream?n={EVENTS}", 0.05, per_request=EVENTS, unit="events"),
-    Case("stream, burst", f"/stream?n={EVENTS}&burst=true", 0.1, per_request=EVENTS, unit="events"),
+    Case("stream, by turns", f"/stream?n={EVENTS}&from=turns", 0.05, per_request=EVENTS, unit="events"),
+    Case("stream, burst", f"/stream?n={EVENTS}&from=burst", 0.1, per_request=EVENTS, unit="events"),
+    Case("stream, from a task", f"/stream?n={EVENTS}&from=task", 0.05, per_request=EVENTS, unit="events"),
     Case("hello, token, new connection each", "/hello", 0.3, flags=("--disable-keepalive",)),
 ]
 
@@ -134,8 +135,10 @@ class Server:
             (("GET", "/hello", None, self.token), (200, HELLO)),
             (("GET", "/public/hello"), (200, HELLO)),
             (("POST", "/echo", body, self.token), (200, body)),
-            (("GET", f"/stream?n={EVENTS}", None, self.token), (200, stream)),
-            (("GET", f"/stream?n={EVENTS}&burst=true", None, self.token), (200, stream)),
+            *(
+                (("GET", f"/stream?n={EVENTS}&from={source}", None, self.token), (200, stream))
+                for source in ["turns", "burst", "task"]
+            ),
         ]
         for request, answer in expect:
             got = self.request(*request)

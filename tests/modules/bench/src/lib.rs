@@ -4,7 +4,6 @@
 //! in step with the servers under tests/bench/peers, which do the same job.
 
 use std::convert::Infallible;
-use std::task::Poll;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,12 +12,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use midplane_sdk::{Context, Result, Session};
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
 /// A client could ask for a stream without end.
 const EVENTS_MAX: u32 = 1_000_000;
+/// What a slow client makes wait.
+const CHANNEL_LEN: usize = 16;
 
 #[midplane_sdk::module(name = "bench", public = ["/public/*"])]
 async fn bench(_ctx: Context) -> Result<Router> {
@@ -40,43 +42,62 @@ async fn echo(body: Body) -> Body {
 #[derive(Deserialize)]
 struct StreamQuery {
     n: u32,
-    /// All events are there at once, instead of one after the other as from a provider.
     #[serde(default)]
-    burst: bool,
+    from: Source,
 }
 
-async fn stream(Query(StreamQuery { n, burst }): Query<StreamQuery>) -> impl IntoResponse {
-    let events = events(n.min(EVENTS_MAX), burst);
-    (
-        [(CONTENT_TYPE, "text/event-stream")],
-        Body::from_stream(events),
-    )
+/// Where a stream's events come from.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    /// The handler, which lets others have their turn before each next one.
+    #[default]
+    Turns,
+    /// The handler, with all of them ready at once.
+    Burst,
+    /// A task of the module's own, one by one, as a provider's answer comes.
+    Task,
 }
 
-/// Pending before each event but the first, unless in a burst: so each is a frame and a write of its own.
-fn events(n: u32, burst: bool) -> impl Stream<Item = std::result::Result<Bytes, Infallible>> {
-    let mut sent = 0;
-    let mut ready = true;
-    stream::poll_fn(move |cx| {
-        if sent == n {
-            return Poll::Ready(None);
+async fn stream(Query(StreamQuery { n, from }): Query<StreamQuery>) -> impl IntoResponse {
+    let body = Body::from_stream(events(n.min(EVENTS_MAX), from));
+    ([(CONTENT_TYPE, "text/event-stream")], body)
+}
+
+fn events(n: u32, from: Source) -> BoxStream<'static, std::result::Result<Bytes, Infallible>> {
+    match from {
+        Source::Burst => stream::iter((0..n).map(event).map(Ok)).boxed(),
+        Source::Turns => stream::iter(0..n)
+            .then(async |i| {
+                if i > 0 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(event(i))
+            })
+            .boxed(),
+        Source::Task => {
+            let (sender, mut receiver) = mpsc::channel(CHANNEL_LEN);
+            tokio::spawn(async move {
+                for i in 0..n {
+                    // The client has left.
+                    if sender.send(Ok(event(i))).await.is_err() {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
         }
-        if !ready {
-            ready = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        ready = burst;
-        let event = format!("data: {{\"delta\":\"token-{sent}\"}}\n\n");
-        sent += 1;
-        Poll::Ready(Some(Ok(Bytes::from(event))))
-    })
+    }
+}
+
+fn event(i: u32) -> Bytes {
+    format!("data: {{\"delta\":\"token-{i}\"}}\n\n").into()
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::{Request, StatusCode};
-    use futures_util::StreamExt as _;
     use midplane_sdk::testing::{self, SessionBuilder};
 
     use super::*;
@@ -124,16 +145,17 @@ mod tests {
     async fn a_stream_has_the_events_asked_for() {
         let two = "data: {\"delta\":\"token-0\"}\n\ndata: {\"delta\":\"token-1\"}\n\n";
         check(ada(), get("/stream?n=2"), (StatusCode::OK, two)).await;
-        check(ada(), get("/stream?n=2&burst=true"), (StatusCode::OK, two)).await;
+        check(ada(), get("/stream?n=2&from=burst"), (StatusCode::OK, two)).await;
+        check(ada(), get("/stream?n=2&from=task"), (StatusCode::OK, two)).await;
         check(ada(), get("/stream?n=0"), (StatusCode::OK, "")).await;
     }
 
     #[tokio::test]
     async fn every_event_is_a_frame() {
-        for burst in [false, true] {
-            let frames: Vec<_> = events(2, burst).map(|frame| frame.unwrap()).collect().await;
+        for from in [Source::Turns, Source::Burst, Source::Task] {
+            let frames: Vec<_> = events(2, from).map(|frame| frame.unwrap()).collect().await;
             let expect = [0, 1].map(|i| format!("data: {{\"delta\":\"token-{i}\"}}\n\n"));
-            assert_eq!(frames, expect, "burst {burst}");
+            assert_eq!(frames, expect, "from {from:?}");
         }
     }
 }

@@ -30,7 +30,7 @@ struct Claims {
 struct StreamQuery {
     n: u32,
     #[serde(default)]
-    burst: bool,
+    from: job::Source,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -76,7 +76,7 @@ async fn hello(Extension(claims): Extension<Claims>) -> String {
     format!("hello {}", claims.sub)
 }
 
-async fn stream(Query(StreamQuery { n, burst }): Query<StreamQuery>) -> impl IntoResponse {
-    let body = Body::from_stream(job::events(n, burst));
+async fn stream(Query(StreamQuery { n, from }): Query<StreamQuery>) -> impl IntoResponse {
+    let body = Body::from_stream(job::events(n, from));
     ([(CONTENT_TYPE, "text/event-stream")], body)
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -13,10 +13,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use job::Source;
 use tokio::net::UnixListener;
 
 /// A constant costs no box; what streams is boxed, as servers with more than one kind of stream do.
-type Body = Either<Full<Bytes>, BoxBody<Bytes, hyper::Error>>;
+type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, hyper::Error>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
@@ -41,12 +42,15 @@ fn answer(request: Request<Incoming>) -> Response<Body> {
             "text/plain; charset=utf-8",
             Either::Left(Full::from(job::HELLO)),
         ),
-        ("/echo", _) => Response::new(Either::Right(request.into_body().boxed())),
+        ("/echo", _) => Response::new(Either::Right(request.into_body().boxed_unsync())),
         ("/stream", Some(query)) => {
-            let (n, burst) = read(query);
-            let frames = job::events(n, burst).map_ok(Frame::data);
+            let (n, from) = read(query);
+            let frames = job::events(n, from).map_ok(Frame::data);
             let body = StreamBody::new(frames.map_err(|never| match never {}));
-            typed("text/event-stream", Either::Right(BodyExt::boxed(body)))
+            typed(
+                "text/event-stream",
+                Either::Right(BodyExt::boxed_unsync(body)),
+            )
         }
         _ => {
             let mut response = Response::new(Either::Left(Full::default()));
@@ -56,18 +60,19 @@ fn answer(request: Request<Incoming>) -> Response<Body> {
     }
 }
 
-/// `n=100&burst=true`
-fn read(query: &str) -> (u32, bool) {
+/// `n=100&from=burst`
+fn read(query: &str) -> (u32, Source) {
     let mut n = 0;
-    let mut burst = false;
+    let mut from = Source::default();
     for member in query.split('&') {
         match member.split_once('=') {
             Some(("n", value)) => n = value.parse().unwrap_or(0),
-            Some(("burst", value)) => burst = value == "true",
+            Some(("from", "burst")) => from = Source::Burst,
+            Some(("from", "task")) => from = Source::Task,
             _ => {}
         }
     }
-    (n, burst)
+    (n, from)
 }
 
 fn typed(content_type: &'static str, body: Body) -> Response<Body> {
