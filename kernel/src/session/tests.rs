@@ -55,7 +55,12 @@ fn new_session(user: &str, expires_in: u64) -> Arc<Session> {
         expires_in,
     };
     let secret = Arc::new(Secret::parse("sk-test").unwrap());
-    Arc::new(Session::new(new, Some(secret), NOW).unwrap())
+    Arc::new(Session::new(
+        Session::new_id().unwrap(),
+        new,
+        Some(secret),
+        NOW,
+    ))
 }
 
 /// A session of `user`, issued at [`NOW`], and its token.
