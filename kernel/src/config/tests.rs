@@ -1,3 +1,4 @@
+use super::error::ConfigError;
 use super::*;
 use std::ffi::OsString;
 use std::path::Path;
