@@ -269,3 +269,23 @@ async fn a_module_that_cannot_start_says_why() {
         assert!(error.to_string().contains(expect), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_drain_step_that_panics_skips_no_other() {
+    let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
+    let module = testing::start(
+        async move |mut ctx: Context| {
+            ctx.on_drain(|| panic!("on purpose"));
+            ctx.on_drain(move || ran.send("the second").unwrap());
+            let draining = ctx.draining();
+            let wait = get(move || async move { draining.wait().await });
+            Ok(Router::new().route("/wait", wait))
+        },
+        json!({}),
+    )
+    .await
+    .unwrap();
+    module.drain();
+    assert_eq!(runs.try_recv().unwrap(), "the second");
+    assert_eq!(get_text(&module, "/wait").await.0, 200);
+}

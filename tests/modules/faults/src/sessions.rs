@@ -22,7 +22,7 @@ pub(crate) fn routes() -> Router {
         .route("/spawned-refresh", get(spawned_refresh))
         .route("/public", get(anyone))
         .route("/assets/{*path}", get(anyone))
-        .route("/private", get(anyone))
+        .route("/private", get(|| async { "private" }))
 }
 
 async fn session(s: Session) -> Json<Value> {
