@@ -8,7 +8,6 @@
     reason = "a failed expectation is how a test fails"
 )]
 
-#[expect(dead_code, reason = "the tests use what they need")]
 #[expect(unused_imports, reason = "the tests use what they need")]
 mod harness;
 
