@@ -155,11 +155,12 @@ async fn run(
         }
         std::future::pending::<()>().await;
     };
-    // Accepting ends with the drain; the others only wait, so that dropping them loses nothing.
+    // Accepting ends with the drain; the others only wait, so that dropping them loses nothing. When there is nothing to
+    // drain both ends come at once, and the answers under way have their time all the same.
     tokio::select! {
         () = accepting => {}
         () = controlling => {}
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => {}
     }
     connections.close();
     tokio::select! {

@@ -8,12 +8,18 @@
     reason = "a failed expectation is how a test fails"
 )]
 
-#[expect(dead_code, reason = "the tests use what they need")]
 #[expect(unused_imports, reason = "the tests use what they need")]
 mod harness;
 
 mod conversation;
 mod credentials;
 mod errors;
+mod events;
 mod health;
+mod limits;
+mod module_routes;
 mod modules;
+mod process;
+mod secrets;
+mod sessions;
+mod tokens;

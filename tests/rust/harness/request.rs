@@ -174,6 +174,7 @@ impl Stream {
                 Some(Err(_)) => return (so_far, false),
                 Some(Ok(bytes)) => so_far.push_str(std::str::from_utf8(&bytes).unwrap()),
             }
+            assert!(so_far.len() < 64 << 20, "the body does not end");
         }
     }
 }
