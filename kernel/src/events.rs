@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::clock;
 
@@ -49,6 +48,7 @@ pub(crate) enum Event {
     },
     #[serde(rename = "keys.rotated")]
     KeysRotated { kid: String },
+    /// The last one.
     #[serde(rename = "kernel.draining")]
     KernelDraining,
     #[serde(rename = "events.lost")]
@@ -56,28 +56,32 @@ pub(crate) enum Event {
 }
 
 pub(crate) struct Events {
-    sender: Sender<Event>,
-    closing: CancellationToken,
+    sender: Sender<Timed>,
+}
+
+/// An event, and when it happened, in Unix seconds.
+#[derive(Debug, Clone, Serialize)]
+struct Timed {
+    #[serde(flatten)]
+    event: Event,
+    at: u64,
 }
 
 impl Events {
-    /// Streams end when `closing` is cancelled.
-    pub(crate) fn new(closing: CancellationToken) -> Events {
+    pub(crate) fn new() -> Events {
         Events {
             sender: broadcast::channel(BACKLOG_LEN).0,
-            closing,
         }
     }
 
     pub(crate) fn publish(&self, event: Event) {
         // Nobody listening is no error.
-        let _ = self.sender.send(event);
+        let _ = self.sender.send(Timed::now(event));
     }
 
     pub(crate) fn stream(&self) -> EventStream {
         EventStream {
             next: Box::pin(next(self.sender.subscribe())),
-            closing: Box::pin(self.closing.clone().cancelled_owned()),
             opened: false,
             over: false,
         }
@@ -85,12 +89,11 @@ impl Events {
 }
 
 /// The next event, `None` at the end, and where to wait for the one after.
-type Next = (Option<Event>, Receiver<Event>);
+type Next = (Option<Timed>, Receiver<Timed>);
 
 /// Events as `text/event-stream` (WHATWG HTML, "server-sent events").
 pub(crate) struct EventStream {
     next: Pin<Box<dyn Future<Output = Next> + Send>>,
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     opened: bool,
     over: bool,
 }
@@ -105,37 +108,35 @@ impl EventStream {
             self.opened = true;
             return Poll::Ready(Some(Bytes::from_static(b": listening\n\n")));
         }
-        if let Poll::Ready((event, receiver)) = self.next.as_mut().poll(cx) {
-            self.next = Box::pin(next(receiver));
-            self.over = event.is_none();
-            return Poll::Ready(event.map(|event| frame(&event)));
-        }
-        ready!(self.closing.as_mut().poll(cx));
-        self.over = true;
-        Poll::Ready(Some(frame(&Event::KernelDraining)))
+        let (timed, receiver) = ready!(self.next.as_mut().poll(cx));
+        self.next = Box::pin(next(receiver));
+        // Nothing happens after the kernel has drained.
+        self.over = timed
+            .as_ref()
+            .is_none_or(|timed| matches!(timed.event, Event::KernelDraining));
+        Poll::Ready(timed.map(|timed| timed.frame()))
     }
 }
 
-async fn next(mut receiver: Receiver<Event>) -> Next {
+impl Timed {
+    fn now(event: Event) -> Timed {
+        Timed {
+            event,
+            at: clock::unix_now(),
+        }
+    }
+
+    fn frame(&self) -> Bytes {
+        let json = serde_json::to_string(self).expect("an event is plain strings and numbers");
+        Bytes::from(format!("data: {json}\n\n"))
+    }
+}
+
+async fn next(mut receiver: Receiver<Timed>) -> Next {
     let event = match receiver.recv().await {
         Ok(event) => Some(event),
-        Err(RecvError::Lagged(count)) => Some(Event::Lost { count }),
+        Err(RecvError::Lagged(count)) => Some(Timed::now(Event::Lost { count })),
         Err(RecvError::Closed) => None,
     };
     (event, receiver)
-}
-
-fn frame(event: &Event) -> Bytes {
-    #[derive(Serialize)]
-    struct Timed<'a> {
-        #[serde(flatten)]
-        event: &'a Event,
-        at: u64,
-    }
-    let json = serde_json::to_string(&Timed {
-        event,
-        at: clock::unix_now(),
-    })
-    .expect("an event is plain strings and numbers");
-    Bytes::from(format!("data: {json}\n\n"))
 }

@@ -1,8 +1,20 @@
-//! Keeps what is in memory there: no core dumps, and no reading by other processes of the same user.
+//! What the process asks of the system at its start: what is in memory stays there (no core dumps, no reading by other
+//! processes of the same user), and descriptors for every connection.
 
 use std::io;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises the soft limit of descriptors to the hard one: every connection is one, and a module's are on top. What asks for
+/// more than it gets is told by the accept loop.
+pub(crate) fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // macOS refuses RLIM_INFINITY here; then the limit stays as it is.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
 
 /// Called once, before any secret is read; `debuggable` leaves core dumps and debuggers possible.
 ///

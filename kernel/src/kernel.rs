@@ -46,7 +46,7 @@ pub(crate) struct Kernel {
     pub(crate) host_key: HostKey,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) broker: Arc<Broker>,
-    pub(crate) modules: Registry,
+    pub(crate) modules: Arc<Registry>,
     pub(crate) events: Arc<Events>,
     pub(crate) log: LogHandle,
     pub(crate) connections: Connections,
@@ -109,6 +109,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, StartError> {
     let started = Instant::now();
     hardening::harden(config.kernel.debuggable).map_err(StartError::Harden)?;
+    hardening::raise_descriptor_limit();
     let mut socket = match inherited.socket {
         Some(socket) => socket,
         None => BoundSocket::bind(&config.kernel.socket)?,
@@ -162,7 +163,7 @@ impl Kernel {
             Arc::new(Sessions::new(config.sessions.clone()).map_err(|_| StartError::Randomness)?);
         let broker = Arc::new(Broker::new(config.secrets.clone(), None));
         let closing = CancellationToken::new();
-        let events = Arc::new(Events::new(closing.clone()));
+        let events = Arc::new(Events::new());
         let staging = Staging::new(
             &config.kernel.data_dir,
             &sessions.instance().replace(':', "-"),
@@ -185,7 +186,12 @@ impl Kernel {
             host_key: HostKey::generate().map_err(|_| StartError::Randomness)?,
             sessions,
             broker,
-            modules: Registry::new(staging, settings, Arc::clone(&events), control),
+            modules: Arc::new(Registry::new(
+                staging,
+                settings,
+                Arc::clone(&events),
+                control,
+            )),
             events,
             log,
             connections: Connections::new(&config.limits),
@@ -231,11 +237,12 @@ impl Kernel {
             tracing::debug!(%error, "the service manager was not told");
         }
         socket.unlink_if_ours();
-        self.events.publish(Event::KernelDraining);
         self.closing.cancel();
         self.modules
             .remove_all(self.config.kernel.shutdown_timeout)
             .await;
+        // Last: it ends the streams of events.
+        self.events.publish(Event::KernelDraining);
     }
 }
 
@@ -266,9 +273,10 @@ async fn sweep(kernel: Arc<Kernel>) {
     loop {
         let now = clock::unix_now();
         match kernel.sessions.sweep(now) {
-            // An issue meanwhile only brings a later one: no need to be woken for it.
             Some(due) => {
-                tokio::time::sleep(Duration::from_secs(due.saturating_sub(now).max(1))).await
+                let wait = Duration::from_secs(due.saturating_sub(now).max(1));
+                // Issued and revoked sessions may be due before the one that is waited for.
+                let _ = tokio::time::timeout(wait, kernel.sweep.notified()).await;
             }
             None => kernel.sweep.notified().await,
         }

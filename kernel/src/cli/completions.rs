@@ -1,26 +1,18 @@
-//! `midplane completions SHELL`
+//! `midplane completions SHELL`.
 
-use std::process::ExitCode;
+use clap::CommandFactory;
 
-use clap::CommandFactory as _;
-use clap_complete::Shell;
+use super::arguments::ClientArgs;
+use super::{Failure, Output};
 
-use super::failure::Failure;
-use super::output;
-
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    shell: Shell,
+    shell: clap_complete::Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut super::Arguments::command(),
-        "midplane",
-        &mut script,
-    );
-    output::data(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
+    let mut command = super::Arguments::command();
+    clap_complete::generate(arguments.shell, &mut command, "midplane", &mut script);
+    Output::of(&ClientArgs::default()).bytes(&script)
 }

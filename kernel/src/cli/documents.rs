@@ -1,32 +1,33 @@
-//! `midplane openapi`, `metrics` and `events`: what the kernel says, as it says it.
+//! `midplane openapi` and `midplane metrics`: what the kernel gives as it is.
 
-use std::process::ExitCode;
+use http::Method;
+use serde_json::Value;
 
-use super::connection::ClientArguments;
-use super::failure::Failure;
-use super::output;
+use super::arguments::ClientArgs;
+use super::{Failure, Output};
+use midplane_client::path::segment;
 
-#[derive(clap::Args)]
-pub(super) struct Arguments {
+#[derive(Debug, clap::Args)]
+pub(super) struct OpenapiArguments {
+    /// Of this module instead of the kernel
+    module: Option<String>,
     #[command(flatten)]
-    client: ClientArguments,
+    client: ClientArgs,
 }
 
-pub(super) async fn openapi(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    output::json(&arguments.client.nobody().openapi().await?)?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn openapi(arguments: &OpenapiArguments) -> Result<(), Failure> {
+    let document: Value = match &arguments.module {
+        None => arguments.client.anyone().openapi().await?,
+        Some(name) => {
+            let path = segment("/modules/", name, "/openapi.json");
+            let host = arguments.client.host()?;
+            host.send(Method::GET, &path, None::<&()>).await?
+        }
+    };
+    Output::of(&arguments.client).value(&document)
 }
 
-pub(super) async fn metrics(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    output::data(&arguments.client.host()?.metrics().await?)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// One event a line, as JSON.
-pub(super) async fn events(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut events = arguments.client.host()?.events().await?;
-    while let Some(event) = events.next().await {
-        output::line(&event?.data)?;
-    }
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn metrics(args: &ClientArgs) -> Result<(), Failure> {
+    let text = args.host()?.metrics().await?;
+    Output::of(args).text(&text)
 }

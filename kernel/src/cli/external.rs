@@ -1,77 +1,64 @@
-//! `midplane WORD …` for any other word: runs `midplane-WORD`, as git does, so that a module brings commands of its own
-//! without the kernel knowing it.
+//! `midplane NAME` runs `midplane-NAME`, as git finds its commands.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt as _;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-use clap::CommandFactory as _;
+use clap::CommandFactory;
 
-use super::failure::Failure;
+use super::Failure;
 
-/// Words more different than this are no slip of the fingers (as git's own threshold, roughly).
-const LIKENESS_MIN: f64 = 0.75;
+/// Below this, two names have too little in common to be taken for each other.
+const SIMILARITY_MIN: f64 = 0.75;
 
-pub(super) fn run(words: &[OsString]) -> Result<ExitCode, Failure> {
-    let (word, rest) = words.split_first().expect("clap gives the word first");
-    let mut name = OsString::from("midplane-");
-    name.push(word);
-    let Some(program) = find(&name) else {
-        return Err(Failure::Usage(unknown(word)));
-    };
-    // Only returns when it failed.
-    Err(Failure::Start(Command::new(program).args(rest).exec()))
-}
-
-/// Beside this program, else on PATH.
-fn find(name: &OsStr) -> Option<PathBuf> {
-    // A word with a slash would leave the directories that are meant.
-    if name.as_encoded_bytes().contains(&b'/') {
-        return None;
+/// Becomes the command: beside this program, else on PATH. Returns only if it cannot.
+pub(super) fn run(words: &[OsString]) -> Failure {
+    let (name, arguments) = words.split_first().expect("clap names the command");
+    // A path would leave the two places where commands are looked for.
+    if !is_command_name(name) {
+        return unknown(name);
     }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.to_owned()));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    let mut file = OsString::from("midplane-");
+    file.push(name);
+    let program = beside(&file).unwrap_or_else(|| PathBuf::from(&file));
+    let error = Command::new(&program).args(arguments).exec();
+    if error.kind() == io::ErrorKind::NotFound {
+        return unknown(name);
+    }
+    Failure::Refused(format!("cannot run {}: {error}", program.display()))
 }
 
-fn unknown(word: &OsStr) -> String {
-    let word = word.to_string_lossy();
-    let command = super::Arguments::command();
-    let known = command.get_subcommands().map(clap::Command::get_name);
-    let nearest = known
-        .map(|name| (strsim::jaro_winkler(name, &word), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, name)) if likeness >= LIKENESS_MIN => {
-            format!(
-                "there is no command `{word}`, and no program midplane-{word}; did you mean `{name}`?"
+fn is_command_name(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    !bytes.is_empty() && !bytes.contains(&b'/') && !bytes.starts_with(b"-")
+}
+
+fn beside(file: &OsStr) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.with_file_name(file);
+    program.is_file().then_some(program)
+}
+
+fn unknown(name: &OsStr) -> Failure {
+    let name = name.to_string_lossy();
+    let hint = nearest(&name).map_or_else(
+        || "see `midplane --help`".to_owned(),
+        |near| format!("did you mean `midplane {near}`?"),
+    );
+    Failure::Usage(format!("there is no command {name:?}; {hint}"))
+}
+
+pub(super) fn nearest(name: &str) -> Option<String> {
+    super::Arguments::command()
+        .get_subcommands()
+        .map(|command| {
+            (
+                strsim::jaro_winkler(name, command.get_name()),
+                command.get_name(),
             )
-        }
-        _ => format!(
-            "there is no command `{word}`, and no program midplane-{word} beside this one or on PATH; see `midplane help`"
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slips_are_told_from_other_words() {
-        assert!(unknown(OsStr::new("statsu")).contains("did you mean `status`?"));
-        assert!(unknown(OsStr::new("zzz")).contains("midplane help"));
-    }
-
-    #[test]
-    fn a_word_with_a_slash_names_nothing() {
-        assert_eq!(find(OsStr::new("midplane-../../bin/sh")), None);
-    }
+        })
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, near)| near.to_owned())
 }

@@ -1,38 +1,40 @@
-//! `midplane keys …`
+//! `midplane keys rotate`.
 
-use std::process::ExitCode;
+use http::Method;
+use midplane_client::RotatedKeys;
+use serde_json::{Value, json};
 
-use super::connection::ClientArguments;
-use super::failure::Failure;
-use super::output;
+use super::arguments::ClientArgs;
+use super::{Failure, Output};
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Sign new tokens with a new key; those of the previous key hold until they expire
-    Rotate(Rotate),
+    /// Sign new tokens with a new key; those of the previous one hold until they expire
+    Rotate {
+        /// End the tokens of the previous key, too
+        #[arg(long)]
+        revoke_previous: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
-#[derive(clap::Args)]
-pub(super) struct Rotate {
-    /// End the previous key's tokens, too
-    #[arg(long)]
-    revoke_previous: bool,
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-pub(super) async fn run(command: &Command) -> Result<ExitCode, Failure> {
-    let Command::Rotate(arguments) = command;
-    let kid = arguments
-        .client
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    let Command::Rotate {
+        revoke_previous,
+        client,
+    } = command;
+    let body = json!({ "revoke_previous": revoke_previous });
+    let answer: Value = client
         .host()?
-        .rotate_keys(arguments.revoke_previous)
-        .await?
-        .kid;
-    if arguments.client.json {
-        output::json(&serde_json::json!({ "kid": kid }))?;
-    } else {
-        output::line(&format!("new tokens are signed with the key {kid}"))?;
-    }
-    Ok(ExitCode::SUCCESS)
+        .send(Method::POST, "/keys/rotate", Some(&body))
+        .await?;
+    Output::of(&client).show(&answer, |keys: RotatedKeys| {
+        let before = if revoke_previous {
+            "end now"
+        } else {
+            "hold until they expire"
+        };
+        format!("new key {}; tokens signed before {before}\n", keys.kid)
+    })
 }

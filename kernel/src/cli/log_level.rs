@@ -1,29 +1,32 @@
-//! `midplane log-level`
+//! `midplane log-level [FILTER]`.
 
-use std::process::ExitCode;
+use http::Method;
+use serde_json::{Value, json};
 
-use super::connection::ClientArguments;
-use super::failure::Failure;
-use super::output;
+use super::arguments::ClientArgs;
+use super::{Failure, Output};
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// For example `info,hello=debug`; left out: print what is set
+    /// For example `info,hello=debug`; without one, shows what is in force
     filter: Option<String>,
     #[command(flatten)]
-    client: ClientArguments,
+    client: ClientArgs,
 }
 
-pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let client = arguments.client.host()?;
-    let filter = match &arguments.filter {
-        Some(filter) => client.set_log_level(filter).await?,
-        None => client.log_level().await?,
+#[derive(serde::Deserialize)]
+struct LogLevel {
+    filter: String,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let host = arguments.client.host()?;
+    let answer: Value = match &arguments.filter {
+        None => host.send(Method::GET, "/log-level", None::<&()>).await?,
+        Some(filter) => {
+            let body = json!({ "filter": filter });
+            host.send(Method::PUT, "/log-level", Some(&body)).await?
+        }
     };
-    if arguments.client.json {
-        output::json(&serde_json::json!({ "filter": filter }))?;
-    } else {
-        output::line(&filter)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Output::of(&arguments.client).show(&answer, |level: LogLevel| level.filter + "\n")
 }

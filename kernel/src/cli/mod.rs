@@ -1,121 +1,119 @@
-//! The command line: noun, then verb; one file per command.
+//! The command line: one file per command.
 //!
-//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 refused, 64 usage or
-//! configuration, 69 no kernel, 70 internal, 73 the socket cannot be created, 75 a kernel runs there already.
+//! Reads arguments, dispatches, and turns what failed into one line and an exit code. No thread and no runtime exists before
+//! `serve` has taken over, because it blocks signals first; client commands make a runtime of their own.
 
+mod arguments;
 mod call;
 mod completions;
-mod connection;
 mod documents;
+mod events;
 mod external;
 mod failure;
 mod keys;
 mod log_level;
 mod module;
 mod output;
+mod progress;
 mod session;
 mod status;
+mod table;
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
-use failure::EXIT_USAGE;
+use arguments::ClientArgs;
+use failure::{EXIT_USAGE, Failure};
+use midplane_client::Client;
+use output::Output;
 
-/// The local backend of an editor extension: sessions, secrets and modules on a private Unix socket.
-#[derive(Parser)]
+/// Sessions, secrets and modules on a private Unix socket
+#[derive(Debug, Parser)]
 #[command(name = "midplane", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the kernel in the foreground
+    /// Run the kernel
     Serve(Flags),
-    /// Tell whether a kernel runs, and what it has loaded
-    Status(status::Arguments),
+    /// Show how the kernel is and what it has loaded
+    Status(ClientArgs),
     /// Issue, list, renew and revoke sessions
     #[command(subcommand)]
     Session(session::Command),
     /// List, load, reload and unload modules
     #[command(subcommand)]
     Module(module::Command),
-    /// Send one request and stream its answer
+    /// Send a request and print the answer as it comes
     Call(call::Arguments),
-    /// Signing keys
+    /// Change the keys that tokens are signed with
     #[command(subcommand)]
     Keys(keys::Command),
     /// Show or set what the kernel logs
     LogLevel(log_level::Arguments),
-    /// Print the API's OpenAPI document
-    Openapi(documents::Arguments),
+    /// Print the OpenAPI document of the kernel, or of a module
+    Openapi(documents::OpenapiArguments),
     /// Print the kernel's metrics (OpenMetrics)
-    Metrics(documents::Arguments),
+    Metrics(ClientArgs),
     /// Print what happens in the kernel, as it happens
-    Events(documents::Arguments),
-    /// Print shell completions
+    Events(ClientArgs),
+    /// Print the completions of a shell
     Completions(completions::Arguments),
-    /// Any other word runs `midplane-<word>`, found beside this program or on PATH
+    /// `midplane NAME` runs `midplane-NAME`
     #[command(external_subcommand)]
     External(Vec<OsString>),
 }
 
-/// Starts no thread before `serve`, which blocks signals first.
 pub(crate) fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // A closed pipe is the reader's choice.
+            // Nobody may be reading; help and version come this way, too.
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(EXIT_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            let usage = error.use_stderr();
+            return ExitCode::from(if usage { EXIT_USAGE } else { 0 });
         }
     };
-    let outcome = match arguments.command {
-        Command::Serve(flags) => return crate::serve(&flags),
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::External(words) => external::run(&words),
-        Command::Status(arguments) => connection::run(status::run(&arguments)),
-        Command::Session(command) => connection::run(session::run(&command)),
-        Command::Module(command) => connection::run(module::run(&command)),
-        Command::Call(arguments) => connection::run(call::run(&arguments)),
-        Command::Keys(command) => connection::run(keys::run(&command)),
-        Command::LogLevel(arguments) => connection::run(log_level::run(&arguments)),
-        Command::Openapi(arguments) => connection::run(documents::openapi(&arguments)),
-        Command::Metrics(arguments) => connection::run(documents::metrics(&arguments)),
-        Command::Events(arguments) => connection::run(documents::events(&arguments)),
-    };
-    match outcome {
+    match dispatch(arguments.command) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Arguments::command().debug_assert();
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(flags) => return Ok(crate::serve(&flags)),
+        Command::External(words) => return Err(external::run(&words)),
+        Command::Completions(arguments) => completions::run(&arguments)?,
+        Command::Status(args) => block_on(status::run(&args, &mut Output::of(&args)))?,
+        Command::Session(command) => block_on(session::run(command))?,
+        Command::Module(command) => block_on(module::run(command))?,
+        Command::Call(arguments) => return block_on(call::run(arguments)),
+        Command::Keys(command) => block_on(keys::run(command))?,
+        Command::LogLevel(arguments) => block_on(log_level::run(&arguments))?,
+        Command::Openapi(arguments) => block_on(documents::openapi(&arguments))?,
+        Command::Metrics(args) => block_on(documents::metrics(&args))?,
+        Command::Events(args) => block_on(events::run(&args))?,
     }
-
-    #[test]
-    fn other_words_are_external_commands() {
-        let parsed =
-            Arguments::try_parse_from(["midplane", "frobnicate", "--hard", "now"]).unwrap();
-        match parsed.command {
-            Command::External(words) => assert_eq!(words, ["frobnicate", "--hard", "now"]),
-            _ => panic!("`frobnicate` was taken for a command of ours"),
-        }
-    }
+    Ok(ExitCode::SUCCESS)
 }
+
+/// Runs a client command to its end, on this thread.
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(Failure::Runtime)?;
+    runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests;

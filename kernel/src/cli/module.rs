@@ -1,239 +1,206 @@
-//! `midplane module …`
+//! `midplane module list|load|reload|unload`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::time::Duration;
 
+use http::Method;
+use midplane_client::path::{segment, with_query};
 use midplane_client::{Identity, Module, ModuleSource, Receipt};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::connection::ClientArguments;
-use super::failure::Failure;
-use super::output;
-use super::session::read_object;
+use super::arguments::{ClientArgs, json_object};
+use super::{Client, Failure, Output, progress, table};
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List what is loaded
-    List(List),
-    /// Load a module, or swap the one of that name
-    Load(Load),
+    List(ClientArgs),
+    /// Load a module, or swap it for the file named
+    Load {
+        name: String,
+        path: PathBuf,
+        /// The module's own configuration
+        #[arg(long, value_name = "JSON", value_parser = json_object)]
+        config: Option<Map<String, Value>>,
+        /// Grant it this of what it asks for; may be repeated [default: as configured]
+        #[arg(long = "grant", value_name = "GRANT")]
+        grants: Vec<String>,
+        /// Let its public routes be public
+        #[arg(long)]
+        public: bool,
+        #[command(flatten)]
+        swap: Swap,
+    },
     /// Swap a module for what is at its path now
-    Reload(Reload),
-    /// Let a module finish and take it away
-    Unload(Unload),
+    Reload {
+        name: String,
+        /// The module's own configuration
+        #[arg(long, value_name = "JSON", value_parser = json_object)]
+        config: Option<Map<String, Value>>,
+        #[command(flatten)]
+        swap: Swap,
+    },
+    /// Let a module finish, and unload it
+    Unload {
+        name: String,
+        /// How long its requests may take to finish, such as 5s
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        drain: Option<Duration>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
-#[derive(clap::Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-#[derive(clap::Args)]
-pub(super) struct Load {
-    name: String,
-    /// The shared library
-    path: PathBuf,
-    /// Its configuration, a JSON object [default: as before, or as configured]
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
-    /// What it is given of what it asks for; may be repeated, and may only narrow what the configuration gives
-    #[arg(long = "grant", value_name = "GRANT")]
-    grants: Vec<String>,
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-#[derive(clap::Args)]
-pub(super) struct Reload {
-    name: String,
-    /// Another configuration, a JSON object
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
-    /// Answer after the old generation is gone
+#[derive(Debug, clap::Args)]
+pub(super) struct Swap {
+    /// Return when the old one is gone
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
-    client: ClientArguments,
+    client: ClientArgs,
 }
 
-#[derive(clap::Args)]
-pub(super) struct Unload {
-    name: String,
-    /// How long what is under way may go on [default: `drain_timeout` of the module]
-    #[arg(long, value_name = "MS")]
-    drain_ms: Option<u64>,
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-pub(super) async fn run(command: &Command) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List(arguments) => list(arguments).await?,
-        Command::Load(arguments) => load(arguments).await?,
-        Command::Reload(arguments) => reload(arguments).await?,
-        Command::Unload(arguments) => unload(arguments).await?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn list(arguments: &List) -> Result<(), Failure> {
-    let client = arguments.client.host()?;
-    if arguments.client.json {
-        let modules: Value = client
-            .send(http::Method::GET, "/modules", None::<&()>)
-            .await?;
-        return output::json(&modules);
-    }
-    output::data(&list_table(&client.modules().await?))
-}
-
-/// Also what `status` shows.
-pub(super) fn list_table(modules: &[Module]) -> String {
-    let rows: Vec<_> = modules
-        .iter()
-        .map(|module| {
-            vec![
-                format!("{}#{}", module.name, module.generation),
-                module.version.clone(),
-                module.state.clone(),
-                if module.grants.is_empty() {
-                    "-".to_owned()
-                } else {
-                    module.grants.join(",")
-                },
-                module.in_flight_requests.to_string(),
-                module.requests.total().to_string(),
-                module
-                    .path
-                    .as_ref()
-                    .map(|path| path.display().to_string())
-                    .unwrap_or_default(),
-            ]
-        })
-        .collect();
-    output::table(
-        &[
-            "MODULE",
-            "VERSION",
-            "STATE",
-            "GRANTS",
-            "UNDER WAY",
-            "ANSWERED",
-            "PATH",
-        ],
-        &rows,
-    )
-}
-
-async fn load(arguments: &Load) -> Result<(), Failure> {
-    let path = std::path::absolute(&arguments.path)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", arguments.path.display())))?;
-    let module = ModuleSource {
-        path,
-        config: arguments.config.as_deref().map(read_object).transpose()?,
-        grants: (!arguments.grants.is_empty()).then(|| arguments.grants.clone()),
-        public: None,
-    };
-    let client = arguments.client.host()?;
-    let loaded = output::patiently("loading", client.put_module(&arguments.name, &module)).await?;
-    print_receipt(&loaded, arguments.client.json)
-}
-
-async fn reload(arguments: &Reload) -> Result<(), Failure> {
-    let config = arguments.config.as_deref().map(read_object).transpose()?;
-    let client = arguments.client.host()?;
-    let what = if arguments.wait {
-        "waiting for requests on the old generation"
-    } else {
-        "loading"
-    };
-    let reloaded = output::patiently(
-        what,
-        client.reload_module(&arguments.name, config.as_ref(), arguments.wait),
-    )
-    .await?;
-    print_receipt(&reloaded, arguments.client.json)
-}
-
-async fn unload(arguments: &Unload) -> Result<(), Failure> {
-    let client = arguments.client.host()?;
-    let what = "waiting for requests that are under way";
-    let unloaded = output::patiently(
-        what,
-        client.unload_module(&arguments.name, arguments.drain_ms),
-    )
-    .await?;
-    print_receipt(&unloaded, arguments.client.json)
-}
-
-fn print_receipt(receipt: &Receipt, json: bool) -> Result<(), Failure> {
-    if json {
-        return output::json(receipt);
-    }
-    output::data(&summary(receipt))
-}
-
-/// The receipt as sentences.
-fn summary(receipt: &Receipt) -> String {
-    let named = |identity: &Identity| {
-        format!(
-            "{}#{} ({})",
-            receipt.module, identity.generation, identity.version
-        )
-    };
-    let mut text = match (&receipt.from, &receipt.to) {
-        (None, Some(to)) => format!("{} is loaded\n", named(to)),
-        (Some(from), Some(to)) => format!("{} has taken the place of {}\n", named(to), named(from)),
-        (Some(from), None) => format!("{} is gone\n", named(from)),
-        (None, None) => String::new(),
-    };
-    if receipt.from.is_none() {
-        return text;
-    }
-    match receipt.drain_ms {
-        None => text.push_str("the old one is still finishing requests; --wait waits for it\n"),
-        Some(ms) => {
-            let requests = receipt.requests;
-            text.push_str(&format!(
-                "drained in {ms} ms: {} finished, {} cut\n",
-                requests.finished_on_old, requests.cancelled
-            ));
+        Command::List(client) => list(&client).await,
+        Command::Load {
+            name,
+            path,
+            config,
+            grants,
+            public,
+            swap,
+        } => {
+            let source = ModuleSource {
+                path: std::path::absolute(&path).map_err(|source| Failure::Read {
+                    what: path.display().to_string(),
+                    source,
+                })?,
+                config,
+                grants: (!grants.is_empty()).then_some(grants),
+                public: public.then_some(true),
+            };
+            let body = json!(source);
+            swap.ask(Method::PUT, &segment("/modules/", &name, ""), &body)
+                .await
+        }
+        Command::Reload { name, config, swap } => {
+            let body = config.map_or_else(|| json!({}), |config| json!({ "config": config }));
+            let path = segment("/modules/", &name, "/reload");
+            swap.ask(Method::POST, &path, &body).await
+        }
+        Command::Unload {
+            name,
+            drain,
+            client,
+        } => {
+            let ms = drain.map(|drain| drain.as_millis().to_string());
+            let path = with_query(
+                &segment("/modules/", &name, ""),
+                &[("drain_ms", ms.as_deref())],
+            );
+            let host = patient(&client)?;
+            let asking = host.send(Method::DELETE, &path, None::<&()>);
+            let answer: Value = progress::during("draining", asking).await?;
+            Output::of(&client).show(&answer, |receipt| summary(&receipt))
         }
     }
-    if let (Some(false), Some(reason)) = (receipt.unloaded, &receipt.resident_reason) {
-        text.push_str(&format!("its code is still mapped: {reason}\n"));
+}
+
+impl Swap {
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<(), Failure> {
+        let wait = self.wait.then_some("drained");
+        let host = patient(&self.client)?;
+        let path = with_query(path, &[("wait", wait)]);
+        let asking = host.send(method, &path, Some(body));
+        let what = if self.wait {
+            "draining the old one"
+        } else {
+            "loading"
+        };
+        let answer: Value = progress::during(what, asking).await?;
+        Output::of(&self.client).show(&answer, |receipt| summary(&receipt))
+    }
+}
+
+/// Drains end by the kernel's own deadline, which it alone knows; a person can interrupt.
+fn patient(args: &ClientArgs) -> Result<Client, Failure> {
+    Ok(args.host()?.deadline(Duration::MAX))
+}
+
+async fn list(args: &ClientArgs) -> Result<(), Failure> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        modules: Vec<Module>,
+    }
+    let answer: Value = args
+        .host()?
+        .send(Method::GET, "/modules", None::<&()>)
+        .await?;
+    let mut output = Output::of(args);
+    let colour = output.colour();
+    output.show(&answer, |list: List| rows(&list.modules, colour))
+}
+
+pub(super) fn rows(modules: &[Module], colour: bool) -> String {
+    let row = |module: &Module| {
+        vec![
+            module.name.clone(),
+            module.version.clone(),
+            module.generation.to_string(),
+            module.state.clone(),
+            module.requests.total().to_string(),
+            module.in_flight_requests.to_string(),
+            module.resident_generations.to_string(),
+            module.sha256.chars().take(12).collect(),
+        ]
+    };
+    let rows: Vec<_> = modules.iter().map(row).collect();
+    let header = [
+        "MODULE",
+        "VERSION",
+        "GENERATION",
+        "STATE",
+        "REQUESTS",
+        "IN FLIGHT",
+        "RESIDENT",
+        "SHA256",
+    ];
+    table::render(&header, &rows, colour)
+}
+
+/// A receipt in a line for what happened and one for the old generation.
+pub(super) fn summary(receipt: &Receipt) -> String {
+    let one = |id: &Identity| format!("{}#{} ({})", receipt.module, id.generation, id.version);
+    let mut text = match (&receipt.from, &receipt.to) {
+        (None, Some(to)) => format!("loaded {}", one(to)),
+        (Some(from), Some(to)) => format!("swapped {} for {}", one(from), one(to)),
+        (Some(from), None) => format!("retired {}", one(from)),
+        (None, None) => format!("{}: nothing to do", receipt.module),
+    };
+    if let Some(us) = receipt.swap_us {
+        text += &format!(" in {us} µs");
+    }
+    text.push('\n');
+    if receipt.from.is_some() {
+        text += &format!("{}\n", fate(receipt));
     }
     text
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn receipts_read_as_sentences() {
-        let identity = |generation| serde_json::json!({"generation": generation, "version": "1.0.0", "sha256": "00"});
-        let requests = serde_json::json!({"finished_on_old": 3, "cancelled": 1});
-        let check = |from, to, drain_ms: Option<u64>, expect: &str| {
-            let receipt = serde_json::json!({
-                "module": "m", "from": from, "to": to, "swap_us": 9, "drain_ms": drain_ms, "requests": requests,
-                "unloaded": drain_ms.map(|_| false), "resident_reason": drain_ms.map(|_| "it is wanted"),
-            });
-            assert_eq!(summary(&serde_json::from_value(receipt).unwrap()), expect);
-        };
-        check(None, Some(identity(1)), None, "m#1 (1.0.0) is loaded\n");
-        check(
-            Some(identity(1)),
-            Some(identity(2)),
-            None,
-            "m#2 (1.0.0) has taken the place of m#1 (1.0.0)\nthe old one is still finishing requests; --wait waits for it\n",
-        );
-        check(
-            Some(identity(2)),
-            None,
-            Some(40),
-            "m#2 (1.0.0) is gone\ndrained in 40 ms: 3 finished, 1 cut\nits code is still mapped: it is wanted\n",
-        );
-    }
+fn fate(receipt: &Receipt) -> String {
+    let end = match (receipt.unloaded, &receipt.resident_reason) {
+        (Some(true), _) => "unloaded".to_owned(),
+        (Some(false), Some(reason)) => format!("still in memory: {reason}"),
+        (Some(false), None) => "still in memory".to_owned(),
+        (None, _) => return "the old one is draining (--wait waits for it)".to_owned(),
+    };
+    let took = receipt
+        .drain_ms
+        .map_or(String::new(), |ms| format!("drained in {ms} ms, "));
+    let requests = receipt.requests;
+    format!(
+        "the old one: {took}{} requests finished, {} cancelled, {end}",
+        requests.finished_on_old, requests.cancelled
+    )
 }

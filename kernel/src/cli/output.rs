@@ -1,126 +1,79 @@
-//! What commands print: tables for people, JSON for programs.
+//! Standard output: data and nothing else, readable or as JSON.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::io::{self, IsTerminal, Write};
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::arguments::ClientArgs;
 use super::failure::Failure;
 
-/// Writes data to standard output.
-pub(super) fn data(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::Output)
+pub(super) struct Output {
+    to: Box<dyn Write>,
+    json: bool,
+    terminal: bool,
+    colour: bool,
 }
 
-/// Writes a line of data.
-pub(super) fn line(text: &str) -> Result<(), Failure> {
-    data(&format!("{text}\n"))
-}
-
-/// Writes JSON, indented.
-pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    line(&serde_json::to_string_pretty(value).expect("the API's values are plain JSON"))
-}
-
-/// Tells a person something, on standard error.
-pub(super) fn note(text: &str) {
-    // Nobody may be listening.
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Whether a person reads standard output.
-pub(super) fn is_for_a_person() -> bool {
-    io::stdout().is_terminal()
-}
-
-/// Columns under their names, as wide as they need to be.
-pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0).max(names[column].chars().count())
-    };
-    let widths: Vec<usize> = (0..names.len()).map(width).collect();
-    let render = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        format!("{}\n", padded.join("  ").trim_end())
-    };
-    let header = render(names.to_vec());
-    let body: String = rows
-        .iter()
-        .map(|row| render(row.iter().map(String::as_str).collect()))
-        .collect();
-    header + &body
-}
-
-/// Waits for `work`, and tells a person what it is waiting for when that takes more than a second.
-pub(super) async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    match tokio::time::timeout(Duration::from_secs(1), &mut work).await {
-        Ok(done) => done,
-        Err(_elapsed) => {
-            note(&format!("{what}…"));
-            work.await
+impl Output {
+    pub(super) fn of(args: &ClientArgs) -> Output {
+        let terminal = io::stdout().is_terminal();
+        // https://no-color.org: set and not empty.
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Output {
+            to: Box::new(io::stdout()),
+            json: args.json,
+            terminal,
+            colour: terminal && !no_colour,
         }
     }
-}
 
-/// A time from now, for example `in 9m` or `2h ago`.
-pub(super) fn relative(at: u64, now: u64) -> String {
-    let span = span(at.abs_diff(now));
-    if at > now {
-        format!("in {span}")
-    } else {
-        format!("{span} ago")
-    }
-}
-
-/// Seconds in the largest unit that fits.
-pub(super) fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let rows = [
-            vec!["hello".to_owned(), "1".to_owned()],
-            vec!["é".to_owned(), "22".to_owned()],
-        ];
-        assert_eq!(
-            table(&["NAME", "GENERATION"], &rows),
-            "NAME   GENERATION\nhello  1\né      22\n"
-        );
-        assert_eq!(table(&["NAME"], &[]), "NAME\n");
+    pub(super) fn colour(&self) -> bool {
+        self.colour
     }
 
-    #[test]
-    fn times_are_told_in_one_unit() {
-        for (at, expect) in [
-            (1000, "0s ago"),
-            (1059, "in 59s"),
-            (1060, "in 1m"),
-            (940, "1m ago"),
-            (8200, "in 2h"),
-            (0, "16m ago"),
-        ] {
-            assert_eq!(relative(at, 1000), expect, "{at}");
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// The answer as it came with `--json`, else as `readable` says it.
+    pub(super) fn show<T: DeserializeOwned>(
+        &mut self,
+        answer: &Value,
+        readable: impl FnOnce(T) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            return self.value(answer);
         }
-        assert_eq!(relative(400_000, 0), "in 4d");
+        let view = T::deserialize(answer).map_err(|error| {
+            Failure::Refused(format!(
+                "the kernel's answer has another form than this command knows ({error}); see it with --json"
+            ))
+        })?;
+        self.text(&readable(view))
     }
+
+    /// JSON: indented for a person, one line for a program.
+    pub(super) fn value(&mut self, value: &Value) -> Result<(), Failure> {
+        if self.terminal {
+            self.text(&format!("{value:#}\n"))
+        } else {
+            self.text(&format!("{value}\n"))
+        }
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Written through at once: what streams is read while it comes.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = self.to.write_all(bytes).and_then(|()| self.to.flush());
+        written.map_err(Failure::Output)
+    }
+}
+
+/// A remark for the person, on standard error.
+pub(super) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "midplane: {text}");
 }

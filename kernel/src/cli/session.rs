@@ -1,229 +1,245 @@
-//! `midplane session …`
+//! `midplane session create|list|revoke|renew`.
 
-use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use midplane_client::{IssuedSession, NewSession, RateLimit, Session};
-use serde_json::{Map, Value};
+use http::Method;
+use midplane_client::path::{segment, with_query};
+use midplane_client::{IssuedSession, NewSession, RateLimit, Session, SessionPage};
+use serde_json::{Map, Value, json};
 
-use super::connection::ClientArguments;
-use super::failure::Failure;
-use super::output;
-use crate::clock;
+use super::arguments::{ClientArgs, json_object};
+use super::output::remark;
+use super::{Failure, Output, table};
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Issue a session and print its client secret
+    /// Issue a session; its client secret is printed last, this once
     Create(Create),
     /// List sessions, newest first
-    List(List),
-    /// End a session, or all of a user or on a secret, at once
+    List {
+        /// How many, up to 100
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+        /// Only those older than this session
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// End a session, or all of a user or a secret, at once
     Revoke(Revoke),
-    /// Print a new client secret for a session
-    Renew(Renew),
+    /// Make a new client secret for a session
+    Renew {
+        id: String,
+        /// Seconds
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<u64>,
+        /// Print the client secret alone
+        #[arg(short, long, conflicts_with = "json")]
+        quiet: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct Create {
-    /// The secret that its modules may use, by the id the kernel knows it under
+    /// Name of the secret that its modules may use
     #[arg(long, value_name = "ID")]
     secret_key_id: Option<String>,
-    /// [default: local]
+    /// Goes to the host with the request for the secret [default: pro]
     #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Whose it is [default: local]
+    #[arg(long)]
     user: Option<String>,
     /// A module it may use; may be repeated [default: all that are loaded]
     #[arg(long = "module", value_name = "NAME")]
     modules: Vec<String>,
-    /// Space-separated words that mean something to modules
+    /// Words with spaces between, read by the modules
     #[arg(long)]
     scope: Option<String>,
-    /// How long the client secret is good [default: `ttl` in [sessions]]
+    /// Seconds until the client secret expires
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
     /// Requests per minute
     #[arg(long, value_name = "N")]
     rpm: Option<u32>,
-    /// A JSON object for its modules
-    #[arg(long, value_name = "JSON")]
-    metadata: Option<String>,
-    /// Goes to the host with the request for the secret [default: pro]
-    #[arg(long, value_name = "NAME")]
-    environment: Option<String>,
-    /// Print the client secret only
-    #[arg(long, short)]
+    /// A JSON object that its modules see
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    metadata: Option<Map<String, Value>>,
+    /// Print the client secret alone: TOKEN=$(midplane session create -q)
+    #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
     #[command(flatten)]
-    client: ClientArguments,
+    client: ClientArgs,
 }
 
-#[derive(clap::Args)]
-pub(super) struct List {
-    /// At most this many, up to 100
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: u32,
-    /// Older than this session
-    #[arg(long, value_name = "ID")]
-    after: Option<String>,
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-#[derive(clap::Args)]
-#[group(id = "which", required = true, multiple = true, args = ["id", "user", "secret_key_id"])]
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
 pub(super) struct Revoke {
-    /// The session
-    #[arg(conflicts_with_all = ["user", "secret_key_id"])]
+    #[arg(group = "which", conflicts_with_all = ["user", "secret_key_id"])]
     id: Option<String>,
-    /// All sessions of this user
-    #[arg(long, value_name = "NAME")]
+    /// All of this user
+    #[arg(long, group = "which")]
     user: Option<String>,
-    /// All sessions on this secret
-    #[arg(long, value_name = "ID")]
+    /// All with this secret
+    #[arg(long, value_name = "ID", group = "which")]
     secret_key_id: Option<String>,
     #[command(flatten)]
-    client: ClientArguments,
+    client: ClientArgs,
 }
 
-#[derive(clap::Args)]
-pub(super) struct Renew {
-    /// The session
-    id: String,
-    /// How long the new client secret is good
-    #[arg(long, value_name = "SECONDS")]
-    expires_in: Option<u64>,
-    /// Print the client secret only
-    #[arg(long, short)]
-    quiet: bool,
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-pub(super) async fn run(command: &Command) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Create(arguments) => create(arguments).await?,
-        Command::List(arguments) => list(arguments).await?,
-        Command::Revoke(arguments) => revoke(arguments).await?,
-        Command::Renew(arguments) => {
-            let client = arguments.client.host()?;
-            let issued = client.renew(&arguments.id, arguments.expires_in).await?;
-            print_issued(&issued, arguments.quiet, arguments.client.json)?;
+        Command::Create(create) => issue(create).await,
+        Command::List {
+            limit,
+            after,
+            client,
+        } => list(limit, after.as_deref(), &client).await,
+        Command::Revoke(revoke) => end(&revoke).await,
+        Command::Renew {
+            id,
+            expires_in,
+            quiet,
+            client,
+        } => {
+            let body = expires_in.map_or_else(|| json!({}), |s| json!({ "expires_in": s }));
+            let path = segment("/sessions/", &id, "/renew");
+            let answer: Value = client
+                .host()?
+                .send(Method::POST, &path, Some(&body))
+                .await?;
+            show_issued(&answer, quiet, &client)
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-async fn create(arguments: &Create) -> Result<(), Failure> {
-    let session = NewSession {
-        secret_key_id: arguments.secret_key_id.clone(),
-        environment: arguments.environment.clone(),
-        user: arguments.user.clone(),
-        modules: (!arguments.modules.is_empty()).then(|| arguments.modules.clone()),
-        scope: arguments.scope.clone(),
-        expires_in: arguments.expires_in,
-        rate_limit: arguments.rpm.map(|requests_per_minute| RateLimit {
-            requests_per_minute,
-        }),
-        metadata: arguments.metadata.as_deref().map(read_object).transpose()?,
-    };
-    let issued = arguments.client.host()?.issue_session(&session).await?;
-    print_issued(&issued, arguments.quiet, arguments.client.json)
+async fn issue(create: Create) -> Result<(), Failure> {
+    let (new, quiet, client) = create.split();
+    let host = client.host()?;
+    let asking = host.send(Method::POST, "/sessions", Some(&new));
+    let answer: Value = super::progress::during("waiting for the secret", asking).await?;
+    show_issued(&answer, quiet, &client)
 }
 
-async fn list(arguments: &List) -> Result<(), Failure> {
-    let client = arguments.client.host()?;
-    if arguments.client.json {
-        let after = arguments
-            .after
-            .as_deref()
-            .map(|id| format!("&after={id}"))
-            .unwrap_or_default();
-        let path = format!("/sessions?limit={}{after}", arguments.limit);
-        let sessions: Value = client.send(http::Method::GET, &path, None::<&()>).await?;
-        return output::json(&sessions);
+impl Create {
+    fn split(self) -> (NewSession, bool, ClientArgs) {
+        let new = NewSession {
+            secret_key_id: self.secret_key_id,
+            environment: self.environment,
+            user: self.user,
+            modules: (!self.modules.is_empty()).then_some(self.modules),
+            scope: self.scope,
+            expires_in: self.expires_in,
+            rate_limit: self.rpm.map(|requests_per_minute| RateLimit {
+                requests_per_minute,
+            }),
+            metadata: self.metadata,
+        };
+        (new, self.quiet, self.client)
     }
-    let page = client
-        .sessions(Some(arguments.limit), arguments.after.as_deref())
-        .await?;
-    let now = clock::unix_now();
-    let rows: Vec<_> = page.data.iter().map(|session| row(session, now)).collect();
-    output::data(&output::table(
-        &["SESSION", "USER", "STATUS", "EXPIRES", "MODULES", "SECRET"],
-        &rows,
-    ))?;
-    if let (true, Some(last)) = (page.has_more, page.data.last()) {
-        output::note(&format!("there are more: --after {}", last.id));
+}
+
+fn show_issued(answer: &Value, quiet: bool, client: &ClientArgs) -> Result<(), Failure> {
+    Output::of(client).show(answer, |session: IssuedSession| {
+        if quiet {
+            format!("{}\n", session.client_secret.expose())
+        } else {
+            issued(&session)
+        }
+    })
+}
+
+pub(super) fn issued(session: &IssuedSession) -> String {
+    let mut pairs = vec![
+        ("session", session.id.clone()),
+        ("user", session.user.clone()),
+        ("modules", session.modules.join(", ")),
+    ];
+    if !session.scope.is_empty() {
+        pairs.push(("scope", session.scope.clone()));
+    }
+    pairs.extend(session.secret_key_id.clone().map(|id| ("secret", id)));
+    pairs.push(("environment", session.environment.clone()));
+    let limit = session.rate_limit.map(|rate| rate.requests_per_minute);
+    pairs.extend(limit.map(|n| ("rate limit", format!("{n} requests a minute"))));
+    let left = humantime::format_duration(Duration::from_secs(session.expires_in));
+    pairs.push(("expires in", left.to_string()));
+    pairs.push(("client secret", session.client_secret.expose().to_owned()));
+    table::pairs(&pairs)
+}
+
+async fn list(limit: Option<u32>, after: Option<&str>, client: &ClientArgs) -> Result<(), Failure> {
+    let limit = limit.map(|limit| limit.to_string());
+    let path = with_query(
+        "/sessions",
+        &[("limit", limit.as_deref()), ("after", after)],
+    );
+    let answer: Value = client.host()?.send(Method::GET, &path, None::<&()>).await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    let mut output = Output::of(client);
+    let colour = output.colour();
+    let mut more = None;
+    output.show(&answer, |page: SessionPage| {
+        if page.has_more {
+            more = page.data.last().map(|session| session.id.clone());
+        }
+        rows(&page.data, now, colour)
+    })?;
+    if let Some(id) = more {
+        remark(&format!("there are older ones: --after {id}"));
     }
     Ok(())
 }
 
-fn row(session: &Session, now: u64) -> Vec<String> {
-    vec![
-        session.id.clone(),
-        session.user.clone(),
-        session.status.clone(),
-        output::relative(session.expires_at, now),
-        session.modules.join(","),
-        session
-            .secret_key_id
-            .clone()
-            .unwrap_or_else(|| "-".to_owned()),
-    ]
-}
-
-async fn revoke(arguments: &Revoke) -> Result<(), Failure> {
-    let client = arguments.client.host()?;
-    let count = match &arguments.id {
-        Some(id) => {
-            client.revoke(id).await?;
-            1
-        }
-        None => {
-            client
-                .revoke_matching(
-                    arguments.user.as_deref(),
-                    arguments.secret_key_id.as_deref(),
-                )
-                .await?
-        }
+pub(super) fn rows(sessions: &[Session], now: u64, colour: bool) -> String {
+    let row = |session: &Session| {
+        let left = session.expires_at.saturating_sub(now);
+        vec![
+            session.id.clone(),
+            session.status.clone(),
+            session.user.clone(),
+            session.modules.join(","),
+            session
+                .secret_key_id
+                .clone()
+                .unwrap_or_else(|| "-".to_owned()),
+            if session.status == "active" {
+                humantime::format_duration(Duration::from_secs(left)).to_string()
+            } else {
+                "-".to_owned()
+            },
+        ]
     };
-    if arguments.client.json {
-        return output::json(&serde_json::json!({ "revoked": count }));
-    }
-    output::note(&format!("{count} revoked"));
-    Ok(())
+    let rows: Vec<_> = sessions.iter().map(row).collect();
+    let header = [
+        "SESSION",
+        "STATUS",
+        "USER",
+        "MODULES",
+        "SECRET",
+        "EXPIRES IN",
+    ];
+    table::render(&header, &rows, colour)
 }
 
-/// The secret is the last line, alone.
-fn print_issued(issued: &IssuedSession, quiet: bool, json: bool) -> Result<(), Failure> {
-    let session = issued;
-    let secret = issued.client_secret.expose();
-    if json {
-        return output::json(&serde_json::json!({
-            "id": session.id,
-            "user": session.user,
-            "modules": session.modules,
-            "scope": session.scope,
-            "secret_key_id": session.secret_key_id,
-            "expires_in": issued.expires_in,
-            "expires_at": session.expires_at,
-            "client_secret": secret,
-        }));
+async fn end(revoke: &Revoke) -> Result<(), Failure> {
+    let host = revoke.client.host()?;
+    let mut output = Output::of(&revoke.client);
+    if let Some(id) = &revoke.id {
+        // An empty answer: there is nothing to print.
+        return Ok(host.revoke(id).await?);
     }
-    if !quiet {
-        output::note(&format!(
-            "session {} of {} for {}, good for {} s",
-            session.id,
-            session.user,
-            session.modules.join(", "),
-            issued.expires_in
-        ));
-        if output::is_for_a_person() {
-            output::note("send it as `Authorization: Bearer …`; --quiet prints it alone");
-        }
-    }
-    output::line(secret)
-}
-
-pub(super) fn read_object(text: &str) -> Result<Map<String, Value>, Failure> {
-    serde_json::from_str(text)
-        .map_err(|error| Failure::Usage(format!("not a JSON object: {error}")))
+    let filter = [
+        ("user", revoke.user.as_deref()),
+        ("secret_key_id", revoke.secret_key_id.as_deref()),
+    ];
+    let path = with_query("/sessions", &filter);
+    let answer: Value = host.send(Method::DELETE, &path, None::<&()>).await?;
+    output.show(&answer, |answer: Value| {
+        format!("revoked {}\n", answer["revoked"])
+    })
 }

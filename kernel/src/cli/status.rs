@@ -1,51 +1,58 @@
-//! `midplane status`
+//! `midplane status`: is it there, how is it, what has it loaded?
 
-use std::process::ExitCode;
+use std::time::Duration;
 
-use super::connection::ClientArguments;
-use super::failure::Failure;
-use super::{module, output};
+use http::Method;
+use midplane_client::Health;
+use midplane_client::locate::LocateError;
+use serde_json::Value;
 
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    client: ClientArguments,
+use super::arguments::ClientArgs;
+use super::output::remark;
+use super::{Failure, Output, table};
+
+pub(super) async fn run(args: &ClientArgs, output: &mut Output) -> Result<(), Failure> {
+    // Without the host key the kernel still says whether it is well.
+    let client = match args.host() {
+        Ok(client) => client,
+        Err(Failure::Locate(error @ LocateError::NoHostKey { .. })) => {
+            remark(&format!("{error}; without it there is only this:"));
+            args.anyone()
+        }
+        Err(failure) => return Err(failure),
+    };
+    let answer: Value = client.send(Method::GET, "/health", None::<&()>).await?;
+    let socket = client.socket().display().to_string();
+    let colour = output.colour();
+    output.show(&answer, |health| readable(&health, socket, colour))
 }
 
-pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    // Without the key there is less to tell, but it can be told.
-    let host = arguments.client.host();
-    let client = host
-        .as_ref()
-        .map_or_else(|_| arguments.client.nobody(), Clone::clone);
-    if arguments.client.json {
-        let health: serde_json::Value = client
-            .send(http::Method::GET, "/health", None::<&()>)
-            .await?;
-        output::json(&health)?;
-        return Ok(ExitCode::SUCCESS);
+pub(super) fn readable(health: &Health, socket: String, colour: bool) -> String {
+    let mut pairs = vec![
+        ("status", health.status.clone()),
+        (
+            "version",
+            format!("{} (API {})", health.version, health.protocol),
+        ),
+        ("socket", socket),
+    ];
+    pairs.extend(health.pid.map(|pid| ("pid", pid.to_string())));
+    let uptime = health.uptime_s.map(Duration::from_secs);
+    pairs.extend(uptime.map(|time| ("uptime", humantime::format_duration(time).to_string())));
+    let mut text = table::pairs(&pairs);
+    let modules = health.modules.as_deref().unwrap_or_default();
+    if !modules.is_empty() {
+        let row = |module: &midplane_client::HealthModule| {
+            vec![
+                module.name.clone(),
+                module.version.clone(),
+                module.generation.to_string(),
+                module.state.clone(),
+            ]
+        };
+        let rows: Vec<_> = modules.iter().map(row).collect();
+        text.push('\n');
+        text += &table::render(&["MODULE", "VERSION", "GENERATION", "STATE"], &rows, colour);
     }
-    let health = client.health().await?;
-    let uptime = health
-        .uptime_s
-        .map(|seconds| format!(", up for {}", output::span(seconds)))
-        .unwrap_or_default();
-    let pid = health
-        .pid
-        .map(|pid| format!(", pid {pid}"))
-        .unwrap_or_default();
-    output::line(&format!(
-        "midplane {} is {} on {}{pid}{}",
-        health.version,
-        health.status,
-        client.socket().display(),
-        uptime
-    ))?;
-    match host {
-        Ok(host) => output::data(&module::list_table(&host.modules().await?))?,
-        Err(error) => output::note(&format!(
-            "no more can be told without the host key: {error}"
-        )),
-    }
-    Ok(ExitCode::SUCCESS)
+    text
 }

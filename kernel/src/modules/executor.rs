@@ -307,7 +307,7 @@ impl Call {
             None => Body::module(ModuleBody {
                 call: self,
                 event_stream,
-                at_boundary: true,
+                tail: Tail::default(),
                 over: false,
             }),
         };
@@ -596,9 +596,31 @@ impl Fault {
 pub(crate) struct ModuleBody {
     call: Call,
     event_stream: bool,
-    /// An event stream's last bytes ended an event.
-    at_boundary: bool,
+    tail: Tail,
     over: bool,
+}
+
+/// The last bytes of a body, as many as tell whether an event is complete.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    const LEN: usize = 4;
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.0
+            .extend_from_slice(&bytes[bytes.len().saturating_sub(Tail::LEN)..]);
+        let excess = self.0.len().saturating_sub(Tail::LEN);
+        self.0.drain(..excess);
+    }
+
+    /// Whether nothing has come yet, or the last line is empty.
+    fn ends_event(&self) -> bool {
+        self.0.is_empty()
+            || [&b"\n\n"[..], b"\r\r", b"\r\n\r\n"]
+                .iter()
+                .any(|end| self.0.ends_with(end))
+    }
 }
 
 /// A response that could not be finished: the connection is cut, so that the client cannot take it for whole.
@@ -619,13 +641,13 @@ impl ModuleBody {
             None => ready!(self.call.poll_turn(cx)),
         };
         if let Turn::Bytes(bytes) = turn {
-            self.at_boundary = bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n");
+            self.tail.push(&bytes);
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         self.over = true;
         Poll::Ready(match turn {
             Turn::Finished => None,
-            Turn::End(end) if self.event_stream && self.at_boundary => {
+            Turn::End(end) if self.event_stream && self.tail.ends_event() => {
                 Some(Ok(Frame::data(final_event(end))))
             }
             Turn::End(_) => Some(Err(Cut("the session or the module ended"))),
@@ -689,4 +711,27 @@ fn poll_timed(
         tracing::warn!(module = %generation.label, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_events_end_is_found_however_it_is_cut() {
+        for (pieces, expect) in [
+            (&[][..], true),
+            (&["data: a\n\n"], true),
+            (&["data: a\n", "\n"], true),
+            (&["data: a\r\n", "\r", "\n"], true),
+            (&["data: a\r\r"], true),
+            (&["data: a\n"], false),
+            (&["data: a\n\n", "data: b"], false),
+            (&["data: a\n\n", "x"], false),
+        ] {
+            let mut tail = Tail::default();
+            pieces.iter().for_each(|piece| tail.push(piece.as_bytes()));
+            assert_eq!(tail.ends_event(), expect, "{pieces:?}");
+        }
+    }
 }

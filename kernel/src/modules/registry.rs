@@ -27,6 +27,10 @@ use crate::telemetry::LogHandle;
 const INIT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long `quiesce` and `fini` may take each before nobody waits for them any more.
 const HOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// What a drain may take beyond its deadline, once what still ran was told to end: a poll that does not return holds it up.
+const CUT_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks at a load that is under way when the process ends.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Why retired code stays mapped in this version.
 const RESIDENT_REASON: &str = "this version keeps retired code mapped until the kernel ends";
 
@@ -100,6 +104,8 @@ pub(crate) enum Refusal {
     Load(#[from] LoadError),
     #[error("constructors and init did not return within {} s", INIT_DEADLINE.as_secs())]
     Deadline,
+    #[error("the thread that loaded the module ended early: the kernel's log says why")]
+    Ended,
     #[error("the control thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -160,7 +166,7 @@ impl Registry {
     }
 
     /// Loads what the configuration names.
-    pub(crate) async fn load_configured(&self) -> Result<(), (String, Problem)> {
+    pub(crate) async fn load_configured(self: &Arc<Self>) -> Result<(), (String, Problem)> {
         for name in self.settings.configured.keys() {
             self.put(name, Change::default())
                 .await
@@ -169,8 +175,22 @@ impl Registry {
         Ok(())
     }
 
-    /// Loads a module, or swaps the one of that name.
-    pub(crate) async fn put(&self, name: &str, change: Change) -> Result<Swapped, Problem> {
+    /// Loads a module, or swaps the one of that name. Goes on to its end when the caller leaves.
+    pub(crate) async fn put(
+        self: &Arc<Self>,
+        name: &str,
+        change: Change,
+    ) -> Result<Swapped, Problem> {
+        let (registry, name) = (Arc::clone(self), name.to_owned());
+        let put = self
+            .control
+            .spawn(async move { registry.put_here(&name, change).await });
+        put.await.unwrap_or_else(|_ended| {
+            Err(Problem::new(Code::Draining, "the kernel is shutting down"))
+        })
+    }
+
+    async fn put_here(&self, name: &str, change: Change) -> Result<Swapped, Problem> {
         let _busy = self.begin(name)?;
         let spec = self.changed(name, change)?;
         let number = {
@@ -231,15 +251,23 @@ impl Registry {
         Ok(self.retire(name, Some(old), None, None, drain))
     }
 
-    /// Takes every module away, for the end of the process; resolves when they are gone or `cut` has long passed.
+    /// Takes every module away, for the end of the process: also one whose load is under way.
     pub(crate) async fn remove_all(&self, drain: Duration) {
-        let names: Vec<_> = self.routes.load().keys().cloned().collect();
-        let drained: Vec<_> = names
-            .iter()
-            .filter_map(|name| self.remove(name, Some(drain)).ok())
-            .collect();
-        for swapped in drained {
-            swapped.drained().await;
+        let deadline = tokio::time::Instant::now() + drain;
+        loop {
+            let names: Vec<_> = self.routes.load().keys().cloned().collect();
+            let removed: Vec<_> = names
+                .iter()
+                .filter_map(|name| self.remove(name, Some(drain)).ok())
+                .collect();
+            for swapped in removed {
+                swapped.drained().await;
+            }
+            let busy = self.places().values().any(|place| place.busy);
+            if !busy || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
         }
     }
 
@@ -332,8 +360,9 @@ impl Registry {
             .map_err(Refusal::Thread)?;
         let outcome = match tokio::time::timeout(INIT_DEADLINE, loaded).await {
             Ok(Ok(outcome)) => outcome,
-            // The thread is given up; should it return after all, what it made is dropped unused.
-            Ok(Err(_)) | Err(_) => Err(Refusal::Deadline),
+            Ok(Err(_gone)) => Err(Refusal::Ended),
+            // The thread is given up; should it return after all, what it made is ended unused.
+            Err(_elapsed) => Err(Refusal::Deadline),
         };
         if outcome.is_err() {
             owner.unregister();
@@ -386,11 +415,12 @@ impl Registry {
         }
         // Before anyone is told: no request that comes after the answer finds the old one.
         old.stop_taking();
+        let under_way = old.in_flight() as u64;
         let (done, drained) = watch::channel(None);
         let events = Arc::clone(&self.events);
         let first = receipt.clone();
         self.control.spawn(async move {
-            let end = end(&old, drain.unwrap_or(old.drain_timeout)).await;
+            let end = end(&old, under_way, drain.unwrap_or(old.drain_timeout)).await;
             receipt.drain_ms = Some(end.drain_ms);
             receipt.requests = end.requests;
             receipt.unloaded = Some(false);
@@ -420,9 +450,8 @@ struct Ended {
 }
 
 /// Drains a generation that takes no more requests, and retires it.
-async fn end(old: &Arc<Generation>, drain_timeout: Duration) -> Ended {
+async fn end(old: &Arc<Generation>, under_way: u64, drain_timeout: Duration) -> Ended {
     let start = Instant::now();
-    let under_way = old.in_flight() as u64;
     let quiescing = Arc::clone(old);
     let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
         quiescing.quiesce()
@@ -437,7 +466,8 @@ async fn end(old: &Arc<Generation>, drain_timeout: Duration) -> Ended {
     if tokio::time::timeout(left, old.unpinned()).await.is_err() {
         tracing::warn!(module = %old.label, requests = old.in_flight(), "the drain took too long: what still ran was cut");
         old.cut.cancel();
-        old.unpinned().await;
+        // What is stuck in a poll stays, and is told in the receipt.
+        let _ = tokio::time::timeout(CUT_DEADLINE, old.unpinned()).await;
     }
     let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let cancelled = old.stats.cut.load(Ordering::Relaxed);
@@ -445,7 +475,10 @@ async fn end(old: &Arc<Generation>, drain_timeout: Duration) -> Ended {
         finished_on_old: under_way.saturating_sub(cancelled),
         cancelled,
     };
-    let resident_reason = if quiesced {
+    let stuck = old.in_flight();
+    let resident_reason = if stuck > 0 {
+        format!("requests still in its code: {stuck}")
+    } else if quiesced {
         let retiring = Arc::clone(old);
         match on_control_thread(format!("end-{}", old.name), move || retiring.retire()) {
             Err(error) => format!("the control thread cannot be started: {error}"),
@@ -506,14 +539,16 @@ impl Job {
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
         let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
-        let opened = open(&staged.bytes, &staged.copy, &owner.name);
-        let (descriptor, opened) = opened.inspect_err(|_| {
-            // Nothing was mapped from it, or nothing that will be used.
+        let made =
+            open(&staged.bytes, &staged.copy, &owner.name).and_then(|(descriptor, opened)| {
+                let config = Value::Object(spec.config).to_string();
+                let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
+                Ok((descriptor, instance))
+            });
+        let (descriptor, instance) = made.inspect_err(|_| {
+            // What may be mapped from it stays mapped without its name.
             let _ = std::fs::remove_file(&staged.copy);
         })?;
-        drop(staged.bytes);
-        let config = Value::Object(spec.config).to_string();
-        let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
         let grants = match spec.grants {
             GrantSpec::All => descriptor.grants,
             GrantSpec::Only(given) => Grants {
@@ -548,7 +583,7 @@ impl Refusal {
                 Code::ModulePathForbidden
             }
             Refusal::Stage(StageError::Full { .. }) => Code::StorageFull,
-            Refusal::Thread(_) => Code::Internal,
+            Refusal::Thread(_) | Refusal::Ended => Code::Internal,
             Refusal::Stage(_) | Refusal::Descriptor(_) | Refusal::Load(_) | Refusal::Deadline => {
                 Code::ModuleRefused
             }

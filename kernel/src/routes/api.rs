@@ -34,9 +34,14 @@ pub(super) async fn call(
         ));
     }
     let mut generation = kernel.modules.get(module);
-    let actor = match (&generation, caller) {
-        (Some(generation), Caller::Nobody | Caller::Host) if generation.is_public(path) => None,
-        (_, caller) => Some(actor(kernel, caller.require_session()?, module, now)?),
+    let is_public = generation
+        .as_ref()
+        .is_some_and(|generation| generation.is_public(path));
+    let actor = match caller {
+        // A session that is not for this module is worth no less than none.
+        Caller::Session(verified) if is_public && !verified.session.allows_module(module) => None,
+        Caller::Nobody | Caller::Host if is_public => None,
+        caller => Some(actor(kernel, caller.require_session()?, module, now)?),
     };
     let (generation, pin) = loop {
         let Some(current) = generation else {

@@ -199,6 +199,9 @@ async fn dispatch(
         _ => call.caller.require_host()?,
     }
     route.check_method(&parts.method)?;
+    if kernel.is_draining() && !parts.method.is_safe() {
+        return Err(draining());
+    }
     match (route, &parts.method) {
         (Route::Health, _) => Ok(health::get(&call).await),
         (Route::Document, _) => Ok(document::get()),
@@ -225,9 +228,18 @@ async fn dispatch(
     }
 }
 
+/// The answer to what would change something while the kernel goes.
+fn draining() -> Problem {
+    Problem::new(
+        Code::Draining,
+        "the kernel is shutting down: start it again first",
+    )
+    .retry_after(std::time::Duration::from_secs(1))
+}
+
 /// No web page may reach this socket through some forwarder: a page's requests carry `Origin`, or the page's host.
 fn check_origin(kernel: &Kernel, parts: &Parts) -> Result<(), Problem> {
-    if let Some(origin) = parts.headers.get(ORIGIN) {
+    for origin in parts.headers.get_all(ORIGIN) {
         let allowed = &kernel.config.kernel.allowed_origins;
         if !allowed
             .iter()

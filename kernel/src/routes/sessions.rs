@@ -12,10 +12,10 @@ use super::{Call, json, no_content, secret_json};
 use crate::body::Body;
 use crate::events::Event;
 use crate::modules::executor::{self, Actor};
-use crate::modules::generation::{Generation, Refused};
+use crate::modules::generation::{Generation, Pin, Refused};
 use crate::problem::{Code, Problem};
 use crate::secrets::{Secret, SecretRequest};
-use crate::session::{ClientSecret, Filter, NewSession, Rate, RenewError, Session};
+use crate::session::{ClientSecret, Filter, NewSession, Rate, RenewError, Session, SessionLimit};
 
 /// Texts of a session stand in its token, which has a bound of its own.
 const TEXT_LEN_MAX: usize = 256;
@@ -54,6 +54,7 @@ struct Issued<'a> {
     client_secret: &'a str,
     token_type: &'static str,
     expires_in: u64,
+    /// With the end of this token as `expires_at`.
     #[serde(flatten)]
     session: crate::session::View<'a>,
 }
@@ -63,21 +64,17 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     let modules = modules_of(&call, create.modules.as_deref())?;
     let new = check(&call, create, &modules)?;
     let expires_in = new.expires_in;
+    // Before anyone is asked for a key in vain.
+    call.kernel.sessions.check_room(call.now).map_err(full)?;
     let id = Session::new_id().map_err(no_randomness)?;
     let secret = match &new.secret_key_id {
         Some(key_id) => Some(ask_secret(&call, key_id, &id, &new).await?),
         None => None,
     };
     let session = Arc::new(Session::new(id, new, secret, call.now));
-    ask_modules(&call, &session, &modules).await?;
+    ask_modules(&call, &session).await?;
     let kernel = call.kernel;
-    let client_secret = kernel.sessions.issue(&session, call.now).map_err(|limit| {
-        Problem::new(
-            Code::SessionLimit,
-            format!("{limit}: revoke some, or raise `max` in [sessions]"),
-        )
-        .retry_after(Duration::from_secs(10))
-    })?;
+    let client_secret = kernel.sessions.issue(&session, call.now).map_err(full)?;
     kernel.wake_sweeper();
     tracing::info!(
         session = session.id(),
@@ -141,12 +138,11 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, Problem> 
 }
 
 pub(super) fn revoke(call: &Call<'_>, id: &str) -> Result<Response<Body>, Problem> {
-    let session = call
-        .kernel
-        .sessions
-        .revoke(id, call.now)
-        .ok_or_else(not_found)?;
-    revoked(call, &session);
+    let sessions = &call.kernel.sessions;
+    let (session, ended) = sessions.revoke(id, call.now).ok_or_else(not_found)?;
+    if ended {
+        revoked(call, &session);
+    }
     Ok(no_content())
 }
 
@@ -217,12 +213,14 @@ pub(super) fn current(call: Call<'_>) -> Result<Response<Body>, Problem> {
 pub(super) fn sign_out(mut call: Call<'_>) -> Result<Response<Body>, Problem> {
     let caller = std::mem::replace(&mut call.caller, crate::auth::Caller::Nobody);
     let session = caller.require_session()?.session;
-    call.kernel.sessions.revoke(session.id(), call.now);
-    revoked(&call, &session);
+    if let Some((_, true)) = call.kernel.sessions.revoke(session.id(), call.now) {
+        revoked(&call, &session);
+    }
     Ok(no_content())
 }
 
 fn revoked(call: &Call<'_>, session: &Session) {
+    call.kernel.wake_sweeper();
     tracing::info!(
         session = session.id(),
         request_id = call.request_id.to_str().unwrap_or_default(),
@@ -237,13 +235,15 @@ fn revoked(call: &Call<'_>, session: &Session) {
 fn modules_of(call: &Call<'_>, named: Option<&[String]>) -> Result<Vec<Arc<Generation>>, Problem> {
     let Some(names) = named else {
         let all = call.kernel.modules.serving();
-        return if all.is_empty() {
-            Err(Problem::new(
+        return match all.len() {
+            0 => Err(Problem::new(
                 Code::ModuleNotLoaded,
                 "no module is loaded: load one with PUT /modules/{name}",
-            ))
-        } else {
-            Ok(all)
+            )),
+            1..=MODULES_MAX => Ok(all),
+            many => Err(invalid(format!(
+                "{many} modules are loaded: name up to {MODULES_MAX} of them in `modules`"
+            ))),
         };
     };
     if names.is_empty() || names.len() > MODULES_MAX {
@@ -252,13 +252,10 @@ fn modules_of(call: &Call<'_>, named: Option<&[String]>) -> Result<Vec<Arc<Gener
         )));
     }
     let find = |name: &String| {
-        let missing = || {
-            Problem::new(
-                Code::ModuleNotLoaded,
-                format!("the module {name:?} is not loaded: GET /modules lists those that are"),
-            )
-        };
-        call.kernel.modules.get(name).ok_or_else(missing)
+        call.kernel
+            .modules
+            .get(name)
+            .ok_or_else(|| not_loaded(name))
     };
     let mut seen = HashSet::new();
     names
@@ -304,12 +301,10 @@ fn check(
         ("environment", &environment, false),
         ("scope", &scope, true),
     ] {
-        if text.len() > TEXT_LEN_MAX
-            || (text.is_empty() && !may_be_empty)
-            || text.chars().any(char::is_control)
-        {
+        let least = if may_be_empty { 0 } else { 1 };
+        if text.len() > TEXT_LEN_MAX || text.len() < least || text.chars().any(char::is_control) {
             return Err(invalid(format!(
-                "`{member}` is a text of 1 to {TEXT_LEN_MAX} bytes without control characters"
+                "`{member}` is a text of {least} to {TEXT_LEN_MAX} bytes without control characters"
             )));
         }
     }
@@ -375,26 +370,17 @@ async fn ask_secret(
 }
 
 /// Lets each module look at the session before anyone gets its token.
-async fn ask_modules(
-    call: &Call<'_>,
-    session: &Arc<Session>,
-    modules: &[Arc<Generation>],
-) -> Result<(), Problem> {
-    let expires_at = session.expires_at();
-    for module in modules.iter().filter(|module| module.checks_sessions()) {
-        let pin = module.pin().map_err(|refused| match refused {
-            Refused::Full => executor::overloaded(),
-            Refused::Draining => Problem::new(
-                Code::ModuleUnavailable,
-                format!("the module {} was just replaced: try again", module.name),
-            )
-            .retry_after(Duration::from_secs(1)),
-        })?;
+async fn ask_modules(call: &Call<'_>, session: &Arc<Session>) -> Result<(), Problem> {
+    // Looked up again: the source of the secret may have taken its time.
+    for name in session.modules() {
+        let Some(pin) = pin(call, name)? else {
+            continue;
+        };
         // The deadline below comes first.
         let stream_ends = tokio::time::Instant::now() + 2 * CHECK_DEADLINE;
         let actor = Actor {
             session: Arc::clone(session),
-            expires_at,
+            expires_at: session.expires_at(),
             stream_ends,
         };
         let checked = executor::check_session(
@@ -406,23 +392,44 @@ async fn ask_modules(
         match tokio::time::timeout(CHECK_DEADLINE, checked).await {
             Ok(Ok(())) => {}
             Ok(Err(Ok(reason))) => {
-                return Err(Problem::new(
-                    Code::SecretRejected,
-                    format!("the module {} refused the session: {reason}", module.name),
-                ));
+                let detail = format!("the module {name} refused the session: {reason}");
+                return Err(Problem::new(Code::SecretRejected, detail));
             }
             Ok(Err(Err(problem))) => return Err(problem),
             Err(_elapsed) => {
                 let detail = format!(
-                    "the module {} did not check the session within {} s: try again",
-                    module.name,
+                    "the module {name} did not check the session within {} s: try again",
                     CHECK_DEADLINE.as_secs()
                 );
-                return Err(Problem::new(Code::HostTimeout, detail));
+                return Err(Problem::new(Code::ModuleUnavailable, detail)
+                    .retry_after(Duration::from_secs(1)));
             }
         }
     }
     Ok(())
+}
+
+/// A hold on the module, if it wants to look at sessions.
+fn pin(call: &Call<'_>, name: &str) -> Result<Option<Pin>, Problem> {
+    loop {
+        let Some(generation) = call.kernel.modules.get(name) else {
+            return Err(not_loaded(name));
+        };
+        if !generation.checks_sessions() {
+            return Ok(None);
+        }
+        match generation.pin() {
+            Ok(pin) => return Ok(Some(pin)),
+            Err(Refused::Full) => return Err(executor::overloaded()),
+            // Swapped meanwhile: the newer one is asked.
+            Err(Refused::Draining) => {}
+        }
+    }
+}
+
+fn not_loaded(name: &str) -> Problem {
+    let detail = format!("the module {name:?} is not loaded: GET /modules lists those that are");
+    Problem::new(Code::ModuleNotLoaded, detail)
 }
 
 fn issued_response(
@@ -436,13 +443,18 @@ fn issued_response(
         client_secret: secret.expose(),
         token_type: "Bearer",
         expires_in,
-        session: session.view(now),
+        session: session.view(now).ending(now + expires_in),
     };
     secret_json(status, &issued)
 }
 
 fn invalid(detail: String) -> Problem {
     Problem::new(Code::InvalidRequest, detail)
+}
+
+fn full(limit: SessionLimit) -> Problem {
+    let detail = format!("{limit}: revoke some, or raise `max` in [sessions]");
+    Problem::new(Code::SessionLimit, detail).retry_after(Duration::from_secs(10))
 }
 
 fn not_found() -> Problem {

@@ -85,6 +85,11 @@ impl Sessions {
         &self.settings
     }
 
+    /// Whether one more session fits.
+    pub(crate) fn check_room(&self, now: u64) -> Result<(), SessionLimit> {
+        self.store.check_room(now)
+    }
+
     /// Adds a session that has been checked, and signs its first token.
     pub(crate) fn issue(
         &self,
@@ -114,11 +119,12 @@ impl Sessions {
         Ok((session, secret, expires_at - now))
     }
 
-    /// Ends a session at once. `None` when there is no such session; for one that has ended already that changes its status only.
-    pub(crate) fn revoke(&self, id: &str, now: u64) -> Option<Arc<Session>> {
+    /// Ends a session at once, and says whether it was active. `None` when there is no such session; for one that has ended
+    /// already that changes its status only.
+    pub(crate) fn revoke(&self, id: &str, now: u64) -> Option<(Arc<Session>, bool)> {
         let session = self.store.get(id)?;
-        self.end(&session, now);
-        Some(session)
+        let ended = self.end(&session, now);
+        Some((session, ended))
     }
 
     /// Ends every live session that matches.

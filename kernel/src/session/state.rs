@@ -75,6 +75,14 @@ pub(crate) struct View<'a> {
     metadata: &'a Map<String, Value>,
 }
 
+impl View<'_> {
+    /// Shows `expires_at` as the end.
+    pub(crate) fn ending(mut self, expires_at: u64) -> Self {
+        self.expires_at = expires_at;
+        self
+    }
+}
+
 impl Session {
     /// `ses_` and 128 random bits.
     pub(crate) fn new_id() -> Result<String, ring::error::Unspecified> {

@@ -65,18 +65,19 @@ impl Store {
         }
     }
 
+    pub(super) fn check_room(&self, now: u64) -> Result<(), SessionLimit> {
+        let inner = self.read();
+        if inner.by_id.len() < self.max || inner.ended(now).is_some() {
+            return Ok(());
+        }
+        Err(SessionLimit { max: self.max })
+    }
+
     /// Ended sessions make room when there is no other.
     pub(super) fn insert(&self, session: &Arc<Session>, now: u64) -> Result<(), SessionLimit> {
         let mut inner = self.write();
         if inner.by_id.len() >= self.max {
-            // One that has ended is due within the retention, and one that lives later: if any has ended, the first has.
-            let first = inner.due.first().map(|(_, number)| *number);
-            let ended = first.filter(|number| {
-                inner
-                    .by_age
-                    .get(number)
-                    .is_some_and(|session| session.status(now) != Status::Active)
-            });
+            let ended = inner.ended(now);
             inner.remove(ended.ok_or(SessionLimit { max: self.max })?);
         }
         let number = inner.next;
@@ -183,6 +184,14 @@ impl Store {
 }
 
 impl Inner {
+    /// One that has ended, if there is any: it is due within the retention, and one that lives later, so that the first
+    /// tells.
+    fn ended(&self, now: u64) -> Option<u64> {
+        let (_, number) = self.due.first()?;
+        let session = self.by_age.get(number)?;
+        (session.status(now) != Status::Active).then_some(*number)
+    }
+
     fn remove(&mut self, number: u64) {
         let Some(session) = self.by_age.remove(&number) else {
             return;

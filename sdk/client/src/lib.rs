@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `client` | one request and its answer: socket, credential, deadline, problem |
 //! | `routes` | a method for each route of the kernel |
+//! | `path` | those routes' paths, with parts that a caller names |
 //! | `views` | what those routes take and return |
 //! | `events` | an answer read as a stream of events |
 //! | `sse` | the format of such a stream |
@@ -27,6 +28,7 @@ mod client;
 mod error;
 mod events;
 pub mod locate;
+pub mod path;
 mod routes;
 pub mod sse;
 mod views;

@@ -187,7 +187,7 @@ pub struct ModuleSource {
 }
 
 /// What a load, a swap or an unload did.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[non_exhaustive]
 pub struct Receipt {
     pub module: String,
@@ -203,7 +203,7 @@ pub struct Receipt {
     pub resident_reason: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Identity {
     pub generation: u64,
@@ -212,7 +212,7 @@ pub struct Identity {
 }
 
 /// Requests that were under way on the old generation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct ReceiptRequests {
     pub finished_on_old: u64,
     pub cancelled: u64,
