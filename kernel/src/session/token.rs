@@ -94,6 +94,10 @@ impl Key {
         let payload = BASE64URL
             .decode(token.payload)
             .map_err(|_| RejectReason::Claims)?;
+        // serde would take an array of the values as well; a claims set is an object (RFC 7519 section 7.2).
+        if payload.first() != Some(&b'{') {
+            return Err(RejectReason::Claims);
+        }
         serde_json::from_slice(&payload).map_err(|_| RejectReason::Claims)
     }
 }

@@ -292,6 +292,13 @@ fn signed_claims_of_another_form_are_refused() {
         ("trailing text", format!("{good}x")),
         ("a second value", format!("{good}{good}")),
         ("an array", format!("[{good}]")),
+        (
+            "the claims without their names",
+            format!(
+                r#"["midplane:test","me",["one","two"],"ses_1",{NOW},{NOW},{},"read write"]"#,
+                NOW + 600
+            ),
+        ),
         ("cut", good[..good.len() - 1].to_owned()),
         ("empty", String::new()),
         ("null", "null".to_owned()),
