@@ -69,7 +69,7 @@ impl Sessions {
     pub(crate) fn new(settings: config::Sessions) -> Result<Sessions, ring::error::Unspecified> {
         let instance = format!("midplane:{}", token::random_id()?);
         Ok(Sessions {
-            store: Store::new(settings.max),
+            store: Store::new(settings.max, settings.stream_grace),
             settings,
             instance,
             keys: RwLock::new(Keyring::new()?),

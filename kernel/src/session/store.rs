@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use super::state::{Session, Status};
 
-/// How long an ended session stays in the list, so that a person can see what became of it.
-const RETENTION_S: u64 = 300;
+/// How long an ended session stays in the list at least, so that a person can see what became of it. Longer where streams may
+/// outlive it for longer: they still use its key.
+const RETENTION_MIN_S: u64 = 60;
 /// Sessions that one hold of the lock forgets, so that a sweep of many does not hold up verification.
 const SWEEP_BATCH_LEN: usize = 256;
 
 pub(super) struct Store {
     max: usize,
+    retention_s: u64,
     inner: RwLock<Inner>,
 }
 
@@ -58,9 +61,11 @@ impl Filter {
 }
 
 impl Store {
-    pub(super) fn new(max: usize) -> Store {
+    /// `stream_grace` is how long streams may outlive their session.
+    pub(super) fn new(max: usize, stream_grace: Duration) -> Store {
         Store {
             max,
+            retention_s: stream_grace.as_secs().max(RETENTION_MIN_S),
             inner: RwLock::default(),
         }
     }
@@ -82,7 +87,7 @@ impl Store {
         }
         let number = inner.next;
         inner.next += 1;
-        let due_at = session.expires_at() + RETENTION_S;
+        let due_at = session.expires_at() + self.retention_s;
         inner.due.insert((due_at, number));
         inner.by_age.insert(number, Arc::clone(session));
         inner.by_id.insert(
@@ -102,7 +107,7 @@ impl Store {
         let inner = &mut *inner;
         if let Some(entry) = inner.by_id.get_mut(session.id()) {
             inner.due.remove(&(entry.due_at, entry.number));
-            entry.due_at = ends_at + RETENTION_S;
+            entry.due_at = ends_at + self.retention_s;
             inner.due.insert((entry.due_at, entry.number));
         }
     }
@@ -148,7 +153,7 @@ impl Store {
             .collect()
     }
 
-    /// Forgets what ended [`RETENTION_S`] ago, its key included. Returns when the next is due.
+    /// Forgets what ended long enough ago, its key included. Returns when the next is due.
     pub(super) fn sweep(&self, now: u64) -> Option<u64> {
         loop {
             let mut inner = self.write();
