@@ -22,6 +22,7 @@ use crate::auth::TokenMemory;
 use crate::config::Limits;
 use crate::kernel::Kernel;
 use crate::routes;
+use crate::stall::StallTimer;
 
 /// What one connection may keep of a body in each direction: two windows of the exchange. It grows to that only when the
 /// traffic fills it.
@@ -35,7 +36,7 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
     let io = Watched {
         stream,
         progress: Arc::clone(&progress),
-        write_stall: None,
+        write_stall: StallTimer::default(),
         write_stall_timeout: limits.write_stall_timeout,
     };
     let service = {
@@ -174,7 +175,7 @@ impl Deadline {
 struct Watched {
     stream: UnixStream,
     progress: Arc<Progress>,
-    write_stall: Option<Pin<Box<Sleep>>>,
+    write_stall: StallTimer,
     write_stall_timeout: Duration,
 }
 
@@ -186,14 +187,11 @@ impl Watched {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.write_stall = None;
+            self.write_stall.progress();
             return outcome;
         }
         let timeout = self.write_stall_timeout;
-        let stall = self
-            .write_stall
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        std::task::ready!(stall.as_mut().poll(cx));
+        std::task::ready!(self.write_stall.poll_stalled(timeout, cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client does not read",

@@ -43,6 +43,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Kernel {
     pub(crate) config: Config,
     pub(crate) started: Instant,
+    /// Ours: no other user may connect.
+    pub(crate) uid: u32,
     pub(crate) host_key: HostKey,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) broker: Arc<Broker>,
@@ -183,6 +185,7 @@ impl Kernel {
         let surroundings = surroundings(&config, &broker);
         Ok(Arc::new(Kernel {
             started,
+            uid: nix::unistd::Uid::effective().as_raw(),
             host_key: HostKey::generate().map_err(|_| StartError::Randomness)?,
             sessions,
             broker,

@@ -22,6 +22,7 @@ mod secrets;
 mod session;
 mod signals;
 mod socket;
+mod stall;
 mod telemetry;
 mod workers;
 

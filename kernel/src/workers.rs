@@ -206,7 +206,7 @@ async fn accept(
 /// Serves a connection if its peer may have one.
 fn admit(kernel: &Arc<Kernel>, stream: UnixStream, connections: &TaskTracker) {
     let peer = match socket::peer(&stream) {
-        Ok(peer) if peer.may_connect(nix::unistd::Uid::effective().as_raw()) => peer,
+        Ok(peer) if peer.may_connect(kernel.uid) => peer,
         Ok(peer) => {
             tracing::warn!(uid = peer.uid, "a connection of another user was closed");
             return;

@@ -18,15 +18,16 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use midplane_abi::why;
-use tokio::time::Sleep;
 
 use super::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use super::generation::{self, Generation, SLOW_POLL};
 use super::loader::{Begun, Outcome, Task};
 use crate::body::Body;
+use crate::clock;
 use crate::problem::{Code, Problem};
 use crate::secrets::SecretError;
 use crate::session::Session;
+use crate::stall::StallTimer;
 
 /// How long a module may go on with a request whose client has left, once it was told.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
@@ -35,13 +36,22 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// session and the drain are looked at. A megabyte of body, at the window's size.
 const POLLS_IN_ROW_MAX: u32 = 16;
 
-/// The session a request acts for, and when the token that came with it ends.
+/// The session a request acts for.
 #[derive(Clone)]
 pub(crate) struct Actor {
     pub(crate) session: Arc<Session>,
+    /// Unix seconds: when the token that came with the request ends.
     pub(crate) expires_at: u64,
     /// How long a stream may outlive the token.
-    pub(crate) stream_ends: tokio::time::Instant,
+    pub(crate) stream_grace: Duration,
+}
+
+impl Actor {
+    /// How long a stream may go on from now.
+    fn stream_left(&self) -> Duration {
+        let end = Duration::from_secs(self.expires_at) + self.stream_grace;
+        end.saturating_sub(Duration::from_secs(clock::unix_now()))
+    }
 }
 
 /// Asks the source of a session's secret again and gives the session what it answers.
@@ -113,7 +123,7 @@ pub(crate) async fn call(
         body,
         limit,
         left: limit,
-        stall: None,
+        stall: StallTimer::default(),
     });
     std::future::poll_fn(|cx| call.poll_head(cx))
         .await
@@ -200,7 +210,7 @@ struct Upload {
     body: Incoming,
     limit: u64,
     left: u64,
-    stall: Option<Pin<Box<Sleep>>>,
+    stall: StallTimer,
 }
 
 /// What a call's owner has to act on next.
@@ -428,7 +438,7 @@ impl Call {
     fn end_now(&self) -> Option<End> {
         let end = match &self.actor {
             Some(actor) if actor.session.is_revoked() => End::SessionRevoked,
-            Some(actor) if actor.stream_ends <= tokio::time::Instant::now() => End::SessionExpired,
+            Some(actor) if actor.stream_left().is_zero() => End::SessionExpired,
             _ if self.generation.cut.is_cancelled() => End::Drained,
             _ => return None,
         };
@@ -476,14 +486,11 @@ impl Call {
         }
         if input.len > 0 || input.end != InputEnd::Open {
             input.wanted = false;
-            upload.stall = None;
+            upload.stall.progress();
             return Poll::Ready(Ok(()));
         }
         let timeout = self.surroundings.body_stall_timeout;
-        let stall = upload
-            .stall
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stall.as_mut().poll(cx));
+        ready!(upload.stall.poll_stalled(timeout, cx));
         Poll::Ready(Err(Fault::Stalled(timeout)))
     }
 
@@ -667,7 +674,7 @@ async fn ended(actor: Option<Actor>, cut: tokio_util::sync::CancellationToken) -
         // Every branch only waits, so that dropping the others loses nothing.
         Some(actor) => tokio::select! {
             () = actor.session.revoked() => End::SessionRevoked,
-            () = tokio::time::sleep_until(actor.stream_ends) => End::SessionExpired,
+            () = tokio::time::sleep(actor.stream_left()) => End::SessionExpired,
             () = cut.cancelled() => End::Drained,
         },
     }

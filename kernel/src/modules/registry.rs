@@ -3,7 +3,7 @@
 //! One operation at a time for each name. What may take long or hang, a module's constructors, `init` and `fini`, runs on a
 //! control thread of its own, so that it holds up nobody else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const RESIDENT_REASON: &str = "this version keeps retired code mapped until the kernel ends";
 
 pub(crate) struct Registry {
-    routes: ArcSwap<HashMap<Arc<str>, Arc<Generation>>>,
+    /// By name. There are few: looking through them is faster than hashing.
+    routes: ArcSwap<Vec<Arc<Generation>>>,
     places: Mutex<BTreeMap<String, Place>>,
     staging: Arc<Staging>,
     settings: Settings,
@@ -76,6 +77,8 @@ pub(crate) enum GrantSpec {
 /// A `PUT` of a module: what it leaves out is as before, or as configured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
+    /// Only swaps what runs.
+    pub(crate) only_swap: bool,
     pub(crate) path: Option<PathBuf>,
     pub(crate) config: Option<Map<String, Value>>,
     pub(crate) grants: Option<Grants>,
@@ -149,14 +152,16 @@ impl Registry {
 
     /// The generation that requests of `name` go to now. Read it anew for every request.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Generation>> {
-        self.routes.load().get(name).cloned()
+        self.routes
+            .load()
+            .iter()
+            .find(|generation| &*generation.name == name)
+            .cloned()
     }
 
     /// All that take requests, by name.
     pub(crate) fn serving(&self) -> Vec<Arc<Generation>> {
-        let mut all: Vec<_> = self.routes.load().values().cloned().collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        Vec::clone(&self.routes.load())
     }
 
     /// Generations of `name` that are still in the process, the running one included.
@@ -192,6 +197,9 @@ impl Registry {
 
     async fn put_here(&self, name: &str, change: Change) -> Result<Swapped, Problem> {
         let _busy = self.begin(name)?;
+        if change.only_swap && self.get(name).is_none() {
+            return Err(not_found(name));
+        }
         let spec = self.changed(name, change)?;
         let number = {
             let mut places = self.places();
@@ -255,7 +263,11 @@ impl Registry {
     pub(crate) async fn remove_all(&self, drain: Duration) {
         let deadline = tokio::time::Instant::now() + drain;
         loop {
-            let names: Vec<_> = self.routes.load().keys().cloned().collect();
+            let names: Vec<_> = self
+                .serving()
+                .iter()
+                .map(|generation| Arc::clone(&generation.name))
+                .collect();
             let removed: Vec<_> = names
                 .iter()
                 .filter_map(|name| self.remove(name, Some(drain)).ok())
@@ -373,11 +385,13 @@ impl Registry {
     fn exchange(&self, name: &str, new: Option<Arc<Generation>>) -> Option<Arc<Generation>> {
         let mut old = None;
         self.routes.rcu(|routes| {
-            let mut routes = HashMap::clone(routes);
-            old = match &new {
-                Some(new) => routes.insert(Arc::from(name), Arc::clone(new)),
-                None => routes.remove(name),
-            };
+            let mut routes = Vec::clone(routes);
+            let at = routes
+                .iter()
+                .position(|generation| &*generation.name == name);
+            old = at.map(|at| routes.remove(at));
+            routes.extend(new.clone());
+            routes.sort_by(|a, b| a.name.cmp(&b.name));
             routes
         });
         old

@@ -16,14 +16,12 @@ use crate::modules::executor::{self, Actor, Incipient};
 use crate::modules::generation::{Generation, Refused};
 use crate::problem::{Code, Problem};
 
-#[expect(clippy::too_many_arguments, reason = "the hot path, kept flat")]
 pub(super) async fn call(
     kernel: &Arc<Kernel>,
     parts: &Parts,
     caller: Caller,
     body: Incoming,
     request_id: &HeaderValue,
-    now: u64,
     module: &str,
     path: &str,
 ) -> Result<Response<Body>, Problem> {
@@ -41,7 +39,7 @@ pub(super) async fn call(
         // A session that is not for this module is worth no less than none.
         Caller::Session(verified) if is_public && !verified.session.allows_module(module) => None,
         Caller::Nobody | Caller::Host if is_public => None,
-        caller => Some(actor(kernel, caller.require_session()?, module, now)?),
+        caller => Some(actor(kernel, caller.require_session()?, module)?),
     };
     let (generation, pin) = loop {
         let Some(current) = generation else {
@@ -86,7 +84,6 @@ fn actor(
     kernel: &Kernel,
     verified: crate::session::Verified,
     module: &str,
-    now: u64,
 ) -> Result<Actor, Problem> {
     if !verified.session.allows_module(module) {
         let detail = format!(
@@ -94,19 +91,17 @@ fn actor(
         );
         return Err(Problem::new(Code::InsufficientScope, detail));
     }
-    if let Err(wait) = verified.session.take_rate(kernel.started.elapsed()) {
+    if let Err(wait) = verified.session.take_rate(|| kernel.started.elapsed()) {
         return Err(Problem::new(
             Code::RateLimited,
             "the session has used up its requests for now: wait as Retry-After says",
         )
         .retry_after(wait));
     }
-    let left = Duration::from_secs(verified.expires_at.saturating_sub(now))
-        + kernel.config.sessions.stream_grace;
     Ok(Actor {
         expires_at: verified.expires_at,
         session: verified.session,
-        stream_ends: tokio::time::Instant::now() + left,
+        stream_grace: kernel.config.sessions.stream_grace,
     })
 }
 

@@ -183,7 +183,7 @@ async fn dispatch(
         now,
     )?;
     if let Route::Api { module, path } = route {
-        return api::call(kernel, parts, caller, body, request_id, now, module, path).await;
+        return api::call(kernel, parts, caller, body, request_id, module, path).await;
     }
     let call = Call {
         kernel,

@@ -119,6 +119,7 @@ pub(super) async fn put(mut call: Call<'_>, name: &str) -> Result<Response<Body>
         .put(
             name,
             Change {
+                only_swap: false,
                 path: Some(path),
                 config,
                 grants,
@@ -140,6 +141,7 @@ pub(super) async fn reload(mut call: Call<'_>, name: &str) -> Result<Response<Bo
             name,
             Change {
                 config,
+                only_swap: true,
                 ..Change::default()
             },
         )

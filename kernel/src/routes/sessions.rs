@@ -377,11 +377,11 @@ async fn ask_modules(call: &Call<'_>, session: &Arc<Session>) -> Result<(), Prob
             continue;
         };
         // The deadline below comes first.
-        let stream_ends = tokio::time::Instant::now() + 2 * CHECK_DEADLINE;
+        let stream_grace = 2 * CHECK_DEADLINE;
         let actor = Actor {
             session: Arc::clone(session),
             expires_at: session.expires_at(),
-            stream_ends,
+            stream_grace,
         };
         let checked = executor::check_session(
             pin,

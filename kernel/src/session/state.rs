@@ -201,11 +201,12 @@ impl Session {
         self.secret.store(None);
     }
 
-    /// Takes one request of the session's rate at `now`, on a monotonic clock, or says how long to wait.
-    pub(crate) fn take_rate(&self, now: Duration) -> Result<(), Duration> {
+    /// Takes one request of the session's rate, or says how long to wait. `now`, on a monotonic clock, is only asked where
+    /// there is a rate.
+    pub(crate) fn take_rate(&self, now: impl FnOnce() -> Duration) -> Result<(), Duration> {
         self.limiter
             .as_ref()
-            .map_or(Ok(()), |limiter| limiter.take(now))
+            .map_or(Ok(()), |limiter| limiter.take(now()))
     }
 
     pub(crate) fn view(&self, now: u64) -> View<'_> {
