@@ -8,14 +8,20 @@
 //! | `exchange` | the state of one request that both sides touch, found by handle |
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
-//! | `registry` | which generation a name means now: load, swap, drain, retire |
+//! | `registry` | which generation a name means now, one operation on a name at a time |
+//! | `load` | everything before the exchange of a route |
+//! | `retire` | everything after it: drain, cut, end |
+//! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
 
+mod control;
 pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;
+pub(crate) mod load;
 pub(crate) mod loader;
 pub(crate) mod receipt;
 pub(crate) mod registry;
+mod retire;
 pub(crate) mod stage;

@@ -4,36 +4,30 @@
 //! control thread of its own, so that it holds up nobody else.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use super::descriptor::{self, Descriptor, Grants};
-use super::generation::{Generation, Parts};
-use super::loader::{LoadError, Opened, Owner};
+use super::control::on_control_thread;
+use super::descriptor::Grants;
+use super::generation::Generation;
+pub(crate) use super::load::{GrantSpec, Spec};
+use super::load::{INIT_DEADLINE, Job, Refusal};
+use super::loader::Owner;
 use super::receipt::{Identity, Receipt, Requests};
-use super::stage::{StageError, Staging};
+use super::retire;
+use super::stage::Staging;
 use crate::events::{Event, Events};
 use crate::problem::{Code, Problem};
 use crate::telemetry::LogHandle;
 
-/// How long constructors and `init` may take together before the load is given up.
-const INIT_DEADLINE: Duration = Duration::from_secs(30);
-/// How long `quiesce` and `fini` may take each before nobody waits for them any more.
-const HOOK_DEADLINE: Duration = Duration::from_secs(10);
-/// What a drain may take beyond its deadline, once what still ran was told to end: a poll that does not return holds it up.
-const CUT_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at a load that is under way when the process ends.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// Why retired code stays mapped in this version.
-const RESIDENT_REASON: &str = "this version keeps retired code mapped until the kernel ends";
-
 pub(crate) struct Registry {
     /// By name. There are few: looking through them is faster than hashing.
     routes: ArcSwap<Vec<Arc<Generation>>>,
@@ -56,24 +50,6 @@ pub(crate) struct Settings {
     pub(crate) configured: BTreeMap<String, Spec>,
 }
 
-/// What a module is loaded from and with.
-#[derive(Debug, Clone)]
-pub(crate) struct Spec {
-    pub(crate) path: PathBuf,
-    pub(crate) config: Map<String, Value>,
-    pub(crate) grants: GrantSpec,
-    pub(crate) public: bool,
-    pub(crate) sha256: Option<String>,
-    pub(crate) drain_timeout: Duration,
-}
-
-/// What a module is given of what it asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GrantSpec {
-    All,
-    Only(Grants),
-}
-
 /// A `PUT` of a module: what it leaves out is as before, or as configured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
@@ -94,23 +70,6 @@ struct Place {
     spec: Option<Spec>,
     /// Generations that have ended or are ending, and are still mapped.
     resident: u64,
-}
-
-/// Why a load failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    #[error(transparent)]
-    Descriptor(#[from] descriptor::Error),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("constructors and init did not return within {} s", INIT_DEADLINE.as_secs())]
-    Deadline,
-    #[error("the thread that loaded the module ended early: the kernel's log says why")]
-    Ended,
-    #[error("the control thread cannot be started: {0}")]
-    Thread(#[source] std::io::Error),
 }
 
 /// What an operation answers at once, and what it answers when the old generation is gone.
@@ -434,7 +393,7 @@ impl Registry {
         let events = Arc::clone(&self.events);
         let first = receipt.clone();
         self.control.spawn(async move {
-            let end = end(&old, under_way, drain.unwrap_or(old.drain_timeout)).await;
+            let end = retire::end(&old, under_way, drain.unwrap_or(old.drain_timeout)).await;
             receipt.drain_ms = Some(end.drain_ms);
             receipt.requests = end.requests;
             receipt.unloaded = Some(false);
@@ -456,67 +415,6 @@ impl Registry {
     }
 }
 
-/// How a generation ended.
-struct Ended {
-    drain_ms: u64,
-    requests: Requests,
-    resident_reason: String,
-}
-
-/// Drains a generation that takes no more requests, and retires it.
-async fn end(old: &Arc<Generation>, under_way: u64, drain_timeout: Duration) -> Ended {
-    let start = Instant::now();
-    let quiescing = Arc::clone(old);
-    let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
-        quiescing.quiesce()
-    }) {
-        Ok(quiesced) => tokio::time::timeout(HOOK_DEADLINE, quiesced).await.is_ok(),
-        Err(error) => {
-            tracing::error!(module = %old.label, %error, "the module was not told that it drains");
-            true
-        }
-    };
-    let left = drain_timeout.saturating_sub(start.elapsed());
-    if tokio::time::timeout(left, old.unpinned()).await.is_err() {
-        tracing::warn!(module = %old.label, requests = old.in_flight(), "the drain took too long: what still ran was cut");
-        old.cut.cancel();
-        // What is stuck in a poll stays, and is told in the receipt.
-        let _ = tokio::time::timeout(CUT_DEADLINE, old.unpinned()).await;
-    }
-    let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let cancelled = old.stats.cut.load(Ordering::Relaxed);
-    let requests = Requests {
-        finished_on_old: under_way.saturating_sub(cancelled),
-        cancelled,
-    };
-    let stuck = old.in_flight();
-    let resident_reason = if stuck > 0 {
-        format!("requests still in its code: {stuck}")
-    } else if quiesced {
-        let retiring = Arc::clone(old);
-        match on_control_thread(format!("end-{}", old.name), move || retiring.retire()) {
-            Err(error) => format!("the control thread cannot be started: {error}"),
-            Ok(finished) => match tokio::time::timeout(HOOK_DEADLINE, finished).await {
-                Ok(_) => RESIDENT_REASON.to_owned(),
-                Err(_elapsed) => {
-                    format!("fini did not return within {} s", HOOK_DEADLINE.as_secs())
-                }
-            },
-        }
-    } else {
-        // Its code is on a stack, so that it may not be ended.
-        format!(
-            "on_drain did not return within {} s",
-            HOOK_DEADLINE.as_secs()
-        )
-    };
-    Ended {
-        drain_ms,
-        requests,
-        resident_reason,
-    }
-}
-
 /// Frees the name again.
 struct Busy<'a> {
     registry: &'a Registry,
@@ -529,94 +427,6 @@ impl Drop for Busy<'_> {
             place.busy = false;
         }
     }
-}
-
-/// The part of a load that runs on a control thread.
-struct Job {
-    owner: Arc<Owner>,
-    spec: Spec,
-    staging: Arc<Staging>,
-    module_dirs: Vec<PathBuf>,
-    body_bytes: u64,
-    requests_max: usize,
-}
-
-impl Job {
-    fn run(self) -> Result<Arc<Generation>, Refusal> {
-        let Job {
-            owner,
-            spec,
-            staging,
-            module_dirs,
-            body_bytes,
-            requests_max,
-        } = self;
-        let label = format!("{}#{}", owner.name, owner.number);
-        let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
-        let made =
-            open(&staged.bytes, &staged.copy, &owner.name).and_then(|(descriptor, opened)| {
-                let config = Value::Object(spec.config).to_string();
-                let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
-                Ok((descriptor, instance))
-            });
-        let (descriptor, instance) = made.inspect_err(|_| {
-            // What may be mapped from it stays mapped without its name.
-            let _ = std::fs::remove_file(&staged.copy);
-        })?;
-        let grants = match spec.grants {
-            GrantSpec::All => descriptor.grants,
-            GrantSpec::Only(given) => Grants {
-                secrets: given.secrets && descriptor.grants.secrets,
-            },
-        };
-        Ok(Generation::new(Parts {
-            owner,
-            descriptor,
-            sha256: staged.sha256,
-            path: spec.path,
-            grants,
-            public: spec.public,
-            drain_timeout: spec.drain_timeout,
-            body_bytes,
-            requests_max,
-            instance,
-        }))
-    }
-}
-
-fn open(bytes: &[u8], copy: &Path, name: &str) -> Result<(Descriptor, Opened), Refusal> {
-    let descriptor = Descriptor::read(bytes)?;
-    descriptor.expect_name(name)?;
-    Ok((descriptor, Opened::open(copy)?))
-}
-
-impl Refusal {
-    fn problem(&self) -> Problem {
-        let code = match self {
-            Refusal::Stage(StageError::Outside { .. } | StageError::Writable { .. }) => {
-                Code::ModulePathForbidden
-            }
-            Refusal::Stage(StageError::Full { .. }) => Code::StorageFull,
-            Refusal::Thread(_) | Refusal::Ended => Code::Internal,
-            Refusal::Stage(_) | Refusal::Descriptor(_) | Refusal::Load(_) | Refusal::Deadline => {
-                Code::ModuleRefused
-            }
-        };
-        Problem::new(code, self.to_string())
-    }
-}
-
-/// Runs `work` on a thread of its own, which module code may hang for ever.
-fn on_control_thread<T: Send + 'static>(
-    name: String,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<oneshot::Receiver<T>> {
-    let (done, outcome) = oneshot::channel();
-    std::thread::Builder::new().name(name).spawn(move || {
-        // The receiver is gone when the deadline has passed.
-        let _ = done.send(work());
-    })?;
-    Ok(outcome)
 }
 
 fn not_found(name: &str) -> Problem {

@@ -1,8 +1,4 @@
-//! Polls a module's task inline, on the worker that has the connection, as the HTTP response that it becomes.
-//!
-//! [`call`] is the future of a response's head; a body that is not whole by then goes on as a [`ModuleBody`], which polls the
-//! same task. Nothing is polled while the client does not read, and the client's body is not read while the module does
-//! not: that is the whole back-pressure.
+//! The kernel's side of one request under way in a module.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,21 +8,19 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
-use http_body::{Body as _, Frame};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use midplane_abi::why;
 
-use super::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
-use super::generation::{self, Generation, SLOW_POLL};
-use super::loader::{Begun, Outcome, Task};
+use super::body::{ModuleBody, Tail, is_event_stream};
+use super::{Actor, Surroundings, too_large};
 use crate::body::Body;
-use crate::clock;
+use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
+use crate::modules::generation::{Generation, SLOW_POLL};
+use crate::modules::loader::{Begun, Outcome, Task};
 use crate::problem::{Code, Problem};
-use crate::secrets::SecretError;
-use crate::session::Session;
 use crate::stall::StallTimer;
 
 /// How long a module may go on with a request whose client has left, once it was told.
@@ -36,157 +30,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// session and the drain are looked at. A megabyte of body, at the window's size.
 const POLLS_IN_ROW_MAX: u32 = 16;
 
-/// The session a request acts for.
-#[derive(Clone)]
-pub(crate) struct Actor {
-    pub(crate) session: Arc<Session>,
-    /// Unix seconds: when the token that came with the request ends.
-    pub(crate) expires_at: u64,
-    /// How long a stream may outlive the token.
-    pub(crate) stream_grace: Duration,
-}
-
-impl Actor {
-    /// How long a stream may go on from now.
-    fn stream_left(&self) -> Duration {
-        let end = Duration::from_secs(self.expires_at) + self.stream_grace;
-        end.saturating_sub(Duration::from_secs(clock::unix_now()))
-    }
-}
-
-/// Asks the source of a session's secret again and gives the session what it answers.
-pub(crate) type RefreshSecret = Arc<
-    dyn Fn(Arc<Session>) -> Pin<Box<dyn Future<Output = Result<(), SecretError>> + Send>>
-        + Send
-        + Sync,
->;
-
-/// What a call needs of its surroundings.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    pub(crate) body_stall_timeout: Duration,
-    pub(crate) refresh: RefreshSecret,
-}
-
-/// A request on its way into a module.
-pub(crate) struct Incipient<'a> {
-    pub(crate) pin: generation::Pin,
-    pub(crate) parts: &'a Parts,
-    /// Below the module's prefix.
-    pub(crate) path: &'a str,
-    pub(crate) request_id: HeaderValue,
-    pub(crate) actor: Option<Actor>,
-    pub(crate) body: Incoming,
-}
-
-/// Hands a request to a module and answers with the response's head; the body follows as the module makes it.
-///
-/// Dropping the future or the body is the client leaving.
-pub(crate) async fn call(
-    incipient: Incipient<'_>,
-    surroundings: &Surroundings,
-) -> Result<Response<Body>, Problem> {
-    let Incipient {
-        pin,
-        parts,
-        path,
-        request_id,
-        actor,
-        body,
-    } = incipient;
-    let limit = pin.generation().body_limit(path);
-    let length = body.size_hint().exact();
-    if length.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
-    }
-    let lease = lease(
-        &pin,
-        actor.as_ref().map(|actor| &actor.session),
-        &request_id,
-    )?;
-    if length == Some(0) {
-        lease.lock().input.end = InputEnd::Whole;
-    }
-    let begun = Task::begin(
-        pin,
-        &lease,
-        parts,
-        path,
-        request_id.as_bytes(),
-        actor
-            .as_ref()
-            .map(|actor| (&*actor.session, actor.expires_at)),
-        length,
-    );
-    let mut call = Call::new(begun, lease, actor, surroundings.clone(), &request_id)?;
-    call.input = (length != Some(0)).then_some(Upload {
-        body,
-        limit,
-        left: limit,
-        stall: StallTimer::default(),
-    });
-    std::future::poll_fn(|cx| call.poll_head(cx))
-        .await
-        .map(|(head, whole)| call.respond(head, whole))
-}
-
-/// Asks a module whether it accepts a session that is about to be issued.
-///
-/// # Errors
-/// The module's reason, as `Err(Ok(reason))`, or that it failed, as `Err(Err(problem))`.
-pub(crate) async fn check_session(
-    pin: generation::Pin,
-    actor: Actor,
-    request_id: HeaderValue,
-    surroundings: &Surroundings,
-) -> Result<(), Result<String, Problem>> {
-    let lease = lease(&pin, Some(&actor.session), &request_id).map_err(Err)?;
-    let begun = Task::check_session(pin, &lease, &actor.session, actor.expires_at);
-    let mut call =
-        Call::new(begun, lease, Some(actor), surroundings.clone(), &request_id).map_err(Err)?;
-    match std::future::poll_fn(|cx| call.poll_turn(cx)).await {
-        Turn::Finished => Ok(()),
-        Turn::Fault(Fault::Failed(reason)) => Err(Ok(reason)),
-        Turn::Fault(fault) => Err(Err(fault.problem())),
-        // A check has nobody to answer.
-        Turn::Head(..) | Turn::Bytes(_) | Turn::End(_) => Err(Err(Fault::Failed(
-            "it answered a check".to_owned(),
-        )
-        .problem())),
-    }
-}
-
-fn lease(
-    pin: &generation::Pin,
-    session: Option<&Arc<Session>>,
-    request_id: &HeaderValue,
-) -> Result<Lease, Problem> {
-    let context = exchange::Context {
-        generation: Arc::clone(pin.generation()),
-        session: session.cloned(),
-        request_id: request_id.clone(),
-    };
-    Lease::new(context).ok_or_else(overloaded)
-}
-
-/// The answer to a request that finds every place taken.
-pub(crate) fn overloaded() -> Problem {
-    Problem::new(
-        Code::ModuleOverloaded,
-        "the module has as many requests under way as it may have: try again shortly",
-    )
-    .retry_after(Duration::from_secs(1))
-}
-
-fn too_large(limit: u64) -> Problem {
-    Problem::new(
-        Code::BodyTooLarge,
-        format!("the body may have up to {limit} bytes on this route: send less"),
-    )
-}
-
 /// The kernel's side of one request under way in a module.
-struct Call {
+pub(super) struct Call {
     /// `None` when the module has finished with it. Before `lease`, so that the task is freed while its handle lives.
     task: Option<Task>,
     lease: Lease,
@@ -194,7 +39,7 @@ struct Call {
     request_id: HeaderValue,
     actor: Option<Actor>,
     surroundings: Surroundings,
-    input: Option<Upload>,
+    pub(super) input: Option<Upload>,
     /// Polled for the first time.
     begun: bool,
     /// Polls of the module since others had their turn.
@@ -206,15 +51,15 @@ struct Call {
 }
 
 /// The client's body, read as the module asks.
-struct Upload {
-    body: Incoming,
-    limit: u64,
-    left: u64,
-    stall: StallTimer,
+pub(super) struct Upload {
+    pub(super) body: Incoming,
+    pub(super) limit: u64,
+    pub(super) left: u64,
+    pub(super) stall: StallTimer,
 }
 
 /// What a call's owner has to act on next.
-enum Turn {
+pub(super) enum Turn {
     /// The head, and the body if it is whole.
     Head(Head, Option<Bytes>),
     Bytes(Bytes),
@@ -226,7 +71,7 @@ enum Turn {
 
 /// Why a call ends from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(super) enum End {
     SessionRevoked,
     SessionExpired,
     Drained,
@@ -234,7 +79,7 @@ pub(crate) enum End {
 
 /// How a call went wrong.
 #[derive(Debug)]
-enum Fault {
+pub(super) enum Fault {
     Failed(String),
     Panicked,
     TooLarge(u64),
@@ -242,7 +87,7 @@ enum Fault {
 }
 
 impl Call {
-    fn new(
+    pub(super) fn new(
         begun: Begun,
         lease: Lease,
         actor: Option<Actor>,
@@ -282,7 +127,10 @@ impl Call {
     }
 
     /// The head, once the module has put it down.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Option<Bytes>), Problem>> {
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Head, Option<Bytes>), Problem>> {
         let problem = match ready!(self.poll_turn(cx)) {
             Turn::Head(head, whole) => return Poll::Ready(Ok((head, whole))),
             Turn::Fault(fault) => fault.problem(),
@@ -305,7 +153,7 @@ impl Call {
         Poll::Ready(Err(problem))
     }
 
-    fn respond(self, mut head: Head, whole: Option<Bytes>) -> Response<Body> {
+    pub(super) fn respond(self, mut head: Head, whole: Option<Bytes>) -> Response<Body> {
         if whole.is_some() {
             // hyper knows the length, and does not take another for an answer.
             head.headers.remove(CONTENT_LENGTH);
@@ -328,7 +176,7 @@ impl Call {
     }
 
     /// Goes on until there is something to act on.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         loop {
             if let Some(turn) = self.take_output() {
                 return Poll::Ready(turn);
@@ -435,7 +283,7 @@ impl Call {
     }
 
     /// What ends the call from outside, if it is there already: a body that always has more never waits for it.
-    fn end_now(&self) -> Option<End> {
+    pub(super) fn end_now(&self) -> Option<End> {
         let end = match &self.actor {
             Some(actor) if actor.session.is_revoked() => End::SessionRevoked,
             Some(actor) if actor.stream_left().is_zero() => End::SessionExpired,
@@ -581,7 +429,7 @@ impl Drop for Call {
 }
 
 impl Fault {
-    fn problem(&self) -> Problem {
+    pub(super) fn problem(&self) -> Problem {
         match self {
             Fault::Failed(_) | Fault::Panicked => Problem::new(
                 Code::ModuleFailed,
@@ -599,71 +447,6 @@ impl Fault {
     }
 }
 
-/// The rest of a response, as the module makes it.
-pub(crate) struct ModuleBody {
-    call: Call,
-    event_stream: bool,
-    tail: Tail,
-    over: bool,
-}
-
-/// The last bytes of a body, as many as tell whether an event is complete.
-#[derive(Default)]
-struct Tail(Vec<u8>);
-
-impl Tail {
-    const LEN: usize = 4;
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.0
-            .extend_from_slice(&bytes[bytes.len().saturating_sub(Tail::LEN)..]);
-        let excess = self.0.len().saturating_sub(Tail::LEN);
-        self.0.drain(..excess);
-    }
-
-    /// Whether nothing has come yet, or the last line is empty.
-    fn ends_event(&self) -> bool {
-        self.0.is_empty()
-            || [&b"\n\n"[..], b"\r\r", b"\r\n\r\n"]
-                .iter()
-                .any(|end| self.0.ends_with(end))
-    }
-}
-
-/// A response that could not be finished: the connection is cut, so that the client cannot take it for whole.
-#[derive(Debug, thiserror::Error)]
-#[error("the response was cut: {0}")]
-pub(crate) struct Cut(&'static str);
-
-impl ModuleBody {
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        let turn = match self.call.end_now() {
-            Some(end) => Turn::End(end),
-            None => ready!(self.call.poll_turn(cx)),
-        };
-        if let Turn::Bytes(bytes) = turn {
-            self.tail.push(&bytes);
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        self.over = true;
-        Poll::Ready(match turn {
-            Turn::Finished => None,
-            Turn::End(end) if self.event_stream && self.tail.ends_event() => {
-                Some(Ok(Frame::data(final_event(end))))
-            }
-            Turn::End(_) => Some(Err(Cut("the session or the module ended"))),
-            Turn::Fault(_) => Some(Err(Cut("the module failed"))),
-            Turn::Head(..) | Turn::Bytes(_) => Some(Err(Cut("the module answered twice"))),
-        })
-    }
-}
-
 /// Resolves when the call must end although neither side wants it to.
 async fn ended(actor: Option<Actor>, cut: tokio_util::sync::CancellationToken) -> End {
     match actor {
@@ -678,25 +461,6 @@ async fn ended(actor: Option<Actor>, cut: tokio_util::sync::CancellationToken) -
             () = cut.cancelled() => End::Drained,
         },
     }
-}
-
-/// The last event of a stream that the kernel ends. Its name is not one of any module's, so that clients that do not know it
-/// ignore it (WHATWG HTML, "server-sent events").
-fn final_event(end: End) -> Bytes {
-    let reason = match end {
-        End::SessionRevoked => "session_revoked",
-        End::SessionExpired => "session_expired",
-        End::Drained => "draining",
-    };
-    Bytes::from(format!(
-        "event: midplane.end\ndata: {{\"reason\":\"{reason}\"}}\n\n"
-    ))
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 fn poll_timed(
@@ -718,27 +482,4 @@ fn poll_timed(
         tracing::warn!(module = %generation.label, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
     }
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_events_end_is_found_however_it_is_cut() {
-        for (pieces, expect) in [
-            (&[][..], true),
-            (&["data: a\n\n"], true),
-            (&["data: a\n", "\n"], true),
-            (&["data: a\r\n", "\r", "\n"], true),
-            (&["data: a\r\r"], true),
-            (&["data: a\n"], false),
-            (&["data: a\n\n", "data: b"], false),
-            (&["data: a\n\n", "x"], false),
-        ] {
-            let mut tail = Tail::default();
-            pieces.iter().for_each(|piece| tail.push(piece.as_bytes()));
-            assert_eq!(tail.ends_event(), expect, "{pieces:?}");
-        }
-    }
 }

@@ -1,0 +1,180 @@
+//! Polls a module's task inline, on the worker that has the connection, as the HTTP response that it becomes.
+//!
+//! [`call`] is the future of a response's head; a body that is not whole by then goes on as a [`ModuleBody`], which polls the
+//! same task. Nothing is polled while the client does not read, and the client's body is not read while the module does
+//! not: that is the whole back-pressure.
+
+mod body;
+mod call;
+
+pub(crate) use body::{Cut, ModuleBody};
+use call::{Call, Fault, Turn, Upload};
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::exchange::{self, InputEnd, Lease};
+use super::generation::{self};
+use super::loader::Task;
+use crate::body::Body;
+use crate::clock;
+use crate::problem::{Code, Problem};
+use crate::secrets::SecretError;
+use crate::session::Session;
+use crate::stall::StallTimer;
+
+/// The session a request acts for.
+#[derive(Clone)]
+pub(crate) struct Actor {
+    pub(crate) session: Arc<Session>,
+    /// Unix seconds: when the token that came with the request ends.
+    pub(crate) expires_at: u64,
+    /// How long a stream may outlive the token.
+    pub(crate) stream_grace: Duration,
+}
+
+impl Actor {
+    /// How long a stream may go on from now.
+    fn stream_left(&self) -> Duration {
+        let end = Duration::from_secs(self.expires_at) + self.stream_grace;
+        end.saturating_sub(Duration::from_secs(clock::unix_now()))
+    }
+}
+
+/// Asks the source of a session's secret again and gives the session what it answers.
+pub(crate) type RefreshSecret = Arc<
+    dyn Fn(Arc<Session>) -> Pin<Box<dyn Future<Output = Result<(), SecretError>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// What a call needs of its surroundings.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) body_stall_timeout: Duration,
+    pub(crate) refresh: RefreshSecret,
+}
+
+/// A request on its way into a module.
+pub(crate) struct Incipient<'a> {
+    pub(crate) pin: generation::Pin,
+    pub(crate) parts: &'a Parts,
+    /// Below the module's prefix.
+    pub(crate) path: &'a str,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) body: Incoming,
+}
+
+/// Hands a request to a module and answers with the response's head; the body follows as the module makes it.
+///
+/// Dropping the future or the body is the client leaving.
+pub(crate) async fn call(
+    incipient: Incipient<'_>,
+    surroundings: &Surroundings,
+) -> Result<Response<Body>, Problem> {
+    let Incipient {
+        pin,
+        parts,
+        path,
+        request_id,
+        actor,
+        body,
+    } = incipient;
+    let limit = pin.generation().body_limit(path);
+    let length = body.size_hint().exact();
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let lease = lease(
+        &pin,
+        actor.as_ref().map(|actor| &actor.session),
+        &request_id,
+    )?;
+    if length == Some(0) {
+        lease.lock().input.end = InputEnd::Whole;
+    }
+    let begun = Task::begin(
+        pin,
+        &lease,
+        parts,
+        path,
+        request_id.as_bytes(),
+        actor
+            .as_ref()
+            .map(|actor| (&*actor.session, actor.expires_at)),
+        length,
+    );
+    let mut call = Call::new(begun, lease, actor, surroundings.clone(), &request_id)?;
+    call.input = (length != Some(0)).then_some(Upload {
+        body,
+        limit,
+        left: limit,
+        stall: StallTimer::default(),
+    });
+    std::future::poll_fn(|cx| call.poll_head(cx))
+        .await
+        .map(|(head, whole)| call.respond(head, whole))
+}
+
+/// Asks a module whether it accepts a session that is about to be issued.
+///
+/// # Errors
+/// The module's reason, as `Err(Ok(reason))`, or that it failed, as `Err(Err(problem))`.
+pub(crate) async fn check_session(
+    pin: generation::Pin,
+    actor: Actor,
+    request_id: HeaderValue,
+    surroundings: &Surroundings,
+) -> Result<(), Result<String, Problem>> {
+    let lease = lease(&pin, Some(&actor.session), &request_id).map_err(Err)?;
+    let begun = Task::check_session(pin, &lease, &actor.session, actor.expires_at);
+    let mut call =
+        Call::new(begun, lease, Some(actor), surroundings.clone(), &request_id).map_err(Err)?;
+    match std::future::poll_fn(|cx| call.poll_turn(cx)).await {
+        Turn::Finished => Ok(()),
+        Turn::Fault(Fault::Failed(reason)) => Err(Ok(reason)),
+        Turn::Fault(fault) => Err(Err(fault.problem())),
+        // A check has nobody to answer.
+        Turn::Head(..) | Turn::Bytes(_) | Turn::End(_) => Err(Err(Fault::Failed(
+            "it answered a check".to_owned(),
+        )
+        .problem())),
+    }
+}
+
+fn lease(
+    pin: &generation::Pin,
+    session: Option<&Arc<Session>>,
+    request_id: &HeaderValue,
+) -> Result<Lease, Problem> {
+    let context = exchange::Context {
+        generation: Arc::clone(pin.generation()),
+        session: session.cloned(),
+        request_id: request_id.clone(),
+    };
+    Lease::new(context).ok_or_else(overloaded)
+}
+
+/// The answer to a request that finds every place taken.
+pub(crate) fn overloaded() -> Problem {
+    Problem::new(
+        Code::ModuleOverloaded,
+        "the module has as many requests under way as it may have: try again shortly",
+    )
+    .retry_after(Duration::from_secs(1))
+}
+
+fn too_large(limit: u64) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("the body may have up to {limit} bytes on this route: send less"),
+    )
+}
