@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::connection::UnderWay;
 use crate::events::EventStream;
-use crate::modules::executor::{Cut, ModuleBody};
+use crate::modules::executor::{Answer, Cut, ModuleBody};
+use crate::progress::UnderWay;
 
 pub(crate) struct Body {
     kind: Kind,
@@ -41,12 +41,17 @@ impl Body {
         Body::of(Kind::Whole(None))
     }
 
-    pub(crate) fn module(body: ModuleBody) -> Body {
-        Body::of(Kind::Module(Box::new(body)))
-    }
-
     pub(crate) fn events(stream: EventStream) -> Body {
         Body::of(Kind::Events(Box::new(stream)))
+    }
+}
+
+impl From<Answer> for Body {
+    fn from(answer: Answer) -> Body {
+        match answer {
+            Answer::Whole(bytes) => Body::from(bytes),
+            Answer::Streaming(body) => Body::of(Kind::Module(body)),
+        }
     }
 }
 

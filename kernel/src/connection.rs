@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep};
 use crate::auth::TokenMemory;
 use crate::config::Limits;
 use crate::kernel::Kernel;
+use crate::progress::{HEAD, IDLE, Progress};
 use crate::routes;
 use crate::stall::StallTimer;
 
@@ -76,48 +77,6 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         Some(Err(error)) => tracing::debug!(%error, "a connection ended with an error"),
         Some(Ok(())) => {}
         None => tracing::debug!("a connection was idle for too long"),
-    }
-}
-
-/// Where a connection stands, as far as its time-outs care.
-#[derive(Default)]
-struct Progress {
-    phase: AtomicU8,
-    /// Counts the phases, so that a timer knows whether it was armed for this one.
-    epoch: AtomicU64,
-}
-
-/// No request, and not a byte of one.
-const IDLE: u8 = 0;
-/// A part of a request's head has come.
-const HEAD: u8 = 1;
-/// A request is being answered.
-const REQUEST: u8 = 2;
-
-/// While it lives, the connection has a request.
-pub(crate) struct UnderWay(Arc<Progress>);
-
-impl Progress {
-    fn start_request(progress: &Arc<Progress>) -> UnderWay {
-        progress.enter(REQUEST);
-        UnderWay(Arc::clone(progress))
-    }
-
-    fn enter(&self, phase: u8) {
-        self.phase.store(phase, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn saw_bytes(&self) {
-        if self.phase.load(Ordering::Relaxed) == IDLE {
-            self.enter(HEAD);
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.enter(IDLE);
     }
 }
 

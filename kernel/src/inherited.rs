@@ -10,7 +10,7 @@
 
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-use crate::kernel::Inherited;
+use crate::serve::Inherited;
 use crate::socket::{BoundSocket, SocketError};
 
 const VARIABLES: [&str; 5] = [

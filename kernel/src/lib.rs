@@ -9,20 +9,24 @@ mod clock;
 mod config;
 mod connection;
 mod connections;
+mod controls;
 mod events;
 mod hardening;
 mod inherited;
 mod kernel;
 mod modules;
 mod problem;
+mod progress;
 mod readiness;
 mod request_id;
 mod routes;
 mod secrets;
+mod serve;
 mod session;
 mod signals;
 mod socket;
 mod stall;
+mod start_error;
 mod telemetry;
 mod workers;
 
@@ -37,7 +41,7 @@ pub mod untrusted {
 }
 
 use config::{Config, Flags};
-use kernel::StartError;
+use start_error::StartError;
 
 /// sysexits.h: `EX_CONFIG` is 78; what is wrong in a command or its configuration is one thing to a user.
 const EXIT_USAGE: u8 = 64;
@@ -48,7 +52,7 @@ pub fn main() -> ExitCode {
 }
 
 /// `midplane serve`: from flags to the exit code. Starts no thread before signals are blocked.
-fn serve(flags: &Flags) -> ExitCode {
+fn serve_command(flags: &Flags) -> ExitCode {
     match try_serve(flags) {
         Ok(code) => code,
         Err((code, message)) => {
@@ -89,6 +93,6 @@ fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
         no_colour || !std::io::stderr().is_terminal(),
     )
     .map_err(|error| (70, error.to_string()))?;
-    kernel::run(config, &logging, signals, inherited)
+    serve::run(config, &logging, signals, inherited)
         .map_err(|error| (error.exit_code(), error.to_string()))
 }

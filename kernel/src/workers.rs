@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection;
+use crate::controls::{Controls, Job};
 use crate::kernel::Kernel;
 use crate::problem::{Code, Problem};
 use crate::socket::{self, BoundSocket};
@@ -25,47 +26,8 @@ const CONTROL_QUEUE_LEN: usize = 16;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Something to run on a worker's thread.
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
-
 pub(crate) struct Workers {
     all: Vec<Worker>,
-}
-
-/// The control channels of all workers.
-pub(crate) struct Controls(Vec<mpsc::Sender<Job>>);
-
-impl Controls {
-    /// How many workers there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// How many workers do not get to a job within `deadline`: a poll that does not return holds them.
-    pub(crate) async fn stuck(&self, deadline: Duration) -> usize {
-        let pings: Vec<_> = self
-            .0
-            .iter()
-            .map(|control| {
-                let (here, ran) = oneshot::channel();
-                // A full queue is the answer, too: its sender is dropped with the job.
-                let _ = control.try_send(Box::new(move || {
-                    // Nobody waits after the deadline.
-                    let _ = here.send(());
-                }));
-                ran
-            })
-            .collect();
-        let deadline = tokio::time::Instant::now() + deadline;
-        let mut stuck = 0;
-        for ran in pings {
-            stuck += usize::from(!matches!(
-                tokio::time::timeout_at(deadline, ran).await,
-                Ok(Ok(()))
-            ));
-        }
-        stuck
-    }
 }
 
 struct Worker {
@@ -85,7 +47,7 @@ impl Workers {
 
     /// Ways to run something on each worker's thread.
     pub(crate) fn controls(&self) -> Controls {
-        Controls(
+        Controls::new(
             self.all
                 .iter()
                 .map(|worker| worker.control.clone())

@@ -89,7 +89,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(flags) => return Ok(crate::serve(&flags)),
+        Command::Serve(flags) => return Ok(crate::serve_command(&flags)),
         Command::External(words) => return Err(external::run(&words)),
         Command::Completions(arguments) => completions::run(&arguments)?,
         Command::Status(args) => block_on(status::run(&args, &mut Output::of(&args)))?,

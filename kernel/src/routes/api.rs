@@ -74,7 +74,8 @@ pub(super) async fn call(
         actor,
         body,
     };
-    let mut response = executor::call(incipient, &kernel.surroundings).await?;
+    let response = executor::call(incipient, &kernel.surroundings).await?;
+    let mut response = response.map(Body::from);
     mark(&mut response, &generation);
     Ok(response)
 }

@@ -29,9 +29,8 @@ use crate::body::Body;
 use crate::clock;
 use crate::kernel::Kernel;
 use crate::problem::{Code, Problem};
-use crate::request_id;
+use crate::request_id::{self, X_REQUEST_ID};
 
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const X_MIDPLANE_MODULE: HeaderName = HeaderName::from_static("x-midplane-module");
 
 /// What a path names.

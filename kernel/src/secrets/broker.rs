@@ -154,7 +154,7 @@ impl Broker {
 /// For a bridge with no host attached.
 pub(crate) fn no_host(secret_key_id: &str) -> SecretError {
     SecretError::Unavailable(format!(
-        "no host is attached that could give the secret {secret_key_id}; start the kernel with --secret {secret_key_id}=env:VARIABLE, or attach a host (midplane bridge)"
+        "no host is attached that could give the secret {secret_key_id}; start the kernel with --secret {secret_key_id}=env:VARIABLE"
     ))
 }
 

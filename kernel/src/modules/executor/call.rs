@@ -15,8 +15,7 @@ use hyper::body::Incoming;
 use midplane_abi::why;
 
 use super::body::{ModuleBody, Tail, is_event_stream};
-use super::{Actor, Surroundings, too_large};
-use crate::body::Body;
+use super::{Actor, Answer, Surroundings, too_large};
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use crate::modules::generation::{Generation, SLOW_POLL};
 use crate::modules::loader::{Begun, Outcome, Task};
@@ -153,7 +152,7 @@ impl Call {
         Poll::Ready(Err(problem))
     }
 
-    pub(super) fn respond(self, mut head: Head, whole: Option<Bytes>) -> Response<Body> {
+    pub(super) fn respond(self, mut head: Head, whole: Option<Bytes>) -> Response<Answer> {
         if whole.is_some() {
             // hyper knows the length, and does not take another for an answer.
             head.headers.remove(CONTENT_LENGTH);
@@ -161,13 +160,13 @@ impl Call {
         self.generation.stats.count_status(head.status);
         let event_stream = is_event_stream(&head.headers);
         let body = match whole {
-            Some(bytes) => Body::from(bytes),
-            None => Body::module(ModuleBody {
+            Some(bytes) => Answer::Whole(bytes),
+            None => Answer::Streaming(Box::new(ModuleBody {
                 call: self,
                 event_stream,
                 tail: Tail::default(),
                 over: false,
-            }),
+            })),
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use http_body::Body as _;
@@ -23,7 +24,6 @@ use hyper::body::Incoming;
 use super::exchange::{self, InputEnd, Lease};
 use super::generation::{self};
 use super::loader::Task;
-use crate::body::Body;
 use crate::clock;
 use crate::problem::{Code, Problem};
 use crate::secrets::SecretError;
@@ -73,13 +73,19 @@ pub(crate) struct Incipient<'a> {
     pub(crate) body: Incoming,
 }
 
+/// A module's response: its body is whole, or still being made.
+pub(crate) enum Answer {
+    Whole(Bytes),
+    Streaming(Box<ModuleBody>),
+}
+
 /// Hands a request to a module and answers with the response's head; the body follows as the module makes it.
 ///
 /// Dropping the future or the body is the client leaving.
 pub(crate) async fn call(
     incipient: Incipient<'_>,
     surroundings: &Surroundings,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Answer>, Problem> {
     let Incipient {
         pin,
         parts,

@@ -1,0 +1,135 @@
+//! The kernel's life as one story: [`run`] hardens the process, binds the socket, makes the shared state, loads the modules,
+//! starts the workers, says that it is ready, waits for a signal, and then takes everything down in the opposite order.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::config::Config;
+use crate::events::Event;
+use crate::hardening;
+use crate::kernel::Kernel;
+use crate::readiness::Readiness;
+use crate::signals::Signals;
+use crate::socket::BoundSocket;
+use crate::start_error::StartError;
+use crate::telemetry::Logging;
+use crate::workers::Workers;
+
+/// How long connections may take to notice that the process ends, once nothing is under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the process got from whoever started it, besides its configuration.
+pub(crate) struct Inherited {
+    /// `NOTIFY_SOCKET`
+    pub(crate) notify_socket: Option<OsString>,
+    /// A listening socket of the service manager's.
+    pub(crate) socket: Option<BoundSocket>,
+}
+
+/// Serves until a signal, then drains.
+pub(crate) fn run(
+    config: Config,
+    logging: &Logging,
+    signals: Signals,
+    inherited: Inherited,
+) -> Result<ExitCode, StartError> {
+    let started = Instant::now();
+    hardening::harden(config.kernel.debuggable).map_err(StartError::Harden)?;
+    hardening::raise_descriptor_limit();
+    let mut socket = match inherited.socket {
+        Some(socket) => socket,
+        None => BoundSocket::bind(&config.kernel.socket)?,
+    };
+    let control = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    let signals = signals.listen().map_err(StartError::Runtime)?;
+    let kernel = Kernel::new(
+        config,
+        logging.handle.clone(),
+        started,
+        control.handle().clone(),
+    )?;
+    if kernel.config.kernel.write_host_key {
+        let path = socket.write_host_key(kernel.host_key.expose())?;
+        tracing::info!(path = %path.display(), "the host key was written; it is worth as much as the user's account");
+    }
+    let readiness = Readiness::new(inherited.notify_socket);
+    control.block_on(async {
+        let loaded = kernel.modules.load_configured().await;
+        loaded.map_err(|(name, problem)| StartError::Module {
+            name,
+            reason: problem.detail.into_owned(),
+        })?;
+        let workers = Workers::start(&kernel, &socket).map_err(StartError::Runtime)?;
+        let sweeper = tokio::spawn(sweep(Arc::clone(&kernel)));
+        kernel.set_ready(workers.controls());
+        say_ready(&kernel, &socket, &readiness);
+        let signal = wait_for(signals).await;
+        tracing::info!(signal, "draining");
+        drain(&kernel, &socket, &readiness).await;
+        workers.stop(CLOSE_TIMEOUT).await;
+        sweeper.abort();
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Lets what is under way finish, and takes nothing new.
+async fn drain(kernel: &Kernel, socket: &BoundSocket, readiness: &Readiness) {
+    kernel.start_draining();
+    if let Err(error) = readiness.notify_stopping() {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+    socket.unlink_if_ours();
+    kernel
+        .modules
+        .remove_all(kernel.config.kernel.shutdown_timeout)
+        .await;
+    // Last: it ends the streams of events.
+    kernel.events.publish(Event::KernelDraining);
+}
+
+/// One line on stderr whatever the log's filter is, and a message to the service manager if it asked for one.
+fn say_ready(kernel: &Kernel, socket: &BoundSocket, readiness: &Readiness) {
+    let start_ms = kernel.started.elapsed().as_millis();
+    // Nobody may be reading stderr.
+    let _ = writeln!(
+        io::stderr(),
+        "midplane {} ready on {} ({start_ms} ms)",
+        env!("CARGO_PKG_VERSION"),
+        socket.path().display()
+    );
+    if let Err(error) = readiness.notify_ready() {
+        tracing::warn!(%error, "the service manager was not told that the kernel is ready");
+    }
+}
+
+async fn wait_for(mut signals: watch::Receiver<Option<i32>>) -> Option<i32> {
+    match signals.wait_for(Option::is_some).await {
+        Ok(signal) => *signal,
+        Err(_closed) => std::future::pending().await,
+    }
+}
+
+/// Forgets sessions as they become due; sleeps when there is none.
+async fn sweep(kernel: Arc<Kernel>) {
+    loop {
+        let now = clock::unix_now();
+        match kernel.sessions.sweep(now) {
+            Some(due) => {
+                let wait = Duration::from_secs(due.saturating_sub(now).max(1));
+                // Issued and revoked sessions may be due before the one that is waited for.
+                let _ = tokio::time::timeout(wait, kernel.sweep_wanted()).await;
+            }
+            None => kernel.sweep_wanted().await,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Why the kernel did not start, and the exit code that says so.
+
+use std::io;
+
+use crate::modules::stage::StageError;
+use crate::socket::SocketError;
+
+/// Why the kernel did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error("the process cannot be hardened: {0}")]
+    Harden(#[source] io::Error),
+    #[error("the system gives no random bytes")]
+    Randomness,
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("the module {name} cannot be loaded: {reason}")]
+    Module { name: String, reason: String },
+}
+
+impl StartError {
+    /// sysexits.h: 69 unavailable, 70 software, 73 cannot create; 75 already running.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Socket(error) => error.exit_code(),
+            StartError::Stage(_) => 73,
+            StartError::Harden(_) | StartError::Randomness | StartError::Runtime(_) => 70,
+            StartError::Module { .. } => 69,
+        }
+    }
+}
