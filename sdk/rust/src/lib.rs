@@ -57,6 +57,7 @@ mod session;
 mod telemetry;
 pub mod testing;
 
+pub use boundary::export::ModuleService;
 pub use context::{Context, Draining, NoConfig};
 pub use error::{Error, Result};
 pub use midplane_sdk_macros::module;

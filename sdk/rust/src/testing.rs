@@ -6,12 +6,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::body::Body;
-use bytes::Bytes;
 use midplane_abi::{self as abi, Slice};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tower_service::Service;
 
+use crate::boundary::export::ModuleService;
 use crate::boundary::loopback::{self, Loaded};
 use crate::context::Context;
 use crate::error::Result;
@@ -23,16 +22,12 @@ pub struct Module(Arc<Loaded>);
 ///
 /// # Errors
 /// What the module's function failed with.
-pub async fn start<C, F, Fut, S, B>(module: F, config: Value) -> Result<Module>
+pub async fn start<C, F, Fut, S>(module: F, config: Value) -> Result<Module>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<S>>,
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: ModuleService,
 {
     Ok(Module(Arc::new(
         loopback::load(module, config.to_string()).await?,

@@ -29,7 +29,7 @@ const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One generation of the module.
 struct Instance {
-    service: Box<dyn Handler>,
+    service: Box<dyn ModuleService>,
     runtime: Runtime,
     on_session: Option<SessionCheck>,
     openapi: Option<String>,
@@ -39,12 +39,19 @@ struct Instance {
     ended: CancellationToken,
 }
 
-/// A tower service whose future's type is not known.
-trait Handler: Send + Sync {
+/// What a module's function may return: any tower service of HTTP requests that can be cloned, an `axum::Router` first of
+/// all. Implemented for every such service, and for nothing else.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no service that a module can be",
+    note = "it must be a `tower::Service<http::Request<midplane_sdk::Body>>` that answers `http::Response`, and `Clone + Send + Sync + 'static`"
+)]
+pub trait ModuleService: Send + Sync + 'static {
+    /// Calls a clone of the service.
+    #[doc(hidden)]
     fn handle(&self, request: http::Request<Body>) -> HandlerFuture;
 }
 
-impl<S, B> Handler for S
+impl<S, B> ModuleService for S
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -103,7 +110,7 @@ pub unsafe fn entry(
 ///
 /// # Safety
 /// `given` and `out` are the kernel's, as the ABI says.
-pub unsafe fn init<C, F, Fut, S, B>(
+pub unsafe fn init<C, F, Fut, S>(
     given: *const abi::Init,
     out: *mut abi::Instance,
     module: F,
@@ -112,11 +119,7 @@ where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut,
     Fut: Future<Output = Result<S>>,
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: ModuleService,
 {
     // SAFETY: valid during this call.
     telemetry::install(unsafe { (*given).owner });
@@ -128,7 +131,7 @@ where
 ///
 /// # Safety
 /// `given` and `out` are the kernel's, as the ABI says.
-pub(crate) unsafe fn make_instance<C, F, Fut, S, B>(
+pub(crate) unsafe fn make_instance<C, F, Fut, S>(
     given: *const abi::Init,
     out: *mut abi::Instance,
     module: F,
@@ -137,11 +140,7 @@ where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut,
     Fut: Future<Output = Result<S>>,
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: ModuleService,
 {
     guard(|| {
         // SAFETY: valid during this call.
@@ -162,16 +161,12 @@ where
     })
 }
 
-fn start<C, F, Fut, S, B>(given: &abi::Init, module: F) -> Result<(u32, Instance)>
+fn start<C, F, Fut, S>(given: &abi::Init, module: F) -> Result<(u32, Instance)>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut,
     Fut: Future<Output = Result<S>>,
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: ModuleService,
 {
     let name = text(given.name);
     // SAFETY: valid during `init`, of which this is a part.

@@ -13,9 +13,8 @@ use http_body_util::BodyExt as _;
 use midplane_abi::{self as abi, Header, Request, Slice, Status, instance, status, why};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tower_service::Service;
 
-use super::export;
+use super::export::{self, ModuleService};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::testing::SessionBuilder;
@@ -65,16 +64,12 @@ impl Call {
 }
 
 /// Runs the module's function on a thread of its own, as the kernel does.
-pub(crate) async fn load<C, F, Fut, S, B>(module: F, config: String) -> Result<Loaded>
+pub(crate) async fn load<C, F, Fut, S>(module: F, config: String) -> Result<Loaded>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<S>>,
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: ModuleService,
 {
     let (done, loaded) = oneshot::channel();
     std::thread::spawn(move || {
@@ -86,16 +81,12 @@ where
         .map_err(|_gone| Error::msg("the thread that loads the module ended early"))?
 }
 
-fn load_here<C, F, Fut, S, B>(module: F, config: &str) -> Result<Loaded>
+fn load_here<C, F, Fut, S>(module: F, config: &str) -> Result<Loaded>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut,
     Fut: Future<Output = Result<S>>,
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: ModuleService,
 {
     unsafe extern "C" fn never(_given: *const abi::Init, _out: *mut abi::Instance) -> Status {
         status::INVALID
