@@ -248,3 +248,38 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
         })
         .collect()
 }
+
+/// What a command that gives a secret inherits: its three standard descriptors, and no variable that was the kernel's.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_command_inherits_nothing_of_the_kernels() {
+    let dir = tempfile::tempdir().unwrap();
+    let seen = dir.path().join("seen");
+    let script = format!(
+        "ls /proc/$$/fd > {0}; env >> {0}; echo sk-1",
+        seen.display()
+    );
+    let kernel = Kernel::builder()
+        .config(&format!(
+            "[secrets]\nkey = {{ cmd = [\"sh\", \"-c\", {script:?}] }}\nother = \"env:MIDPLANE_TEST_OTHER_KEY\""
+        ))
+        .env("MIDPLANE_TEST_OTHER_KEY", CANARY)
+        .env("NOTIFY_SOCKET", "/nonexistent/notify")
+        // A descriptor that whoever starts the kernel has left open.
+        .shell("exec 9</dev/null; exec \"$@\"")
+        .module("slow", "")
+        .start()
+        .await;
+    kernel.issue(json!({"secret_key_id": "key"})).await;
+    let seen = std::fs::read_to_string(&seen).unwrap();
+    let descriptors: Vec<&str> = seen
+        .lines()
+        .take_while(|line| line.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect();
+    // Some shells keep one of their own from 10 on.
+    let inherited: Vec<_> = descriptors.into_iter().filter(|fd| fd.len() == 1).collect();
+    assert_eq!(inherited, ["0", "1", "2"], "{seen}");
+    for absent in [CANARY, "NOTIFY_SOCKET", "MIDPLANE_"] {
+        assert!(!seen.contains(absent), "{absent} is in {seen}");
+    }
+}
