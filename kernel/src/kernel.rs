@@ -73,6 +73,7 @@ impl Kernel {
             body_bytes: config.limits.body_bytes,
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,
+            state_bytes_max: config.limits.state_bytes,
             log: log.clone(),
             configured: config
                 .modules

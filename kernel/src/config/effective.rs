@@ -116,6 +116,7 @@ impl Config {
             ("connections_per_process", count(l.connections_per_process)),
             ("connections_for_host", count(l.connections_for_host)),
             ("requests_per_module", count(l.requests_per_module)),
+            ("state_bytes", format_size(l.state_bytes as u64).into()),
         ])
     }
 }

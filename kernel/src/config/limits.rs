@@ -29,6 +29,8 @@ const CONNECTIONS_PER_PROCESS: usize = 64;
 /// One for the bridge and one to steer with.
 const CONNECTIONS_FOR_HOST: usize = 2;
 const REQUESTS_PER_MODULE: usize = 1024;
+/// What is written and read within the quarter of a second that a hand-over may take, with room to spare.
+const STATE_BYTES: u64 = 16 << 20;
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
@@ -47,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) connections_per_process: usize,
     pub(crate) connections_for_host: usize,
     pub(crate) requests_per_module: usize,
+    /// State that a module hands over to its next generation.
+    pub(crate) state_bytes: usize,
 }
 
 impl Limits {
@@ -54,6 +58,7 @@ impl Limits {
         let s = &mut section;
         let header_bytes = s.size("header_bytes", HEADER_BYTES, HEADER_BYTES_MIN..=1 << 20)?;
         let body_bytes_max = s.size("body_bytes_max", BODY_BYTES_MAX, 1..=1 << 40)?;
+        let state_bytes = s.size("state_bytes", STATE_BYTES, 1..=1 << 30)?;
         let connections = s.count("connections", CONNECTIONS, 4..=65_536)?;
         let limits = Limits {
             header_bytes: usize::try_from(header_bytes).expect("at most 1 MiB"),
@@ -80,6 +85,7 @@ impl Limits {
                 1..=connections - 1,
             )?,
             requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
+            state_bytes: usize::try_from(state_bytes).expect("at most 1 GiB"),
         };
         section.finish()?;
         Ok(limits)

@@ -61,6 +61,7 @@ connections = 10
 connections_per_process = 9
 connections_for_host = 1
 requests_per_module = 3
+state_bytes = "1MiB"
 [modules.hello]
 path = "lib/libhello.so"
 isolation = "in-process"

@@ -8,6 +8,8 @@ use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::read::macho::MachOFile64;
 use object::{Endianness, FileKind, Object as _, ObjectSection as _};
 
+use super::state::Schemas;
+
 /// The largest artifact that is read. Release builds of real modules are 1 to 20 MiB, debug builds up to 200.
 pub(crate) const ARTIFACT_LEN_MAX: u64 = 512 * 1024 * 1024;
 /// As for the configuration's module names.
@@ -21,6 +23,8 @@ pub struct Descriptor {
     pub grants: Grants,
     /// Routes that need no session, effective where the operator allows it.
     pub public_routes: Vec<RoutePattern>,
+    /// Of the state it takes over and hands over; `None` when it has none.
+    pub state: Option<Schemas>,
     /// What it was written with, for people.
     pub sdk: String,
     pub compiler: String,
@@ -313,9 +317,23 @@ impl Raw<'_> {
                 secrets: grants & abi::grant::SECRETS != 0,
             },
             public_routes,
+            state: self.schemas()?,
             sdk: text("sdk", &field!(self, sdk, 64))?,
             compiler: text("compiler", &field!(self, compiler, 64))?,
         })
+    }
+
+    fn schemas(&self) -> Result<Option<Schemas>, Error> {
+        let min = u32::from_le_bytes(field!(self, state_schema_min, 4));
+        let max = u32::from_le_bytes(field!(self, state_schema_max, 4));
+        match (min, max) {
+            (0, 0) => Ok(None),
+            (1.., _) if min <= max => Ok(Some(Schemas { min, max })),
+            _ => Err(bad(
+                "state_schema_min",
+                format!("{min} to {max} is no range of schemas, which are counted from 1"),
+            )),
+        }
     }
 }
 

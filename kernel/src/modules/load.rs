@@ -75,7 +75,9 @@ impl Job {
         let made =
             open(&staged.bytes, &staged.copy, &owner.name).and_then(|(descriptor, opened)| {
                 let config = Value::Object(spec.config).to_string();
-                let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
+                let mut instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
+                instance.restore(None)?;
+                instance.probe()?;
                 Ok((descriptor, instance))
             });
         let (descriptor, instance) = made.inspect_err(|_| {

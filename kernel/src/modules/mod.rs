@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `descriptor` | what an artifact says of itself, read without running it |
 //! | `stage` | the private copy that is loaded, and who may write to what it came from |
+//! | `state` | what one generation hands over to the next |
 //! | `loader/` | all the unsafe: opening the library, its table of functions, the functions it may call |
 //! | `exchange` | the state of one request that both sides touch, found by handle |
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
@@ -25,3 +26,4 @@ pub(crate) mod receipt;
 pub(crate) mod registry;
 mod retire;
 pub(crate) mod stage;
+pub(crate) mod state;

@@ -45,6 +45,7 @@ pub(crate) struct Settings {
     pub(crate) body_bytes: u64,
     pub(crate) body_bytes_max: u64,
     pub(crate) requests_max: usize,
+    pub(crate) state_bytes_max: usize,
     pub(crate) log: LogHandle,
     /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
     pub(crate) configured: BTreeMap<String, Spec>,
@@ -317,6 +318,7 @@ impl Registry {
             Arc::from(name),
             number,
             self.settings.body_bytes_max,
+            self.settings.state_bytes_max,
             self.settings.log.clone(),
         );
         let job = Job {

@@ -104,6 +104,13 @@ impl Descriptor {
         self
     }
 
+    /// Names the schemas of handed-over state that it reads, both inclusive.
+    pub const fn state_schemas(mut self, min: u32, max: u32) -> Descriptor {
+        self.body.state_schema_min = min;
+        self.body.state_schema_max = max;
+        self
+    }
+
     /// Says what it was written with.
     pub const fn written_with(mut self, sdk: &str, compiler: &str) -> Descriptor {
         self.body.sdk = text(sdk.as_bytes());

@@ -65,7 +65,7 @@ pub mod status {
     pub const PANICKED: Status = -5;
     /// The given buffer is too small; the needed length was written.
     pub const TOO_SMALL: Status = -6;
-    /// The request body is over its limit.
+    /// The request body, or the state, is over its limit.
     pub const TOO_LARGE: Status = -7;
     /// The client stopped sending in the middle of the body.
     pub const DISCONNECTED: Status = -8;
@@ -200,7 +200,7 @@ pub struct Init {
     pub size: u32,
     /// Reserved, zero.
     pub flags: u32,
-    /// Names this generation in [`Host::log`] and [`Host::body_limit`].
+    /// Names this generation in [`Host::log`], [`Host::body_limit`] and [`Host::state_write`].
     pub owner: u64,
     /// The name the module is mounted under.
     pub name: Slice,
@@ -229,8 +229,11 @@ pub mod instance {
     pub const CHECKS_SESSIONS: u32 = 2;
 }
 
-/// The functions of a module. `init` and `fini` run on a control thread and may block; the others run on the kernel's
-/// workers and must not.
+/// The functions of a module. `init`, `restore`, `probe`, `quiesce`, `save` and `fini` run on a control thread and may
+/// block; the others run on the kernel's workers and must not.
+///
+/// A generation's life: `init`, `restore`, `probe`; then tasks, until another takes its place, and then `quiesce` and
+/// `fini`. `save` comes while tasks may still run.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Module {
@@ -242,6 +245,14 @@ pub struct Module {
     pub flags: u64,
     /// Makes the instance. On failure it tells why through [`Host::fail`].
     pub init: Option<unsafe extern "C" fn(init: *const Init, out: *mut Instance) -> Status>,
+    /// Once, after `init`: what the generation before handed over, written in a `schema` that the descriptor names, or an
+    /// absent slice (and 0) when there is none. It may set further bits of [`Instance::flags`]. [`status::FAILED`] refuses,
+    /// and the generation before goes on. Must be quick: new requests may wait meanwhile. Absent in modules without state.
+    pub restore:
+        Option<unsafe extern "C" fn(instance: *mut Instance, schema: u32, state: Slice) -> Status>,
+    /// Once, after `restore`: whether the instance can serve; anything but [`status::OK`] refuses the generation. May be
+    /// absent: it can.
+    pub probe: Option<unsafe extern "C" fn(instance: *mut c_void) -> Status>,
     /// Takes a request and names the task that will answer it; does not answer yet.
     pub begin: Option<
         unsafe extern "C" fn(
@@ -270,9 +281,16 @@ pub struct Module {
     pub openapi: Option<unsafe extern "C" fn(instance: *mut c_void) -> Slice>,
     /// No new request will come: end what never ends by itself. Called once. May be absent.
     pub quiesce: Option<unsafe extern "C" fn(instance: *mut c_void)>,
+    /// Hands over what is only in memory: writes it with [`Host::state_write`] and puts the schema it is written in to
+    /// `schema`, or 0 when there is nothing to hand over. [`status::FAILED`] keeps this generation in place. Called again if
+    /// the one that was to take over is refused. New requests wait meanwhile; those under way go on. May be absent.
+    pub save: Option<unsafe extern "C" fn(instance: *mut c_void, schema: *mut u32) -> Status>,
     /// Frees the instance and joins every thread of the module. No task is left when it is called.
     pub fini: Option<unsafe extern "C" fn(instance: *mut c_void)>,
 }
+
+/// The table's size in the first minor of this major, the least that a module may fill.
+pub const MODULE_LEN_MIN: u32 = 104;
 
 /// The functions of the kernel. All of them may be called from any thread.
 #[repr(C)]
@@ -329,8 +347,12 @@ pub struct Host {
     /// it is done, and the next call answers [`status::OK`] or [`status::FAILED`], with the reason in `dst`/`len`.
     pub secret_refresh:
         unsafe extern "C" fn(request: Request, dst: *mut u8, cap: usize, len: *mut usize) -> Status,
-    /// Allows bodies of up to `bytes` on `pattern` (a path, or a prefix that ends in `/*`). During `init` only.
+    /// Allows bodies of up to `bytes` on `pattern` (a path, or a prefix that ends in `/*`). During [`Module::init`] and
+    /// [`Module::restore`] only.
     pub body_limit: unsafe extern "C" fn(owner: u64, pattern: Slice, bytes: u64) -> Status,
+    /// Adds to the state that is handed over. During [`Module::save`] only, else [`status::INVALID`];
+    /// [`status::TOO_LARGE`] over `[limits] state_bytes`.
+    pub state_write: unsafe extern "C" fn(owner: u64, bytes: Slice) -> Status,
     /// A table of functions added later, by name and version; null when this kernel has none of it.
     pub get_api: unsafe extern "C" fn(name: Slice, version: u32) -> *const c_void,
 }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use midplane_abi::status;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::boundary::host;
 use crate::boundary::task::CheckFuture;
 use crate::error::{Error, Result};
 use crate::session::Session;
+use crate::state::Handover;
 
 /// The configuration of a module that has none: any member in it is refused.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -32,6 +33,7 @@ pub struct Context<C = NoConfig> {
     draining: CancellationToken,
     ended: CancellationToken,
     wishes: Arc<Mutex<Wishes>>,
+    handover: Arc<Handover>,
 }
 
 /// What the module's function asks for while it runs.
@@ -42,9 +44,13 @@ pub(crate) struct Wishes {
     pub(crate) on_session: Option<SessionCheck>,
     pub(crate) on_drain: Vec<Box<dyn FnOnce() + Send>>,
     pub(crate) on_shutdown: Vec<ShutdownStep>,
+    pub(crate) on_save: Option<Save>,
+    pub(crate) on_probe: Vec<ProbeStep>,
 }
 
 pub(crate) type SessionCheck = Arc<dyn Fn(Session) -> CheckFuture + Send + Sync>;
+pub(crate) type Save = Arc<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
+pub(crate) type ProbeStep = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 pub(crate) type ShutdownStep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<C> Context<C> {
@@ -110,6 +116,69 @@ impl<C> Context<C> {
         self.wishes().on_shutdown.push(Box::pin(step));
     }
 
+    /// Looks whether the module can serve, once, when all else is done and before the first request; an error refuses this
+    /// generation, and the one before goes on. New requests may wait meanwhile, so be quick.
+    pub fn on_probe(&mut self, step: impl Future<Output = Result<()>> + Send + 'static) {
+        self.wishes().on_probe.push(Box::pin(step));
+    }
+
+    /// Hands state that is only in memory over to the next generation, which gets it from [`Context::restore`]. It is
+    /// written as JSON, in the last schema that the attribute's `state` names, and may have `[limits] state_bytes`.
+    ///
+    /// When the module is reloaded, new requests wait, for a quarter of a second at most, and those that have not answered
+    /// yet may finish; then `save` is called. What a stream changes after that is lost, and so is everything when the
+    /// kernel ends: what has to last belongs in durable storage. `save` is called again when the generation that was to
+    /// take over is refused, so it must not take anything apart.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// # use midplane_sdk::{Context, Result};
+    /// # async fn counter(mut ctx: Context) -> Result<axum::Router> {
+    /// // #[midplane_sdk::module(name = "counter", state = 1)]
+    /// let count: Arc<Mutex<u64>> = Arc::new(Mutex::new(ctx.restore().await?.unwrap_or_default()));
+    /// ctx.on_save({
+    ///     let count = Arc::clone(&count);
+    ///     move || *count.lock().expect("no code panics under this lock")
+    /// });
+    /// # Ok(axum::Router::new())
+    /// # }
+    /// ```
+    pub fn on_save<T: Serialize>(&mut self, save: impl Fn() -> T + Send + Sync + 'static) {
+        self.wishes().on_save = Some(Arc::new(move || Ok(serde_json::to_vec(&save())?)));
+    }
+
+    /// What the generation before handed over, or `None` when there was none or it left nothing. A version must read what
+    /// the one before and the one after it write; members with `#[serde(default)]` go far, and
+    /// [`Context::restore_with`] the whole way.
+    ///
+    /// What stands before this in the module's function runs while the generation before still serves, what stands after it
+    /// while new requests wait: do what takes long first. Await it in the function itself, not in a spawned task.
+    ///
+    /// # Errors
+    /// When the state cannot be read as `T`; passed on with `?`, it refuses this generation.
+    pub async fn restore<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.restore_with(|_schema, bytes| Ok(serde_json::from_slice(bytes)?))
+            .await
+    }
+
+    /// As [`Context::restore`]; `read` is given the schema that the state was written in, and the bytes.
+    ///
+    /// # Errors
+    /// What `read` fails with.
+    pub async fn restore_with<T>(
+        &self,
+        read: impl FnOnce(u32, &[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let state = std::future::poll_fn(|cx| self.handover.poll_take(cx)).await?;
+        let Some(state) = state else { return Ok(None) };
+        read(state.schema, &state.bytes).map(Some).map_err(|error| {
+            Error::msg(format!(
+                "the handed-over state of schema {} cannot be read: {error}",
+                state.schema
+            ))
+        })
+    }
+
     /// Tells handlers that no new request will come, so that streams can end in good order.
     pub fn draining(&self) -> Draining {
         Draining(self.draining.clone())
@@ -136,6 +205,13 @@ pub(crate) struct Surroundings {
     pub(crate) draining: CancellationToken,
     pub(crate) ended: CancellationToken,
     pub(crate) wishes: Arc<Mutex<Wishes>>,
+    pub(crate) handover: Arc<Handover>,
+}
+
+impl Surroundings {
+    pub(crate) fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().expect("no code panics under this lock")
+    }
 }
 
 impl<C: DeserializeOwned> Context<C> {
@@ -154,11 +230,13 @@ impl<C: DeserializeOwned> Context<C> {
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             wishes: Arc::default(),
+            handover: Arc::default(),
         };
         let surroundings = Surroundings {
             draining: context.draining.clone(),
             ended: context.ended.clone(),
             wishes: Arc::clone(&context.wishes),
+            handover: Arc::clone(&context.handover),
         };
         Ok((context, surroundings))
     }

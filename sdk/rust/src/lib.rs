@@ -54,10 +54,11 @@ mod error;
 mod problem;
 mod secret;
 mod session;
+mod state;
 mod telemetry;
 pub mod testing;
 
-pub use boundary::export::ModuleService;
+pub use boundary::instance::ModuleService;
 pub use context::{Context, Draining, NoConfig};
 pub use error::{Error, Result};
 pub use midplane_sdk_macros::module;

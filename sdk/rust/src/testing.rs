@@ -10,10 +10,11 @@ use midplane_abi::{self as abi, Slice};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::boundary::export::ModuleService;
+use crate::boundary::instance::ModuleService;
 use crate::boundary::loopback::{self, Loaded};
 use crate::context::Context;
 use crate::error::Result;
+use crate::state::Saved;
 
 /// A running module. Dropping it ends its runtime.
 pub struct Module(Arc<Loaded>);
@@ -26,11 +27,36 @@ pub async fn start<C, F, Fut, S>(module: F, config: Value) -> Result<Module>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<S>>,
+    Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
     Ok(Module(Arc::new(
-        loopback::load(module, config.to_string()).await?,
+        loopback::load(module, config.to_string(), None).await?,
+    )))
+}
+
+/// Starts a module as the next generation, with `state` that was written in `schema`.
+///
+/// # Errors
+/// What the module's function failed with, or that it refused the state.
+pub async fn start_from<C, F, Fut, S>(
+    module: F,
+    config: Value,
+    schema: u32,
+    state: &Value,
+) -> Result<Module>
+where
+    C: DeserializeOwned,
+    F: FnOnce(Context<C>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<S>> + Send + 'static,
+    S: ModuleService,
+{
+    let state = Saved {
+        schema,
+        bytes: state.to_string().into_bytes(),
+    };
+    Ok(Module(Arc::new(
+        loopback::load(module, config.to_string(), Some(state)).await?,
     )))
 }
 
@@ -61,6 +87,17 @@ impl Module {
     /// The module's OpenAPI document.
     pub fn openapi(&self) -> Option<Value> {
         serde_json::from_str(&self.0.openapi()?).ok()
+    }
+
+    /// What the module hands over to the next generation; `None` when that is nothing.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn save(&self) -> Result<Option<Value>> {
+        let saved = self.0.save()?;
+        Ok(saved
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()?)
     }
 
     /// Tells the module that no new request will come.

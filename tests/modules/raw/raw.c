@@ -32,12 +32,15 @@ typedef struct {
     uint16_t abi_major, abi_minor;
     uint64_t flags;
     int32_t (*init)(const init_args *, instance_out *);
+    int32_t (*restore)(void *, uint32_t, slice);
+    int32_t (*probe)(void *);
     int32_t (*begin)(void *, uint64_t, const request_head *, uint64_t *);
     int32_t (*poll)(void *, uint64_t, uint32_t);
     void (*drop_task)(void *, uint64_t);
     int32_t (*on_session)(void *, uint64_t, const void *, uint64_t *);
     slice (*openapi)(void *);
     void (*quiesce)(void *);
+    int32_t (*save)(void *, uint32_t *);
     void (*fini)(void *);
 } module_table;
 typedef struct {
@@ -55,6 +58,7 @@ typedef struct {
     int32_t (*secret_get)(uint64_t, uint8_t *, size_t, size_t *);
     int32_t (*secret_refresh)(uint64_t, uint8_t *, size_t, size_t *);
     int32_t (*body_limit)(uint64_t, slice, uint64_t);
+    int32_t (*state_write)(uint64_t, slice);
     const void *(*get_api)(slice, uint32_t);
 } host_table;
 
@@ -129,6 +133,9 @@ static void call_garbage(uint64_t live) {
     expect(host->body_limit(UINT64_MAX, text("/x"), 1), GONE);
     /* After init it is too late. */
     expect(host->body_limit(owner, text("/x"), 1), INVALID);
+    /* Nobody asked for its state. */
+    expect(host->state_write(UINT64_MAX, text("x")), GONE);
+    expect(host->state_write(owner, text("x")), INVALID);
     if (host->log_level(UINT64_MAX) <= 5) atomic_fetch_add(&wrong, 1);
     if (host->get_api(text("nothing"), 1) != NULL) atomic_fetch_add(&wrong, 1);
 }

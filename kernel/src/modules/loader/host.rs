@@ -39,6 +39,7 @@ pub(super) static TABLE: abi::Host = abi::Host {
     secret_get,
     secret_refresh,
     body_limit,
+    state_write,
     get_api,
 };
 
@@ -374,6 +375,14 @@ unsafe extern "C" fn body_limit(owner: u64, pattern: Slice, bytes: u64) -> Statu
     } else {
         status::INVALID
     }
+}
+
+unsafe extern "C" fn state_write(owner: u64, bytes: Slice) -> Status {
+    let Some(owner) = Owner::find(owner) else {
+        return status::GONE;
+    };
+    // SAFETY: borrowed for the call, by the ABI.
+    owner.add_state(unsafe { bytes.bytes() }.unwrap_or_default())
 }
 
 unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {

@@ -1,6 +1,5 @@
 //! A module in the process: its library, its table of functions, its instance and its tasks.
 
-use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +9,10 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use midplane_abi::{self as abi, Header, Slice, Status, instance, status};
 use smallvec::SmallVec;
 
-use super::host;
+use super::{Owner, host};
 use crate::modules::exchange::Lease;
 use crate::modules::generation::Pin;
+use crate::modules::state::SavedState;
 use crate::session::Session;
 
 /// Most requests have fewer header fields than this; more spill to the heap.
@@ -29,6 +29,8 @@ pub(crate) enum LoadError {
     NoEntry,
     #[error("`{symbol}` refused this kernel (status {0}): build the module with the kernel's ABI", symbol = abi::ENTRY_SYMBOL)]
     EntryRefused(Status),
+    #[error("`{symbol}` says that its table has {0} bytes, and the least there is has {len}: set `size` to the struct's own", symbol = abi::ENTRY_SYMBOL, len = abi::MODULE_LEN_MIN)]
+    TableLen(u32),
     #[error("`{symbol}` left the function `{0}` empty", symbol = abi::ENTRY_SYMBOL)]
     NoFunction(&'static str),
     #[error("init failed: {0}")]
@@ -37,6 +39,12 @@ pub(crate) enum LoadError {
     InitPanicked(String),
     #[error("init answered the unknown status {0}")]
     InitStatus(Status),
+    #[error("the module refused the state that was handed over: {0}")]
+    Restore(String),
+    #[error("the module cannot serve: {0}")]
+    Probe(String),
+    #[error("the generation that serves could not hand its state over: {0}")]
+    Save(String),
 }
 
 /// A library whose entry has filled its table, not initialised yet.
@@ -62,18 +70,24 @@ impl Opened {
             abi_minor: abi::MINOR,
             flags: 0,
             init: None,
+            restore: None,
+            probe: None,
             begin: None,
             poll: None,
             drop_task: None,
             on_session: None,
             openapi: None,
             quiesce: None,
+            save: None,
             fini: None,
         };
         // SAFETY: the host table is static, and `table` is ours and of the told size.
         match unsafe { entry(&raw const host::TABLE, &raw mut table) } {
             status::OK => {}
             other => return Err(LoadError::EntryRefused(other)),
+        }
+        if table.size < abi::MODULE_LEN_MIN {
+            return Err(LoadError::TableLen(table.size));
         }
         for (function, present) in [
             ("init", table.init.is_some()),
@@ -116,8 +130,7 @@ impl Opened {
         match unsafe { init(&raw const given, &raw mut made) } {
             status::OK => Ok(Instance {
                 table: self.table,
-                ptr: made.ptr,
-                flags: made.flags,
+                made,
                 finished: AtomicBool::new(false),
                 _library: self.library,
             }),
@@ -131,8 +144,7 @@ impl Opened {
 /// A module that takes requests.
 pub(crate) struct Instance {
     table: abi::Module,
-    ptr: *mut c_void,
-    flags: u32,
+    made: abi::Instance,
     finished: AtomicBool,
     _library: ManuallyDrop<Library>,
 }
@@ -157,18 +169,63 @@ pub(crate) type Begun = Result<Task, Outcome>;
 
 impl Instance {
     pub(crate) fn needs_secret(&self) -> bool {
-        self.flags & instance::NEEDS_SECRET != 0
+        self.made.flags & instance::NEEDS_SECRET != 0
     }
 
     pub(crate) fn checks_sessions(&self) -> bool {
-        self.flags & instance::CHECKS_SESSIONS != 0 && self.table.on_session.is_some()
+        self.made.flags & instance::CHECKS_SESSIONS != 0 && self.table.on_session.is_some()
+    }
+
+    /// Gives the instance what the generation before left. May block for as long as the module likes: call it on a control
+    /// thread.
+    pub(crate) fn restore(&mut self, state: Option<&SavedState>) -> Result<(), LoadError> {
+        let Some(restore) = self.table.restore else {
+            return Ok(());
+        };
+        let (schema, bytes) = state.map_or((0, Slice::NONE), |state| {
+            (state.schema, Slice::new(&state.bytes))
+        });
+        host::clear_failure();
+        // SAFETY: the instance lives, and `&mut self` keeps every other call out; the state outlives the call.
+        let answer = unsafe { restore(&raw mut self.made, schema, bytes) };
+        told(answer).map_err(LoadError::Restore)
+    }
+
+    /// Asks the instance whether it can serve. May block, as `restore`.
+    pub(crate) fn probe(&self) -> Result<(), LoadError> {
+        let Some(probe) = self.table.probe else {
+            return Ok(());
+        };
+        host::clear_failure();
+        // SAFETY: the instance lives.
+        told(unsafe { probe(self.made.ptr) }).map_err(LoadError::Probe)
+    }
+
+    /// Whether the instance may have state to hand over.
+    pub(crate) fn saves(&self) -> bool {
+        self.table.save.is_some()
+    }
+
+    /// What the instance hands over, if anything. May block, as `restore`; one at a time.
+    pub(crate) fn save(&self, owner: &Owner) -> Result<Option<SavedState>, LoadError> {
+        let Some(save) = self.table.save else {
+            return Ok(None);
+        };
+        let mut schema = 0;
+        owner.start_saving();
+        host::clear_failure();
+        // SAFETY: the instance lives, and the place for the number is ours.
+        let answer = unsafe { save(self.made.ptr, &raw mut schema) };
+        let bytes = owner.end_saving();
+        told(answer).map_err(LoadError::Save)?;
+        Ok((schema != 0).then_some(SavedState { schema, bytes }))
     }
 
     /// The module's OpenAPI document.
     pub(crate) fn openapi(&self) -> Option<String> {
         let openapi = self.table.openapi?;
         // SAFETY: the instance lives, and the slice is valid until `fini`, of which there has been none.
-        let bytes = unsafe { openapi(self.ptr).bytes() }?;
+        let bytes = unsafe { openapi(self.made.ptr).bytes() }?;
         (bytes.len() <= OPENAPI_LEN_MAX).then(|| String::from_utf8(bytes.to_vec()).ok())?
     }
 
@@ -176,7 +233,7 @@ impl Instance {
     pub(crate) fn quiesce(&self) {
         if let Some(quiesce) = self.table.quiesce {
             // SAFETY: the instance lives.
-            unsafe { quiesce(self.ptr) }
+            unsafe { quiesce(self.made.ptr) }
         }
     }
 
@@ -188,7 +245,7 @@ impl Instance {
         }
         let fini = self.table.fini.expect("checked when it was opened");
         // SAFETY: once, and no task is left, since each holds a pin.
-        unsafe { fini(self.ptr) }
+        unsafe { fini(self.made.ptr) }
     }
 }
 
@@ -254,7 +311,7 @@ impl Task {
         // SAFETY: the pin keeps the instance; everything borrowed outlives the call.
         let answer = unsafe {
             begin(
-                pin.instance().ptr,
+                pin.instance().made.ptr,
                 lease.handle(),
                 &raw const head,
                 &raw mut raw,
@@ -281,7 +338,7 @@ impl Task {
         // SAFETY: as in `begin`.
         let answer = unsafe {
             on_session(
-                pin.instance().ptr,
+                pin.instance().made.ptr,
                 lease.handle(),
                 &raw const session,
                 &raw mut raw,
@@ -296,7 +353,7 @@ impl Task {
         let poll = instance.table.poll.expect("checked when it was opened");
         host::clear_failure();
         // SAFETY: the task lives until our drop, and `&mut self` keeps polls serial.
-        outcome(unsafe { poll(instance.ptr, self.raw, why) })
+        outcome(unsafe { poll(instance.made.ptr, self.raw, why) })
     }
 }
 
@@ -308,7 +365,7 @@ impl Drop for Task {
             .drop_task
             .expect("checked when it was opened");
         // SAFETY: once, and no poll of it runs, since that borrows `self`. The pin goes only after this call.
-        unsafe { drop_task(instance.ptr, self.raw) }
+        unsafe { drop_task(instance.made.ptr, self.raw) }
     }
 }
 
@@ -329,6 +386,16 @@ fn outcome(answer: Status) -> Outcome {
         status::PANICKED => Outcome::Panicked(host::take_failure()),
         status::FAILED => Outcome::Failed(host::take_failure()),
         other => Outcome::Failed(format!("it answered the status {other}")),
+    }
+}
+
+/// The outcome of a step that is done or has failed.
+fn told(answer: Status) -> Result<(), String> {
+    match answer {
+        status::OK => Ok(()),
+        status::PANICKED => Err(format!("it panicked: {}", host::take_failure())),
+        status::FAILED | status::INVALID => Err(host::take_failure()),
+        other => Err(format!("it answered the unknown status {other}")),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::{Bytes, BytesMut};
+use midplane_abi::{Status, status};
 
 use crate::modules::descriptor::RoutePattern;
 use crate::telemetry::LogHandle;
@@ -17,8 +20,12 @@ pub(crate) struct Owner {
     pub(crate) number: u64,
     /// Highest value for a body limit.
     pub(crate) body_bytes_max: u64,
+    /// `[limits] state_bytes`
+    pub(crate) state_bytes_max: usize,
     pub(super) log: LogHandle,
     body_limits: Mutex<Option<Vec<(RoutePattern, u64)>>>,
+    /// What `save` has written so far; there only while it runs.
+    saving: Mutex<Option<BytesMut>>,
 }
 
 impl Owner {
@@ -26,6 +33,7 @@ impl Owner {
         name: Arc<str>,
         number: u64,
         body_bytes_max: u64,
+        state_bytes_max: usize,
         log: LogHandle,
     ) -> Arc<Owner> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -35,8 +43,10 @@ impl Owner {
             name,
             number,
             body_bytes_max,
+            state_bytes_max,
             log,
             body_limits,
+            saving: Mutex::new(None),
         });
         let mut owners = OWNERS.write().unwrap_or_else(PoisonError::into_inner);
         owners
@@ -65,7 +75,7 @@ impl Owner {
             .cloned()
     }
 
-    /// Adds a body limit; false once `init` is over.
+    /// Adds a body limit; false once `restore` is over.
     pub(super) fn add_body_limit(&self, pattern: RoutePattern, bytes: u64) -> bool {
         let mut limits = self
             .body_limits
@@ -77,12 +87,39 @@ impl Owner {
             .is_some()
     }
 
-    /// What `init` asked for; there will be no more.
+    /// What `init` and `restore` asked for; there will be no more.
     pub(crate) fn seal(&self) -> Vec<(RoutePattern, u64)> {
         self.body_limits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
             .unwrap_or_default()
+    }
+
+    /// Takes what `save` writes from here on.
+    pub(super) fn start_saving(&self) {
+        *self.saving() = Some(BytesMut::new());
+    }
+
+    /// Adds to what `save` writes.
+    pub(super) fn add_state(&self, bytes: &[u8]) -> Status {
+        let mut saving = self.saving();
+        let Some(written) = saving.as_mut() else {
+            return status::INVALID;
+        };
+        if bytes.len() > self.state_bytes_max - written.len() {
+            return status::TOO_LARGE;
+        }
+        written.extend_from_slice(bytes);
+        status::OK
+    }
+
+    /// What `save` has written.
+    pub(super) fn end_saving(&self) -> Bytes {
+        self.saving().take().unwrap_or_default().freeze()
+    }
+
+    fn saving(&self) -> MutexGuard<'_, Option<BytesMut>> {
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
-    Error, Expr, ExprArray, ExprLit, Ident, ItemFn, Lit, LitStr, Result, Token, parse_macro_input,
+    Error, Expr, ExprArray, ExprLit, Ident, ItemFn, Lit, LitInt, LitStr, Result, Token,
+    parse_macro_input,
 };
 
 /// Grants a module can ask for, as `midplane_abi::grant` has them.
@@ -26,6 +27,8 @@ const NAME_LEN_MAX: usize = 32;
 /// - `name = "chat"`: required; what the module is called: lower-case letters, digits, `-` and `_`, 32 at most.
 /// - `grants = ["secrets"]`: what it asks the operator for.
 /// - `public = ["/feed", "/assets/*"]`: routes that need no session, effective where the operator allows it.
+/// - `state = 2` or `state = 1..=2`: the schemas of handed-over state that it reads; it writes the last
+///   (`Context::on_save`).
 ///
 /// The version is that of the crate.
 #[proc_macro_attribute]
@@ -47,6 +50,7 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
     let ident = &function.sig.ident;
     let name = &arguments.name;
     let public = arguments.public.join("\n");
+    let (schema_min, schema_max) = arguments.state;
     let grants: Vec<Ident> = arguments
         .grants
         .iter()
@@ -66,6 +70,7 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
             static DESCRIPTOR: abi::Descriptor = abi::Descriptor::new(#name, env!("CARGO_PKG_VERSION"))
                 .grants(0 #(| abi::grant::#grants)*)
                 .public_routes(#public)
+                .state_schemas(#schema_min, #schema_max)
                 .written_with(private::SDK, private::COMPILER);
 
             #[allow(unsafe_code, reason = "the one symbol that the kernel calls")]
@@ -78,7 +83,7 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
             #[allow(unsafe_code, reason = "called by the kernel, through the table")]
             unsafe extern "C" fn init(given: *const abi::Init, out: *mut abi::Instance) -> abi::Status {
                 // SAFETY: the kernel's pointers, handed on.
-                unsafe { private::init(given, out, #ident) }
+                unsafe { private::init(given, out, #schema_max, #ident) }
             }
         };
     })
@@ -89,6 +94,8 @@ struct Arguments {
     name: String,
     grants: Vec<String>,
     public: Vec<String>,
+    /// First and last schema; 0 and 0: none.
+    state: (u32, u32),
 }
 
 impl Parse for Arguments {
@@ -101,10 +108,11 @@ impl Parse for Arguments {
                 "name" => arguments.name = name(&input.parse()?)?,
                 "grants" => arguments.grants = texts(&input.parse()?, grant)?,
                 "public" => arguments.public = texts(&input.parse()?, pattern)?,
+                "state" => arguments.state = schemas(input)?,
                 _ => {
                     return Err(Error::new(
                         key.span(),
-                        "expected `name`, `grants` or `public`",
+                        "expected `name`, `grants`, `public` or `state`",
                     ));
                 }
             }
@@ -150,6 +158,25 @@ fn grant(literal: &LitStr) -> Result<String> {
         literal.span(),
         format!("no such grant; there is: {}", GRANTS.join(", ")),
     ))
+}
+
+/// `2`, or `1..=2`.
+fn schemas(input: ParseStream<'_>) -> Result<(u32, u32)> {
+    let first: LitInt = input.parse()?;
+    let last = if input.peek(Token![..=]) {
+        input.parse::<Token![..=]>()?;
+        input.parse()?
+    } else {
+        first.clone()
+    };
+    let (min, max) = (first.base10_parse()?, last.base10_parse()?);
+    if min == 0 || min > max {
+        return Err(Error::new(
+            first.span(),
+            "schemas are counted from 1: `state = 2`, or `state = 1..=2` from the oldest that is read to the one that is written",
+        ));
+    }
+    Ok((min, max))
 }
 
 fn pattern(literal: &LitStr) -> Result<String> {

@@ -146,6 +146,11 @@ pub(crate) fn body_limit(owner: u64, pattern: &str, bytes: u64) -> Status {
     unsafe { (host().body_limit)(owner, Slice::new(pattern.as_bytes()), bytes) }
 }
 
+pub(crate) fn state_write(owner: u64, bytes: &[u8]) -> Status {
+    // SAFETY: the slice lives through the call.
+    unsafe { (host().state_write)(owner, Slice::new(bytes)) }
+}
+
 pub(crate) fn secret_get(request: Request) -> Result<Secret, SecretError> {
     let mut buffer = Zeroizing::new([0_u8; SECRET_LEN_MAX]);
     let mut len = 0;

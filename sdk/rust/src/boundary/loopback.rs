@@ -14,9 +14,11 @@ use midplane_abi::{self as abi, Header, Request, Slice, Status, instance, status
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::export::{self, ModuleService};
+use super::export;
+use super::instance::ModuleService;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::state::Saved;
 use crate::testing::SessionBuilder;
 
 /// The response window, as the kernel's default.
@@ -25,7 +27,12 @@ const WINDOW_LEN: usize = 64 * 1024;
 static CALLS: Mutex<Option<HashMap<u64, Arc<Call>>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// The schema that modules under test write.
+pub(crate) const SCHEMA: u32 = 1;
+
 thread_local! {
+    /// What `save` has written.
+    static SAVED: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
     static FAILURE: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
 }
 
@@ -64,28 +71,32 @@ impl Call {
 }
 
 /// Runs the module's function on a thread of its own, as the kernel does.
-pub(crate) async fn load<C, F, Fut, S>(module: F, config: String) -> Result<Loaded>
+pub(crate) async fn load<C, F, Fut, S>(
+    module: F,
+    config: String,
+    state: Option<Saved>,
+) -> Result<Loaded>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<S>>,
+    Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
     let (done, loaded) = oneshot::channel();
     std::thread::spawn(move || {
         // The receiver is gone only when the test is.
-        let _ = done.send(load_here(module, &config));
+        let _ = done.send(load_here(module, &config, state));
     });
     loaded
         .await
         .map_err(|_gone| Error::msg("the thread that loads the module ended early"))?
 }
 
-fn load_here<C, F, Fut, S>(module: F, config: &str) -> Result<Loaded>
+fn load_here<C, F, Fut, S>(module: F, config: &str, state: Option<Saved>) -> Result<Loaded>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut,
-    Fut: Future<Output = Result<S>>,
+    Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
     unsafe extern "C" fn never(_given: *const abi::Init, _out: *mut abi::Instance) -> Status {
@@ -97,12 +108,15 @@ where
         abi_minor: 0,
         flags: 0,
         init: None,
+        restore: None,
+        probe: None,
         begin: None,
         poll: None,
         drop_task: None,
         on_session: None,
         openapi: None,
         quiesce: None,
+        save: None,
         fini: None,
     };
     // SAFETY: the table below is static and `table` is ours.
@@ -123,12 +137,32 @@ where
         ptr: std::ptr::null_mut(),
     };
     // SAFETY: both live through the call.
-    match unsafe { export::make_instance(&raw const given, &raw mut out, module) } {
-        status::OK => Ok(Loaded {
-            table,
-            instance: out.ptr,
-            flags: out.flags,
-        }),
+    let answer = unsafe { export::make_instance(&raw const given, &raw mut out, SCHEMA, module) };
+    if answer != status::OK {
+        return Err(Error::msg(take_failure()));
+    }
+    let mut loaded = Loaded {
+        table,
+        instance: out.ptr,
+        flags: out.flags,
+    };
+    let (schema, bytes) = state.as_ref().map_or((0, Slice::NONE), |state| {
+        (state.schema, Slice::new(&state.bytes))
+    });
+    let (restore, probe) = table
+        .restore
+        .zip(table.probe)
+        .expect("the entry fills the table");
+    // SAFETY: the instance lives; the struct and the state outlive the calls.
+    let answer = unsafe {
+        match restore(&raw mut out, schema, bytes) {
+            status::OK => probe(out.ptr),
+            refused => refused,
+        }
+    };
+    loaded.flags = out.flags;
+    match answer {
+        status::OK => Ok(loaded),
         _ => Err(Error::msg(take_failure())),
     }
 }
@@ -143,6 +177,19 @@ impl Loaded {
         // SAFETY: the instance lives; the slice is valid until `fini`.
         let bytes = unsafe { openapi(self.instance).bytes() }?;
         Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// What the module hands over.
+    pub(crate) fn save(&self) -> Result<Option<Vec<u8>>> {
+        let save = self.table.save.expect("the entry fills the table");
+        let mut schema = 0;
+        SAVED.take();
+        // SAFETY: the instance lives and the place is ours.
+        match unsafe { save(self.instance, &raw mut schema) } {
+            status::OK if schema == 0 => Ok(None),
+            status::OK => Ok(Some(SAVED.take())),
+            _ => Err(Error::msg(take_failure())),
+        }
     }
 
     pub(crate) fn quiesce(&self) {
@@ -462,6 +509,7 @@ static HOST: abi::Host = abi::Host {
     secret_get,
     secret_refresh,
     body_limit,
+    state_write,
     get_api,
 };
 
@@ -637,6 +685,13 @@ unsafe extern "C" fn body_limit(_owner: u64, pattern: Slice, _bytes: u64) -> Sta
     } else {
         status::INVALID
     }
+}
+
+unsafe extern "C" fn state_write(_owner: u64, bytes: Slice) -> Status {
+    // SAFETY: borrowed for the call.
+    let bytes = unsafe { bytes.bytes() }.unwrap_or_default();
+    SAVED.with_borrow_mut(|saved| saved.extend_from_slice(bytes));
+    status::OK
 }
 
 unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
