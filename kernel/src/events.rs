@@ -40,6 +40,13 @@ pub(crate) enum Event {
     },
     #[serde(rename = "module.refused")]
     ModuleRefused { module: String, reason: String },
+    /// It is in quarantine until it is reloaded.
+    #[serde(rename = "module.faulted")]
+    ModuleFaulted {
+        module: String,
+        generation: u64,
+        reason: String,
+    },
     #[serde(rename = "module.unloaded")]
     ModuleUnloaded {
         module: String,

@@ -119,8 +119,11 @@ impl Kernel {
         self.not_ready() == Some(Code::Draining)
     }
 
-    /// Whether half of the workers or more are stuck in a module.
+    /// Whether a module is in quarantine, or half of the workers or more are stuck in one.
     pub(crate) async fn is_degraded(&self) -> bool {
+        if self.modules.any_faulted() {
+            return true;
+        }
         match self.workers.get() {
             Some(workers) => 2 * workers.stuck(STUCK_DEADLINE).await >= workers.len(),
             None => false,

@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::descriptor::{Descriptor, Grants, RoutePattern};
-use super::loader::{Instance, Owner};
+use super::life::{Phase, Step};
+use super::loader::{Instance, LoadError, Owner};
+use super::state::SavedState;
+use crate::events::{Event, Events};
 
 /// A poll over this holds up the worker's other requests noticeably, and is counted and logged.
 pub(crate) const SLOW_POLL: Duration = Duration::from_millis(10);
+/// A poll over this has held up everyone on its worker for so long that the module gets no more requests.
+pub(crate) const QUARANTINE_POLL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Generation {
     pub(crate) name: Arc<str>,
@@ -39,9 +43,14 @@ pub(crate) struct Generation {
     requests_max: usize,
     owner: Arc<Owner>,
     instance: Instance,
-    phase: AtomicU8,
+    events: Arc<Events>,
     pins: AtomicUsize,
-    unpinned: Notify,
+    /// Pins of requests whose answer has begun.
+    streaming: AtomicUsize,
+    /// `save` is on a control thread's stack.
+    saving: AtomicBool,
+    /// The phase or the pins have changed; told only while it does not simply serve.
+    changed: Notify,
 }
 
 /// What a generation is made from.
@@ -56,16 +65,7 @@ pub(crate) struct Parts {
     pub(crate) body_bytes: u64,
     pub(crate) requests_max: usize,
     pub(crate) instance: Instance,
-}
-
-/// Where a generation stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub(crate) enum Phase {
-    Serving = 0,
-    Draining = 1,
-    Retired = 2,
+    pub(crate) events: Arc<Events>,
 }
 
 /// What a generation has done. Counters only grow.
@@ -85,8 +85,12 @@ pub(crate) struct Stats {
 /// Why a generation takes no request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
+    /// Its state is being handed over: it or another takes the request in a moment.
+    Held,
     /// Another one has taken its place, or none.
     Draining,
+    /// It is in quarantine.
+    Faulted,
     /// `[limits] requests_per_module`.
     Full,
 }
@@ -104,6 +108,7 @@ impl Generation {
             body_bytes,
             requests_max,
             instance,
+            events,
         } = parts;
         let label = format!("{}#{}", owner.name, owner.number);
         Arc::new(Generation {
@@ -125,9 +130,11 @@ impl Generation {
             requests_max,
             owner,
             instance,
-            phase: AtomicU8::new(Phase::Serving as u8),
+            events,
             pins: AtomicUsize::new(0),
-            unpinned: Notify::new(),
+            streaming: AtomicUsize::new(0),
+            saving: AtomicBool::new(false),
+            changed: Notify::new(),
         })
     }
 
@@ -136,22 +143,21 @@ impl Generation {
         // Counted before the phase is read, and `drain` sets the phase before it reads the count: one of the two sees
         // the other.
         let pins = self.pins.fetch_add(1, Ordering::SeqCst);
-        let pin = Pin(Arc::clone(self));
-        if self.phase() != Phase::Serving {
-            return Err(Refused::Draining);
+        let pin = Pin {
+            generation: Arc::clone(self),
+            streaming: false,
+        };
+        match self.phase() {
+            Phase::Serving if pins >= self.requests_max => Err(Refused::Full),
+            Phase::Serving => Ok(pin),
+            Phase::Held => Err(Refused::Held),
+            Phase::Faulted => Err(Refused::Faulted),
+            _ => Err(Refused::Draining),
         }
-        if pins >= self.requests_max {
-            return Err(Refused::Full);
-        }
-        Ok(pin)
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::SeqCst) {
-            0 => Phase::Serving,
-            1 => Phase::Draining,
-            _ => Phase::Retired,
-        }
+        self.owner.life.phase()
     }
 
     /// Requests under way.
@@ -187,13 +193,53 @@ impl Generation {
         self.instance.checks_sessions()
     }
 
+    /// New requests go to it from here on.
+    pub(crate) fn serve(&self) {
+        self.owner.life.advance(Step::Serve);
+    }
+
+    /// Lets new requests wait until the hold is dropped or another generation has taken its place.
+    pub(crate) fn hold(self: &Arc<Generation>) -> Hold {
+        self.owner.life.advance(Step::Hold);
+        Hold(Arc::clone(self))
+    }
+
     /// Takes no more requests from here on.
     pub(crate) fn stop_taking(&self) {
-        let (serving, draining) = (Phase::Serving as u8, Phase::Draining as u8);
-        // A generation that is further on stays where it is.
-        let _ = self
-            .phase
-            .compare_exchange(serving, draining, Ordering::SeqCst, Ordering::SeqCst);
+        self.owner.life.advance(Step::Replace);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes no more requests until it is replaced: `reason` says what it did.
+    pub(crate) fn quarantine(&self, reason: &str) {
+        if !self.owner.life.advance(Step::Fault) {
+            return;
+        }
+        self.changed.notify_waiters();
+        tracing::error!(module = %self.label, reason, "a module is in quarantine until it is reloaded");
+        self.events.publish(Event::ModuleFaulted {
+            module: self.name.to_string(),
+            generation: self.number,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Whether it may have state to hand over.
+    pub(crate) fn saves(&self) -> bool {
+        self.descriptor.state.is_some() && self.instance.saves()
+    }
+
+    /// Whether a call of `save` has not returned.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.saving.load(Ordering::SeqCst)
+    }
+
+    /// What it hands over, if anything. May block: call it on a control thread.
+    pub(crate) fn save(&self) -> Result<Option<SavedState>, LoadError> {
+        self.saving.store(true, Ordering::SeqCst);
+        let saved = self.instance.save(&self.owner);
+        self.saving.store(false, Ordering::SeqCst);
+        saved
     }
 
     /// Tells the module that no new request will come. May block: call it on a control thread, once.
@@ -203,18 +249,40 @@ impl Generation {
 
     /// Resolves when no request is under way. Cancel-safe.
     pub(crate) async fn unpinned(&self) {
+        self.until(|| self.in_flight() == 0).await;
+    }
+
+    /// Resolves when every request under way has begun its answer. Cancel-safe.
+    pub(crate) async fn answered(&self) {
+        self.until(|| self.in_flight() <= self.streaming.load(Ordering::SeqCst))
+            .await;
+    }
+
+    /// Resolves when new requests need not wait. Cancel-safe.
+    pub(crate) async fn released(&self) {
+        self.until(|| self.phase() != Phase::Held).await;
+    }
+
+    fn tell_unless_serving(&self) {
+        if self.phase() != Phase::Serving {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Resolves when `holds`, which can change only while the generation does not simply serve. Cancel-safe.
+    async fn until(&self, holds: impl Fn() -> bool) {
         loop {
-            let notified = self.unpinned.notified();
-            if self.in_flight() == 0 {
+            let changed = self.changed.notified();
+            if holds() {
                 return;
             }
-            notified.await;
+            changed.await;
         }
     }
 
     /// Ends the instance. Blocks: call it on a control thread, when the generation drains and nothing pins it.
     pub(crate) fn retire(&self) {
-        self.phase.store(Phase::Retired as u8, Ordering::SeqCst);
+        self.owner.life.advance(Step::Retire);
         self.instance.fini();
         self.owner.unregister();
     }
@@ -238,24 +306,49 @@ impl Stats {
     }
 }
 
-/// A hold on a generation: while there is one, its instance lives. Taken and released by kernel code outside the module's
-/// frames.
-pub(crate) struct Pin(Arc<Generation>);
+/// A hold on a generation's life: while there is one, its instance lives. Taken and released by kernel code outside the
+/// module's frames.
+pub(crate) struct Pin {
+    generation: Arc<Generation>,
+    streaming: bool,
+}
 
 impl Pin {
     pub(crate) fn generation(&self) -> &Arc<Generation> {
-        &self.0
+        &self.generation
     }
 
     pub(super) fn instance(&self) -> &Instance {
-        &self.0.instance
+        &self.generation.instance
+    }
+
+    /// The answer has begun, and what follows of it may take its time.
+    pub(super) fn set_streaming(&mut self) {
+        if !std::mem::replace(&mut self.streaming, true) {
+            self.generation.streaming.fetch_add(1, Ordering::SeqCst);
+            self.generation.tell_unless_serving();
+        }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        if self.0.pins.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.phase() != Phase::Serving {
-            self.0.unpinned.notify_waiters();
+        let generation = &self.generation;
+        if self.streaming {
+            generation.streaming.fetch_sub(1, Ordering::SeqCst);
         }
+        generation.pins.fetch_sub(1, Ordering::SeqCst);
+        generation.tell_unless_serving();
+    }
+}
+
+/// New requests wait while there is one.
+pub(crate) struct Hold(Arc<Generation>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Not taken when another generation has its place, or it is in quarantine.
+        self.0.owner.life.advance(Step::Release);
+        self.0.changed.notify_waiters();
     }
 }

@@ -1,4 +1,4 @@
-//! Everything of a load before the exchange: it can fail, and leaves what runs untouched.
+//! The first half of a load, up to `init`: it can fail, and leaves what runs untouched. `handover` is the second half.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +8,12 @@ use serde_json::{Map, Value};
 
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
-use super::loader::{LoadError, Opened, Owner};
+use super::handover::HOLD_MAX;
+use super::life::Step;
+use super::loader::{Instance, LoadError, Opened, Owner};
 use super::stage::{StageError, Staging};
+use super::state::Schemas;
+use crate::events::Events;
 use crate::problem::{Code, Problem};
 
 /// How long constructors and `init` may take together before the load is given up.
@@ -44,6 +48,24 @@ pub(super) enum Refusal {
     Load(#[from] LoadError),
     #[error("constructors and init did not return within {} s", INIT_DEADLINE.as_secs())]
     Deadline,
+    #[error(
+        "the hand-over of state took longer than the {} ms that requests may wait: hand over less, or do what takes long before `ctx.restore()`",
+        HOLD_MAX.as_millis()
+    )]
+    HoldDeadline,
+    #[error(
+        "on_save of {0} has not returned since an earlier reload: unload the module and load it anew, without its state"
+    )]
+    StillSaving(String),
+    #[error(
+        "{from} hands over state of schema {schema}, and version {version} reads {reads}: load a version that reads it, or unload the module and load it anew, without its state"
+    )]
+    Schema {
+        from: String,
+        schema: u32,
+        version: String,
+        reads: Schemas,
+    },
     #[error("the thread that loaded the module ended early: the kernel's log says why")]
     Ended,
     #[error("the control thread cannot be started: {0}")]
@@ -58,10 +80,23 @@ pub(super) struct Job {
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
+    pub(super) events: Arc<Events>,
+}
+
+/// An instance that has not been told what it takes over.
+pub(super) struct Initialised {
+    pub(super) descriptor: Descriptor,
+    pub(super) instance: Instance,
+    owner: Arc<Owner>,
+    sha256: String,
+    spec: Spec,
+    body_bytes: u64,
+    requests_max: usize,
+    events: Arc<Events>,
 }
 
 impl Job {
-    pub(super) fn run(self) -> Result<Arc<Generation>, Refusal> {
+    pub(super) fn run(self) -> Result<Initialised, Refusal> {
         let Job {
             owner,
             spec,
@@ -69,39 +104,61 @@ impl Job {
             module_dirs,
             body_bytes,
             requests_max,
+            events,
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
         let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
         let made =
             open(&staged.bytes, &staged.copy, &owner.name).and_then(|(descriptor, opened)| {
-                let config = Value::Object(spec.config).to_string();
-                let mut instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
-                instance.restore(None)?;
-                instance.probe()?;
+                owner.life.advance(Step::Load);
+                let config = Value::Object(spec.config.clone()).to_string();
+                let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
+                owner.life.advance(Step::Init);
                 Ok((descriptor, instance))
             });
         let (descriptor, instance) = made.inspect_err(|_| {
             // What may be mapped from it stays mapped without its name.
             let _ = std::fs::remove_file(&staged.copy);
         })?;
-        let grants = match spec.grants {
-            GrantSpec::All => descriptor.grants,
-            GrantSpec::Only(given) => Grants {
-                secrets: given.secrets && descriptor.grants.secrets,
-            },
-        };
-        Ok(Generation::new(Parts {
-            owner,
+        Ok(Initialised {
             descriptor,
+            instance,
+            owner,
             sha256: staged.sha256,
-            path: spec.path,
-            grants,
-            public: spec.public,
-            drain_timeout: spec.drain_timeout,
+            spec,
             body_bytes,
             requests_max,
-            instance,
-        }))
+            events,
+        })
+    }
+}
+
+impl Initialised {
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Once it has what it takes over, and can serve.
+    pub(super) fn into_generation(self) -> Arc<Generation> {
+        let grants = match self.spec.grants {
+            GrantSpec::All => self.descriptor.grants,
+            GrantSpec::Only(given) => Grants {
+                secrets: given.secrets && self.descriptor.grants.secrets,
+            },
+        };
+        Generation::new(Parts {
+            owner: self.owner,
+            descriptor: self.descriptor,
+            sha256: self.sha256,
+            path: self.spec.path,
+            grants,
+            public: self.spec.public,
+            drain_timeout: self.spec.drain_timeout,
+            body_bytes: self.body_bytes,
+            requests_max: self.requests_max,
+            instance: self.instance,
+            events: self.events,
+        })
     }
 }
 
@@ -119,9 +176,13 @@ impl Refusal {
             }
             Refusal::Stage(StageError::Full { .. }) => Code::StorageFull,
             Refusal::Thread(_) | Refusal::Ended => Code::Internal,
-            Refusal::Stage(_) | Refusal::Descriptor(_) | Refusal::Load(_) | Refusal::Deadline => {
-                Code::ModuleRefused
-            }
+            Refusal::Stage(_)
+            | Refusal::Descriptor(_)
+            | Refusal::Load(_)
+            | Refusal::Deadline
+            | Refusal::HoldDeadline
+            | Refusal::StillSaving(_)
+            | Refusal::Schema { .. } => Code::ModuleRefused,
         };
         Problem::new(code, self.to_string())
     }

@@ -10,8 +10,10 @@
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
 //! | `registry` | which generation a name means now, one operation on a name at a time |
-//! | `load` | everything before the exchange of a route |
-//! | `retire` | everything after it: drain, cut, end |
+//! | `life` | the phases of a generation as a pure state machine |
+//! | `load` | from a file to an instance: the first half of what comes before the exchange of a route |
+//! | `handover` | from an instance to a generation that may serve: the second half |
+//! | `retire` | everything after the exchange: drain, cut, end |
 //! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
 
@@ -20,6 +22,8 @@ pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;
+mod handover;
+pub(crate) mod life;
 pub(crate) mod load;
 pub(crate) mod loader;
 pub(crate) mod receipt;

@@ -10,13 +10,14 @@ pub(crate) struct Receipt {
     pub(crate) module: String,
     pub(crate) from: Option<Identity>,
     pub(crate) to: Option<Identity>,
-    /// How long the exchange of the route took; `None` when there was nothing to exchange.
+    /// For how long new requests waited: for the hand-over of state and the exchange of the route; `None` when there was
+    /// nothing to exchange.
     pub(crate) swap_us: Option<u64>,
     /// `None` while draining.
     pub(crate) drain_ms: Option<u64>,
     pub(crate) requests: Requests,
-    /// State handed over; this version hands over none.
-    pub(crate) state: Option<()>,
+    /// `None` when the old generation had nothing to hand over.
+    pub(crate) state: Option<HandedOver>,
     /// Whether the old code has left the process; `None` while draining.
     pub(crate) unloaded: Option<bool>,
     pub(crate) resident_reason: Option<String>,
@@ -27,6 +28,15 @@ pub(crate) struct Identity {
     pub(crate) generation: u64,
     pub(crate) version: String,
     pub(crate) sha256: String,
+}
+
+/// State that the old generation handed over.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct HandedOver {
+    pub(crate) bytes: usize,
+    pub(crate) schema: u32,
+    /// Whether the new one takes state at all; one that takes it and refuses it is not loaded.
+    pub(crate) accepted: bool,
 }
 
 /// Requests that were under way on the old generation at the exchange.

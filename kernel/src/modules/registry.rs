@@ -6,20 +6,23 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::control::on_control_thread;
 use super::descriptor::Grants;
 use super::generation::Generation;
+use super::handover::{self, Probed, Source};
+use super::life::{Phase, Step};
 pub(crate) use super::load::{GrantSpec, Spec};
-use super::load::{INIT_DEADLINE, Job, Refusal};
+use super::load::{INIT_DEADLINE, Initialised, Job, Refusal};
 use super::loader::Owner;
-use super::receipt::{Identity, Receipt, Requests};
+use super::receipt::{HandedOver, Identity, Receipt, Requests};
 use super::retire;
 use super::stage::Staging;
 use crate::events::{Event, Events};
@@ -60,6 +63,13 @@ pub(crate) struct Change {
     pub(crate) config: Option<Map<String, Value>>,
     pub(crate) grants: Option<Grants>,
     pub(crate) public: Option<bool>,
+}
+
+/// What a swap did, for its receipt.
+struct Swap<'a> {
+    to: &'a Generation,
+    swap_us: u64,
+    state: Option<HandedOver>,
 }
 
 #[derive(Default)]
@@ -124,6 +134,12 @@ impl Registry {
         Vec::clone(&self.routes.load())
     }
 
+    /// Whether a module is in quarantine.
+    pub(crate) fn any_faulted(&self) -> bool {
+        let faulted = |generation: &Arc<Generation>| generation.phase() == Phase::Faulted;
+        self.routes.load().iter().any(faulted)
+    }
+
     /// Generations of `name` that are still in the process, the running one included.
     pub(crate) fn resident(&self, name: &str) -> u64 {
         let resident = self.places().get(name).map_or(0, |place| place.resident);
@@ -167,8 +183,8 @@ impl Registry {
             place.last += 1;
             place.last
         };
-        let new = match self.load(name, number, &spec).await {
-            Ok(new) => new,
+        let probed = match self.load(name, number, &spec).await {
+            Ok(probed) => probed,
             Err(refusal) => {
                 tracing::warn!(module = name, reason = %refusal, "a module was refused");
                 self.events.publish(Event::ModuleRefused {
@@ -178,12 +194,24 @@ impl Registry {
                 return Err(refusal.problem());
             }
         };
+        let Probed {
+            generation: new,
+            hold,
+            receipt: state,
+            ..
+        } = probed;
         if let Some(place) = self.places().get_mut(name) {
             place.spec = Some(spec);
         }
-        let start = Instant::now();
+        let since = hold.as_ref().map_or_else(Instant::now, |hold| hold.since);
+        new.serve();
         let old = self.exchange(name, Some(Arc::clone(&new)));
-        let swap_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if let Some(old) = &old {
+            // Before anyone is told, and before those who wait look again: no request that comes now finds the old one.
+            old.stop_taking();
+        }
+        let swap_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        drop(hold);
         let version = new.descriptor.version.clone();
         match &old {
             None => {
@@ -204,7 +232,12 @@ impl Registry {
                 });
             }
         }
-        Ok(self.retire(name, old, Some(&new), Some(swap_us), None))
+        let swap = Swap {
+            to: &new,
+            swap_us,
+            state,
+        };
+        Ok(self.retire(name, old, Some(swap), None))
     }
 
     /// Takes a module away; what is under way on it may go on for `drain`.
@@ -216,7 +249,8 @@ impl Registry {
         if let Some(place) = self.places().get_mut(name) {
             place.spec = None;
         }
-        Ok(self.retire(name, Some(old), None, None, drain))
+        old.stop_taking();
+        Ok(self.retire(name, Some(old), None, drain))
     }
 
     /// Takes every module away, for the end of the process: also one whose load is under way.
@@ -313,7 +347,7 @@ impl Registry {
     }
 
     /// Everything before the exchange: it can fail, and leaves what runs untouched.
-    async fn load(&self, name: &str, number: u64, spec: &Spec) -> Result<Arc<Generation>, Refusal> {
+    async fn load(&self, name: &str, number: u64, spec: &Spec) -> Result<Probed, Refusal> {
         let owner = Owner::register(
             Arc::from(name),
             number,
@@ -328,19 +362,32 @@ impl Registry {
             module_dirs: self.settings.module_dirs.clone(),
             body_bytes: self.settings.body_bytes,
             requests_max: self.settings.requests_max,
+            events: Arc::clone(&self.events),
         };
+        let loaded = self.initialise(name, job).await;
+        let outcome = match loaded {
+            Ok(new) => {
+                let source = self.get(name).map_or(Source::Nothing, Source::Old);
+                handover::hand_over(new, source).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        if outcome.is_err() {
+            owner.life.advance(Step::Fault);
+            owner.unregister();
+        }
+        outcome
+    }
+
+    async fn initialise(&self, name: &str, job: Job) -> Result<Initialised, Refusal> {
         let loaded = on_control_thread(format!("load-{name}"), move || job.run())
             .map_err(Refusal::Thread)?;
-        let outcome = match tokio::time::timeout(INIT_DEADLINE, loaded).await {
+        match tokio::time::timeout(INIT_DEADLINE, loaded).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_gone)) => Err(Refusal::Ended),
             // The thread is given up; should it return after all, what it made is ended unused.
             Err(_elapsed) => Err(Refusal::Deadline),
-        };
-        if outcome.is_err() {
-            owner.unregister();
         }
-        outcome
     }
 
     fn exchange(&self, name: &str, new: Option<Arc<Generation>>) -> Option<Arc<Generation>> {
@@ -363,18 +410,17 @@ impl Registry {
         &self,
         name: &str,
         old: Option<Arc<Generation>>,
-        new: Option<&Arc<Generation>>,
-        swap_us: Option<u64>,
+        swap: Option<Swap<'_>>,
         drain: Option<Duration>,
     ) -> Swapped {
         let mut receipt = Receipt {
             module: name.to_owned(),
             from: old.as_deref().map(Identity::of),
-            to: new.map(|new| Identity::of(new)),
-            swap_us,
+            to: swap.as_ref().map(|swap| Identity::of(swap.to)),
+            swap_us: swap.as_ref().map(|swap| swap.swap_us),
             drain_ms: None,
             requests: Requests::default(),
-            state: None,
+            state: swap.and_then(|swap| swap.state),
             unloaded: None,
             resident_reason: None,
         };
@@ -388,8 +434,6 @@ impl Registry {
         if let Some(place) = self.places().get_mut(name) {
             place.resident += 1;
         }
-        // Before anyone is told: no request that comes after the answer finds the old one.
-        old.stop_taking();
         let under_way = old.in_flight() as u64;
         let (done, drained) = watch::channel(None);
         let events = Arc::clone(&self.events);

@@ -51,6 +51,9 @@ pub(super) async fn end(old: &Arc<Generation>, under_way: u64, drain_timeout: Du
     let stuck = old.in_flight();
     let resident_reason = if stuck > 0 {
         format!("requests still in its code: {stuck}")
+    } else if old.is_saving() {
+        // Its code is on a stack, so that it may not be ended.
+        "on_save has not returned".to_owned()
     } else if quiesced {
         let retiring = Arc::clone(old);
         match on_control_thread(format!("end-{}", old.name), move || retiring.retire()) {
@@ -63,7 +66,7 @@ pub(super) async fn end(old: &Arc<Generation>, under_way: u64, drain_timeout: Du
             },
         }
     } else {
-        // Its code is on a stack, so that it may not be ended.
+        // As above.
         format!(
             "on_drain did not return within {} s",
             HOOK_DEADLINE.as_secs()

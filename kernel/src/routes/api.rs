@@ -48,22 +48,28 @@ pub(super) async fn call(
         match current.pin() {
             Ok(pin) => break (current, pin),
             Err(Refused::Full) => return Err(executor::overloaded()),
+            Err(Refused::Faulted) => return Err(executor::quarantined(&current)),
+            // Its state is being handed over: whoever has its place then takes the request.
+            Err(Refused::Held) => {
+                current.released().await;
+                generation = kernel.modules.get(module);
+            }
             // It was swapped between the look and the pin: the newer one takes the request.
             Err(Refused::Draining) => {
                 generation = kernel
                     .modules
                     .get(module)
                     .filter(|newer| !Arc::ptr_eq(newer, &current));
-                if let Some(newer) = &generation
-                    && actor.is_none()
-                    && !newer.is_public(path)
-                {
-                    return Err(Problem::new(
-                        Code::CredentialRequired,
-                        "send a session's client secret as `Authorization: Bearer …`",
-                    ));
-                }
             }
+        }
+        if let Some(newer) = &generation
+            && actor.is_none()
+            && !newer.is_public(path)
+        {
+            return Err(Problem::new(
+                Code::CredentialRequired,
+                "send a session's client secret as `Authorization: Bearer …`",
+            ));
         }
     };
     let incipient = Incipient {

@@ -32,7 +32,7 @@ struct Module {
     name: String,
     version: String,
     generation: u64,
-    state: crate::modules::generation::Phase,
+    state: crate::modules::life::Phase,
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Response<Body> {

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::{Call, json, with_type};
 use crate::body::Body;
 use crate::modules::descriptor::Grants;
-use crate::modules::generation::{Generation, Phase};
+use crate::modules::generation::Generation;
+use crate::modules::life::Phase;
 use crate::modules::registry::{Change, Swapped};
 use crate::problem::{Code, Problem};
 

@@ -373,7 +373,7 @@ async fn ask_secret(
 async fn ask_modules(call: &Call<'_>, session: &Arc<Session>) -> Result<(), Problem> {
     // Looked up again: the source of the secret may have taken its time.
     for name in session.modules() {
-        let Some(pin) = pin(call, name)? else {
+        let Some(pin) = pin(call, name).await? else {
             continue;
         };
         // The deadline below comes first.
@@ -410,7 +410,7 @@ async fn ask_modules(call: &Call<'_>, session: &Arc<Session>) -> Result<(), Prob
 }
 
 /// A hold on the module, if it wants to look at sessions.
-fn pin(call: &Call<'_>, name: &str) -> Result<Option<Pin>, Problem> {
+async fn pin(call: &Call<'_>, name: &str) -> Result<Option<Pin>, Problem> {
     loop {
         let Some(generation) = call.kernel.modules.get(name) else {
             return Err(not_loaded(name));
@@ -421,6 +421,8 @@ fn pin(call: &Call<'_>, name: &str) -> Result<Option<Pin>, Problem> {
         match generation.pin() {
             Ok(pin) => return Ok(Some(pin)),
             Err(Refused::Full) => return Err(executor::overloaded()),
+            Err(Refused::Faulted) => return Err(executor::quarantined(&generation)),
+            Err(Refused::Held) => generation.released().await,
             // Swapped meanwhile: the newer one is asked.
             Err(Refused::Draining) => {}
         }

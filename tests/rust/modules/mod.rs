@@ -6,9 +6,11 @@ mod heads;
 mod leaving;
 mod log;
 mod panics;
+mod quarantine;
 mod refusals;
 mod reload;
 mod sessions;
+mod state;
 mod wire;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! The kernel's side of one request under way in a module.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -17,7 +19,7 @@ use midplane_abi::why;
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::{Actor, Answer, Surroundings, too_large};
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
-use crate::modules::generation::{Generation, SLOW_POLL};
+use crate::modules::generation::{Generation, QUARANTINE_POLL, SLOW_POLL};
 use crate::modules::loader::{Begun, Outcome, Task};
 use crate::problem::{Code, Problem};
 use crate::stall::StallTimer;
@@ -36,6 +38,7 @@ pub(super) struct Call {
     lease: Lease,
     generation: Arc<Generation>,
     request_id: HeaderValue,
+    route: Route,
     actor: Option<Actor>,
     surroundings: Surroundings,
     pub(super) input: Option<Upload>,
@@ -55,6 +58,22 @@ pub(super) struct Upload {
     pub(super) limit: u64,
     pub(super) left: u64,
     pub(super) stall: StallTimer,
+}
+
+/// What a call is about, for the log: never with its query, which may carry what nobody should read there.
+#[derive(Clone)]
+pub(super) enum Route {
+    Path(Option<PathAndQuery>),
+    SessionCheck,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Route::Path(path) => path.as_ref().map_or("/", PathAndQuery::path),
+            Route::SessionCheck => "on_session",
+        })
+    }
 }
 
 /// What a call's owner has to act on next.
@@ -92,6 +111,7 @@ impl Call {
         actor: Option<Actor>,
         surroundings: Surroundings,
         request_id: &HeaderValue,
+        route: Route,
     ) -> Result<Call, Problem> {
         let generation = lease
             .lock()
@@ -104,6 +124,7 @@ impl Call {
             lease,
             generation,
             request_id: request_id.clone(),
+            route,
             actor,
             surroundings,
             input: None,
@@ -152,7 +173,7 @@ impl Call {
         Poll::Ready(Err(problem))
     }
 
-    pub(super) fn respond(self, mut head: Head, whole: Option<Bytes>) -> Response<Answer> {
+    pub(super) fn respond(mut self, mut head: Head, whole: Option<Bytes>) -> Response<Answer> {
         if whole.is_some() {
             // hyper knows the length, and does not take another for an answer.
             head.headers.remove(CONTENT_LENGTH);
@@ -161,12 +182,17 @@ impl Call {
         let event_stream = is_event_stream(&head.headers);
         let body = match whole {
             Some(bytes) => Answer::Whole(bytes),
-            None => Answer::Streaming(Box::new(ModuleBody {
-                call: self,
-                event_stream,
-                tail: Tail::default(),
-                over: false,
-            })),
+            None => {
+                if let Some(task) = &mut self.task {
+                    task.set_streaming();
+                }
+                Answer::Streaming(Box::new(ModuleBody {
+                    call: self,
+                    event_stream,
+                    tail: Tail::default(),
+                    over: false,
+                }))
+            }
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -223,7 +249,7 @@ impl Call {
             let Some(task) = &mut self.task else {
                 return Poll::Ready(Turn::Finished);
             };
-            let outcome = poll_timed(task, why, &self.generation, &self.request_id);
+            let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.route);
             self.start_refresh();
             match outcome {
                 Outcome::Pending => {}
@@ -397,14 +423,23 @@ impl Drop for Call {
             .cancelled
             .fetch_add(1, Ordering::Relaxed);
         if !self.begun
-            || poll_timed(&mut task, why::CANCEL, &self.generation, &self.request_id)
-                != Outcome::Pending
+            || poll_timed(
+                &mut task,
+                why::CANCEL,
+                &self.generation,
+                &self.request_id,
+                &self.route,
+            ) != Outcome::Pending
         {
             return;
         }
         // The module wants to end it in good order. The task keeps its handle meanwhile.
         let lease = std::mem::replace(&mut self.lease, Lease::nothing());
-        let (generation, request_id) = (Arc::clone(&self.generation), self.request_id.clone());
+        let (generation, request_id, route) = (
+            Arc::clone(&self.generation),
+            self.request_id.clone(),
+            self.route.clone(),
+        );
         tokio::spawn(tokio::time::timeout(CANCEL_GRACE, async move {
             let mut task = task;
             std::future::poll_fn(|cx| {
@@ -417,7 +452,7 @@ impl Drop for Call {
                         return Poll::Pending;
                     }
                 }
-                match poll_timed(&mut task, why::WAKE, &generation, &request_id) {
+                match poll_timed(&mut task, why::WAKE, &generation, &request_id, &route) {
                     Outcome::Pending => Poll::Pending,
                     _ => Poll::Ready(()),
                 }
@@ -467,6 +502,7 @@ fn poll_timed(
     why: u32,
     generation: &Generation,
     request_id: &HeaderValue,
+    route: &Route,
 ) -> Outcome {
     let start = Instant::now();
     let outcome = task.poll(why);
@@ -478,7 +514,10 @@ fn poll_timed(
     if taken > SLOW_POLL {
         generation.stats.slow_polls.fetch_add(1, Ordering::Relaxed);
         let poll_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(module = %generation.label, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
+        tracing::warn!(module = %generation.label, %route, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
+        if taken > QUARANTINE_POLL {
+            generation.quarantine(&format!("one poll of {route} took {poll_ms} ms"));
+        }
     }
     outcome
 }

@@ -8,7 +8,7 @@ mod body;
 mod call;
 
 pub(crate) use body::{Cut, ModuleBody};
-use call::{Call, Fault, Turn, Upload};
+use call::{Call, Fault, Route, Turn, Upload};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::exchange::{self, InputEnd, Lease};
-use super::generation::{self};
+use super::generation::{self, Generation};
 use super::loader::Task;
 use crate::clock;
 use crate::problem::{Code, Problem};
@@ -118,7 +118,15 @@ pub(crate) async fn call(
             .map(|actor| (&*actor.session, actor.expires_at)),
         length,
     );
-    let mut call = Call::new(begun, lease, actor, surroundings.clone(), &request_id)?;
+    let route = Route::Path(parts.uri.path_and_query().cloned());
+    let mut call = Call::new(
+        begun,
+        lease,
+        actor,
+        surroundings.clone(),
+        &request_id,
+        route,
+    )?;
     call.input = (length != Some(0)).then_some(Upload {
         body,
         limit,
@@ -142,8 +150,15 @@ pub(crate) async fn check_session(
 ) -> Result<(), Result<String, Problem>> {
     let lease = lease(&pin, Some(&actor.session), &request_id).map_err(Err)?;
     let begun = Task::check_session(pin, &lease, &actor.session, actor.expires_at);
-    let mut call =
-        Call::new(begun, lease, Some(actor), surroundings.clone(), &request_id).map_err(Err)?;
+    let mut call = Call::new(
+        begun,
+        lease,
+        Some(actor),
+        surroundings.clone(),
+        &request_id,
+        Route::SessionCheck,
+    )
+    .map_err(Err)?;
     match std::future::poll_fn(|cx| call.poll_turn(cx)).await {
         Turn::Finished => Ok(()),
         Turn::Fault(Fault::Failed(reason)) => Err(Ok(reason)),
@@ -176,6 +191,17 @@ pub(crate) fn overloaded() -> Problem {
         "the module has as many requests under way as it may have: try again shortly",
     )
     .retry_after(Duration::from_secs(1))
+}
+
+/// The answer to a request for a module in quarantine.
+pub(crate) fn quarantined(generation: &Generation) -> Problem {
+    Problem::new(
+        Code::ModuleUnavailable,
+        format!(
+            "{} is in quarantine, since it held up other requests: the host can reload it",
+            generation.label
+        ),
+    )
 }
 
 fn too_large(limit: u64) -> Problem {

@@ -347,6 +347,11 @@ impl Task {
         begun(pin, raw, answer)
     }
 
+    /// The answer has begun.
+    pub(crate) fn set_streaming(&mut self) {
+        self.pin.set_streaming();
+    }
+
     /// Goes on with the task, for a reason of [`abi::why`].
     pub(crate) fn poll(&mut self, why: u32) -> Outcome {
         let instance = self.pin.instance();

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use midplane_abi::{Status, status};
 
 use crate::modules::descriptor::RoutePattern;
+use crate::modules::life::Life;
 use crate::telemetry::LogHandle;
 
 static OWNERS: RwLock<Option<HashMap<u64, Arc<Owner>>>> = RwLock::new(None);
@@ -18,6 +19,7 @@ pub(crate) struct Owner {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
     pub(crate) number: u64,
+    pub(crate) life: Life,
     /// Highest value for a body limit.
     pub(crate) body_bytes_max: u64,
     /// `[limits] state_bytes`
@@ -42,6 +44,7 @@ impl Owner {
             id,
             name,
             number,
+            life: Life::new(),
             body_bytes_max,
             state_bytes_max,
             log,

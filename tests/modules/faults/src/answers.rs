@@ -1,6 +1,9 @@
 //! Heads of all kinds, what the module saw of a request, and log lines.
 
+use std::time::Duration;
+
 use axum::body::Body;
+use axum::extract::Path;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use futures_util::StreamExt as _;
@@ -13,6 +16,7 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/headers", get(headers))
         .route("/answer", any(answer))
+        .route("/block/{ms}", get(block))
         .route("/log", get(log_lines))
         .route("/forge", get(forge))
         .route("/spawned-log", get(spawned_log))
@@ -102,4 +106,10 @@ async fn spawned_log() {
     let work = async { tracing::info!("a line of a spawned task") };
     // How it ends shows in the log.
     let _ = tokio::spawn(work.instrument(tracing::info_span!("background", step = 3))).await;
+}
+
+/// Holds up its worker.
+async fn block(Path(ms): Path<u64>) -> &'static str {
+    std::thread::sleep(Duration::from_millis(ms));
+    "blocked"
 }
