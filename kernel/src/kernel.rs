@@ -73,6 +73,7 @@ impl Kernel {
             body_bytes: config.limits.body_bytes,
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,
+            init_timeout: config.limits.init_timeout,
             log: log.clone(),
             configured: config
                 .modules

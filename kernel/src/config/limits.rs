@@ -1,4 +1,4 @@
-//! `[limits]`: every limit of the HTTP side, by name, with its default and its bounds.
+//! `[limits]`: every limit of the HTTP side and of loading modules, by name, with its default and its bounds.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -29,6 +29,8 @@ const CONNECTIONS_PER_PROCESS: usize = 64;
 /// One for the bridge and one to steer with.
 const CONNECTIONS_FOR_HOST: usize = 2;
 const REQUESTS_PER_MODULE: usize = 1024;
+/// Constructors and `init` together. A module that opens files or reaches its provider needs a second or two.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
@@ -47,6 +49,7 @@ pub(crate) struct Limits {
     pub(crate) connections_per_process: usize,
     pub(crate) connections_for_host: usize,
     pub(crate) requests_per_module: usize,
+    pub(crate) init_timeout: Duration,
 }
 
 impl Limits {
@@ -80,6 +83,7 @@ impl Limits {
                 1..=connections - 1,
             )?,
             requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
+            init_timeout: s.duration("init_timeout", INIT_TIMEOUT, TIMEOUT)?,
         };
         section.finish()?;
         Ok(limits)

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::descriptor::{Descriptor, Grants, RoutePattern};
 use super::loader::{Instance, Owner};
+use super::private_copy::PrivateCopy;
 
 /// A poll over this holds up the worker's other requests noticeably, and is counted and logged.
 pub(crate) const SLOW_POLL: Duration = Duration::from_millis(10);
@@ -39,6 +40,8 @@ pub(crate) struct Generation {
     requests_max: usize,
     owner: Arc<Owner>,
     instance: Instance,
+    /// After the instance, which is ended before it goes.
+    _copy: PrivateCopy,
     phase: AtomicU8,
     pins: AtomicUsize,
     unpinned: Notify,
@@ -56,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) body_bytes: u64,
     pub(crate) requests_max: usize,
     pub(crate) instance: Instance,
+    pub(crate) copy: PrivateCopy,
 }
 
 /// Where a generation stands in its life.
@@ -104,6 +108,7 @@ impl Generation {
             body_bytes,
             requests_max,
             instance,
+            copy,
         } = parts;
         let label = format!("{}#{}", owner.name, owner.number);
         Arc::new(Generation {
@@ -125,6 +130,7 @@ impl Generation {
             requests_max,
             owner,
             instance,
+            _copy: copy,
             phase: AtomicU8::new(Phase::Serving as u8),
             pins: AtomicUsize::new(0),
             unpinned: Notify::new(),

@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
 use super::loader::{LoadError, Opened, Owner};
+use super::origin::OriginError;
+use super::private_copy::CopyError;
 use super::stage::{StageError, Staging};
+use super::step::{GivenUp, Overdue, Step};
 use crate::problem::{Code, Problem};
-
-/// How long constructors and `init` may take together before the load is given up.
-pub(super) const INIT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a module is loaded from and with.
 #[derive(Debug, Clone)]
@@ -38,12 +38,17 @@ pub(crate) enum GrantSpec {
 pub(super) enum Refusal {
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error("{}: {source}", path.display())]
+    Descriptor {
+        path: PathBuf,
+        source: descriptor::Error,
+    },
+    #[error("{}: {source}", path.display())]
+    Open { path: PathBuf, source: LoadError },
     #[error(transparent)]
-    Descriptor(#[from] descriptor::Error),
+    Init(LoadError),
     #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("constructors and init did not return within {} s", INIT_DEADLINE.as_secs())]
-    Deadline,
+    Overdue(Overdue),
     #[error("the thread that loaded the module ended early: the kernel's log says why")]
     Ended,
     #[error("the control thread cannot be started: {0}")]
@@ -55,6 +60,7 @@ pub(super) struct Job {
     pub(super) owner: Arc<Owner>,
     pub(super) spec: Spec,
     pub(super) staging: Arc<Staging>,
+    pub(super) step: Arc<Step>,
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
@@ -66,22 +72,24 @@ impl Job {
             owner,
             spec,
             staging,
+            step,
             module_dirs,
             body_bytes,
             requests_max,
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
         let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
-        let made =
-            open(&staged.bytes, &staged.copy, &owner.name).and_then(|(descriptor, opened)| {
-                let config = Value::Object(spec.config).to_string();
-                let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
-                Ok((descriptor, instance))
-            });
-        let (descriptor, instance) = made.inspect_err(|_| {
-            // What may be mapped from it stays mapped without its name.
-            let _ = std::fs::remove_file(&staged.copy);
+        let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
+        let turn = step.open(&label)?;
+        let opened = Opened::open(staged.copy.path_to_open()).map_err(|source| Refusal::Open {
+            path: spec.path.clone(),
+            source,
         })?;
+        step.initialise(turn)?;
+        let config = Value::Object(spec.config).to_string();
+        let instance = opened
+            .init(owner.id, &owner.name, owner.number, &config)
+            .map_err(Refusal::Init)?;
         let grants = match spec.grants {
             GrantSpec::All => descriptor.grants,
             GrantSpec::Only(given) => Grants {
@@ -99,27 +107,41 @@ impl Job {
             body_bytes,
             requests_max,
             instance,
+            copy: staged.copy,
         }))
     }
 }
 
-fn open(bytes: &[u8], copy: &Path, name: &str) -> Result<(Descriptor, Opened), Refusal> {
-    let descriptor = Descriptor::read(bytes)?;
-    descriptor.expect_name(name)?;
-    Ok((descriptor, Opened::open(copy)?))
+fn describe(bytes: &[u8], path: &Path, name: &str) -> Result<Descriptor, Refusal> {
+    let failed = |source| Refusal::Descriptor {
+        path: path.to_owned(),
+        source,
+    };
+    let descriptor = Descriptor::read(bytes).map_err(failed)?;
+    descriptor.expect_name(name).map_err(failed)?;
+    Ok(descriptor)
+}
+
+impl From<GivenUp> for Refusal {
+    fn from(GivenUp: GivenUp) -> Refusal {
+        // Nobody is there to be told.
+        Refusal::Ended
+    }
 }
 
 impl Refusal {
     pub(super) fn problem(&self) -> Problem {
         let code = match self {
-            Refusal::Stage(StageError::Outside { .. } | StageError::Writable { .. }) => {
-                Code::ModulePathForbidden
-            }
-            Refusal::Stage(StageError::Full { .. }) => Code::StorageFull,
+            Refusal::Stage(StageError::Origin(
+                OriginError::Outside { .. } | OriginError::Writable { .. },
+            )) => Code::ModulePathForbidden,
+            Refusal::Stage(StageError::Copy(CopyError::Full { .. })) => Code::StorageFull,
             Refusal::Thread(_) | Refusal::Ended => Code::Internal,
-            Refusal::Stage(_) | Refusal::Descriptor(_) | Refusal::Load(_) | Refusal::Deadline => {
-                Code::ModuleRefused
-            }
+            Refusal::Stage(_)
+            | Refusal::Descriptor { .. }
+            | Refusal::Open { .. }
+            | Refusal::Init(_)
+            | Refusal::Overdue(_) => Code::ModuleRefused,
         };
         Problem::new(code, self.to_string())
     }

@@ -3,13 +3,14 @@
 //! | file | concern |
 //! |---|---|
 //! | `descriptor` | what an artifact says of itself, read without running it |
-//! | `stage` | the private copy that is loaded, and who may write to what it came from |
+//! | `origin` | the author's file: from where it may come, and who may write to it |
+//! | `stage`, `private_copy` | the copy that is loaded, hashed, in a file or in memory |
 //! | `loader/` | all the unsafe: opening the library, its table of functions, the functions it may call |
 //! | `exchange` | the state of one request that both sides touch, found by handle |
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
 //! | `registry` | which generation a name means now, one operation on a name at a time |
-//! | `load` | everything before the exchange of a route |
+//! | `load`, `step` | everything before the exchange of a route, and where it stands when it takes too long |
 //! | `retire` | everything after it: drain, cut, end |
 //! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
@@ -21,7 +22,10 @@ pub(crate) mod executor;
 pub(crate) mod generation;
 pub(crate) mod load;
 pub(crate) mod loader;
+pub(crate) mod origin;
+pub(crate) mod private_copy;
 pub(crate) mod receipt;
 pub(crate) mod registry;
 mod retire;
 pub(crate) mod stage;
+mod step;

@@ -17,11 +17,12 @@ use super::control::on_control_thread;
 use super::descriptor::Grants;
 use super::generation::Generation;
 pub(crate) use super::load::{GrantSpec, Spec};
-use super::load::{INIT_DEADLINE, Job, Refusal};
+use super::load::{Job, Refusal};
 use super::loader::Owner;
 use super::receipt::{Identity, Receipt, Requests};
 use super::retire;
 use super::stage::Staging;
+use super::step::Step;
 use crate::events::{Event, Events};
 use crate::problem::{Code, Problem};
 use crate::telemetry::LogHandle;
@@ -45,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) body_bytes: u64,
     pub(crate) body_bytes_max: u64,
     pub(crate) requests_max: usize,
+    /// `[limits] init_timeout`
+    pub(crate) init_timeout: Duration,
     pub(crate) log: LogHandle,
     /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
     pub(crate) configured: BTreeMap<String, Spec>,
@@ -159,7 +162,9 @@ impl Registry {
         if change.only_swap && self.get(name).is_none() {
             return Err(not_found(name));
         }
-        let spec = self.changed(name, change)?;
+        let spec = self
+            .changed(name, change)
+            .inspect_err(|problem| self.tell_refused(name, problem))?;
         let number = {
             let mut places = self.places();
             let place = places.entry(name.to_owned()).or_default();
@@ -169,12 +174,9 @@ impl Registry {
         let new = match self.load(name, number, &spec).await {
             Ok(new) => new,
             Err(refusal) => {
-                tracing::warn!(module = name, reason = %refusal, "a module was refused");
-                self.events.publish(Event::ModuleRefused {
-                    module: name.to_owned(),
-                    reason: refusal.to_string(),
-                });
-                return Err(refusal.problem());
+                let problem = refusal.problem();
+                self.tell_refused(name, &problem);
+                return Err(problem);
             }
         };
         if let Some(place) = self.places().get_mut(name) {
@@ -240,6 +242,14 @@ impl Registry {
             }
             tokio::time::sleep(BUSY_PAUSE).await;
         }
+    }
+
+    fn tell_refused(&self, name: &str, problem: &Problem) {
+        tracing::warn!(module = name, reason = %problem.detail, "a module was refused");
+        self.events.publish(Event::ModuleRefused {
+            module: name.to_owned(),
+            reason: problem.detail.to_string(),
+        });
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
@@ -319,21 +329,23 @@ impl Registry {
             self.settings.body_bytes_max,
             self.settings.log.clone(),
         );
+        let step = Arc::new(Step::default());
         let job = Job {
             owner: Arc::clone(&owner),
             spec: spec.clone(),
             staging: Arc::clone(&self.staging),
+            step: Arc::clone(&step),
             module_dirs: self.settings.module_dirs.clone(),
             body_bytes: self.settings.body_bytes,
             requests_max: self.settings.requests_max,
         };
         let loaded = on_control_thread(format!("load-{name}"), move || job.run())
             .map_err(Refusal::Thread)?;
-        let outcome = match tokio::time::timeout(INIT_DEADLINE, loaded).await {
+        let outcome = match tokio::time::timeout(self.settings.init_timeout, loaded).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_gone)) => Err(Refusal::Ended),
             // The thread is given up; should it return after all, what it made is ended unused.
-            Err(_elapsed) => Err(Refusal::Deadline),
+            Err(_elapsed) => Err(Refusal::Overdue(step.give_up(self.settings.init_timeout))),
         };
         if outcome.is_err() {
             owner.unregister();
