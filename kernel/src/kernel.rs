@@ -74,6 +74,7 @@ impl Kernel {
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,
             state_bytes_max: config.limits.state_bytes,
+            init_timeout: config.limits.init_timeout,
             log: log.clone(),
             configured: config
                 .modules

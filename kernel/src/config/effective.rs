@@ -117,6 +117,7 @@ impl Config {
             ("connections_for_host", count(l.connections_for_host)),
             ("requests_per_module", count(l.requests_per_module)),
             ("state_bytes", format_size(l.state_bytes as u64).into()),
+            ("init_timeout", format_duration(l.init_timeout).into()),
         ])
     }
 }

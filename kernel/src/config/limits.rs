@@ -1,4 +1,4 @@
-//! `[limits]`: every limit of the HTTP side, by name, with its default and its bounds.
+//! `[limits]`: every limit of the HTTP side and of loading modules, by name, with its default and its bounds.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -31,6 +31,8 @@ const CONNECTIONS_FOR_HOST: usize = 2;
 const REQUESTS_PER_MODULE: usize = 1024;
 /// What is written and read within the quarter of a second that a hand-over may take, with room to spare.
 const STATE_BYTES: u64 = 16 << 20;
+/// Constructors and `init` together. A module that opens files or reaches its provider needs a second or two.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
@@ -51,6 +53,7 @@ pub(crate) struct Limits {
     pub(crate) requests_per_module: usize,
     /// State that a module hands over to its next generation.
     pub(crate) state_bytes: usize,
+    pub(crate) init_timeout: Duration,
 }
 
 impl Limits {
@@ -86,6 +89,7 @@ impl Limits {
             )?,
             requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
             state_bytes: usize::try_from(state_bytes).expect("at most 1 GiB"),
+            init_timeout: s.duration("init_timeout", INIT_TIMEOUT, TIMEOUT)?,
         };
         section.finish()?;
         Ok(limits)

@@ -62,6 +62,7 @@ connections_per_process = 9
 connections_for_host = 1
 requests_per_module = 3
 state_bytes = "1MiB"
+init_timeout = "4s"
 [modules.hello]
 path = "lib/libhello.so"
 isolation = "in-process"
@@ -96,6 +97,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.sessions.stream_grace, Duration::ZERO);
     assert_eq!(config.limits.body_bytes, 2 << 20);
     assert_eq!(config.limits.header_timeout, Duration::from_millis(250));
+    assert_eq!(config.limits.init_timeout, Duration::from_secs(4));
     assert_eq!(
         config.secrets["d"],
         SecretSource::Command {
@@ -209,6 +211,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             "[limits]\nrequests_per_module = 0",
             &["requests_per_module"],
         ),
+        ("[limits]\ninit_timeout = \"0s\"", &["init_timeout"]),
         ("[limits]\nconections = 9", &["`connections`?"]),
         ("[modules.Hello]\npath = \"/x\"", &["[a-z]"]),
         ("[modules.hello]", &["without a path", "--module"]),

@@ -53,9 +53,11 @@ pub enum RoutePattern {
 /// Why a file is no module for this kernel. Each message tells the author what to mend.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    #[error("not a shared library of this machine: {0}; build it as a cdylib for {arch}", arch = std::env::consts::ARCH)]
+    #[error(
+        "not a shared library of this machine: {0}; build it with crate-type = [\"cdylib\"], and give the path of the library that the build made"
+    )]
     NotALibrary(String),
-    #[error("built for {found}, and this machine is {arch}: build it for this machine", arch = std::env::consts::ARCH)]
+    #[error("the library is built for {found}, and this machine is {arch}: build it for {arch}", arch = std::env::consts::ARCH)]
     WrongArchitecture { found: String },
     #[error("the file is cut short or damaged ({0}): build or copy it again")]
     Damaged(String),
@@ -72,12 +74,13 @@ pub enum Error {
     )]
     WrongMagic { found: String },
     #[error(
-        "the descriptor is {found} bytes long, at least {needed} are needed: build the module with a newer SDK"
+        "the descriptor is {found} bytes long, and the kernel needs at least {needed}: build the module with a newer SDK"
     )]
     TooShort { found: u32, needed: usize },
     #[error(
-        "the module is built for ABI {found}, the kernel has ABI {major}.x: rebuild the module with an SDK of ABI {major}",
-        major = abi::MAJOR
+        "the module is built for ABI {found}, the kernel has ABI {major}.{minor}: rebuild the module with an SDK of ABI {major}",
+        major = abi::MAJOR,
+        minor = abi::MINOR
     )]
     WrongMajor { found: u16 },
     #[error(
@@ -89,7 +92,7 @@ pub enum Error {
     #[error("the descriptor's field `{field}` is not valid: {why}")]
     BadField { field: &'static str, why: String },
     #[error(
-        "the file is the module `{found}`, and `{configured}` is configured: correct the path or the name"
+        "the file is the module `{found}`, and the module `{configured}` was to be loaded: correct the path, or the name in the configuration or the request"
     )]
     OtherName { found: String, configured: String },
 }
@@ -106,8 +109,8 @@ impl Descriptor {
         let mut found = match FileKind::parse(artifact) {
             Ok(FileKind::Elf64) => elf_notes(artifact)?,
             Ok(FileKind::MachO64) => macho_sections(artifact)?,
-            Ok(other) => return Err(Error::NotALibrary(format!("it is {other:?}"))),
-            Err(error) => return Err(Error::NotALibrary(error.to_string())),
+            Ok(other) => return Err(Error::NotALibrary(format!("it is of the kind {other:?}"))),
+            Err(_unknown) => return Err(Error::NotALibrary(beginning(artifact))),
         };
         match found.len() {
             0 => Err(Error::Missing),
@@ -148,6 +151,15 @@ impl RoutePattern {
     }
 }
 
+/// What stands at the beginning of a file that is of no known kind.
+fn beginning(artifact: &[u8]) -> String {
+    if artifact.is_empty() {
+        return "the file is empty".to_owned();
+    }
+    let start = &artifact[..artifact.len().min(16)];
+    format!("it starts with \"{}\"", start.escape_ascii())
+}
+
 fn elf_notes(artifact: &[u8]) -> Result<Vec<Raw<'_>>, Error> {
     let damaged = |error: object::Error| Error::Damaged(error.to_string());
     let file: ElfFile64<'_, Endianness> = ElfFile64::parse(artifact).map_err(damaged)?;
@@ -155,7 +167,7 @@ fn elf_notes(artifact: &[u8]) -> Result<Vec<Raw<'_>>, Error> {
     let endian = file.endian();
     if file.architecture() != native_architecture() {
         return Err(Error::WrongArchitecture {
-            found: format!("{:?}", file.architecture()),
+            found: named(file.architecture()),
         });
     }
     if header.e_type(endian) != object::elf::ET_DYN {
@@ -194,7 +206,7 @@ fn macho_sections(artifact: &[u8]) -> Result<Vec<Raw<'_>>, Error> {
     let file: MachOFile64<'_, Endianness> = MachOFile64::parse(artifact).map_err(damaged)?;
     if file.architecture() != native_architecture() {
         return Err(Error::WrongArchitecture {
-            found: format!("{:?}", file.architecture()),
+            found: named(file.architecture()),
         });
     }
     let mut found = Vec::new();
@@ -209,6 +221,11 @@ fn macho_sections(artifact: &[u8]) -> Result<Vec<Raw<'_>>, Error> {
         }
     }
     Ok(found)
+}
+
+/// As targets are named: `x86_64`, `aarch64`.
+fn named(architecture: object::Architecture) -> String {
+    format!("{architecture:?}").to_ascii_lowercase()
 }
 
 const fn native_architecture() -> object::Architecture {
@@ -354,184 +371,4 @@ fn text(field: &'static str, bytes: &[u8]) -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The smallest ELF file with these notes: a header, one `PT_NOTE` segment, the notes.
-    fn elf(notes: &[u8]) -> Vec<u8> {
-        let mut file = Vec::new();
-        file.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-        file.extend_from_slice(&3_u16.to_le_bytes());
-        file.extend_from_slice(
-            &if cfg!(target_arch = "aarch64") {
-                183_u16
-            } else {
-                62
-            }
-            .to_le_bytes(),
-        );
-        file.extend_from_slice(&1_u32.to_le_bytes());
-        for value in [0_u64, 64, 0] {
-            file.extend_from_slice(&value.to_le_bytes());
-        }
-        file.extend_from_slice(&0_u32.to_le_bytes());
-        for value in [64_u16, 56, 1, 64, 0, 0] {
-            file.extend_from_slice(&value.to_le_bytes());
-        }
-        file.extend_from_slice(&4_u32.to_le_bytes());
-        file.extend_from_slice(&4_u32.to_le_bytes());
-        for value in [120, 120, 120, notes.len() as u64, notes.len() as u64, 4] {
-            file.extend_from_slice(&value.to_le_bytes());
-        }
-        file.extend_from_slice(notes);
-        file
-    }
-
-    fn note(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
-        let descriptor = abi::Descriptor::new("sample", "1.2.3")
-            .grants(1)
-            .public_routes("/feed\n/files/*")
-            .written_with("sdk", "rustc");
-        let body = &descriptor.body;
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(&descriptor.name_len.to_le_bytes());
-        bytes.extend_from_slice(&descriptor.body_len.to_le_bytes());
-        bytes.extend_from_slice(&descriptor.note_type.to_le_bytes());
-        bytes.extend_from_slice(&descriptor.note_name);
-        let start = bytes.len();
-        bytes.extend_from_slice(&body.magic);
-        bytes.extend_from_slice(&body.len.to_le_bytes());
-        bytes.extend_from_slice(&body.abi_major.to_le_bytes());
-        bytes.extend_from_slice(&body.abi_minor.to_le_bytes());
-        for number in [
-            body.grants,
-            body.flags,
-            body.state_schema_min,
-            body.state_schema_max,
-        ] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        for field in [
-            &body.name[..],
-            &body.version,
-            &body.public_routes,
-            &body.calls,
-            &body.sdk,
-            &body.compiler,
-        ] {
-            bytes.extend_from_slice(field);
-        }
-        assert_eq!(bytes.len() - start, size_of::<DescriptorBody>());
-        change(&mut bytes[start..]);
-        bytes
-    }
-
-    #[test]
-    fn a_descriptor_is_read() {
-        let read = Descriptor::read(&elf(&note(|_| ()))).unwrap();
-        assert_eq!(
-            (read.name.as_str(), read.version.as_str()),
-            ("sample", "1.2.3")
-        );
-        assert!(read.grants.secrets);
-        assert_eq!(
-            read.public_routes,
-            [
-                RoutePattern::Exact("/feed".into()),
-                RoutePattern::Prefix("/files/".into())
-            ]
-        );
-        assert_eq!(
-            (read.sdk.as_str(), read.compiler.as_str()),
-            ("sdk", "rustc")
-        );
-        assert!(read.expect_name("sample").is_ok());
-        assert!(
-            read.expect_name("other")
-                .unwrap_err()
-                .to_string()
-                .contains("`sample`")
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_told() {
-        let check = |file: &[u8], expect: &str| {
-            let error = Descriptor::read(file).unwrap_err().to_string();
-            assert!(error.contains(expect), "{expect:?} is not in {error:?}");
-        };
-        check(b"", "not a shared library");
-        check(b"#!/bin/sh\n", "not a shared library");
-        check(&elf(&[]), "no module descriptor");
-        check(
-            &elf(&[note(|_| ()), note(|_| ())].concat()),
-            "2 module descriptors",
-        );
-        check(&elf(&note(|body| body[0] = b'X')), "XIDPLANE");
-        check(&elf(&note(|body| body[12] = 9)), "built for ABI 9");
-        check(&elf(&note(|body| body[14] = 7)), "needs ABI 1.7");
-        check(
-            &elf(&note(|body| {
-                body[8..12].copy_from_slice(&40_u32.to_le_bytes())
-            })),
-            "40 bytes long",
-        );
-        check(&elf(&note(|body| body[16] = 0x83)), "no grant 0x82");
-        check(&elf(&note(|body| body[20] = 1)), "reserved");
-        check(
-            &elf(&note(|body| body[32] = b'S')),
-            "\"Sample\" is not a name",
-        );
-        check(&elf(&note(|body| body[33] = 0xff)), "`name` is not valid");
-        check(
-            &elf(&note(|body| body[160] = b'x')),
-            "\"xfeed\" is not a path",
-        );
-        check(
-            &elf(&note(|body| body[416] = b's')),
-            "calls between modules",
-        );
-        let mut other = elf(&note(|_| ()));
-        other[18] = 8;
-        check(&other, "built for Mips");
-        let whole = elf(&note(|_| ()));
-        check(&whole[..whole.len() - 1], "past the end");
-        check(&whole[..70], "cut short");
-    }
-
-    #[test]
-    fn no_cut_or_flipped_byte_panics() {
-        let whole = elf(&note(|_| ()));
-        for len in 0..whole.len() {
-            assert!(Descriptor::read(&whole[..len]).is_err());
-        }
-        for at in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[at] ^= 0xff;
-            // Accepted or refused, but never a panic: a flip in a text for people changes nothing else.
-            let _ = Descriptor::read(&flipped);
-        }
-    }
-
-    #[test]
-    fn patterns_match_as_documented() {
-        for (pattern, path, expect) in [
-            ("/feed", "/feed", true),
-            ("/feed", "/feed/", false),
-            ("/feed", "/feed2", false),
-            ("/files/*", "/files/a/b", true),
-            ("/files/*", "/files", false),
-            ("/files/*", "/filesystem", false),
-            ("/*", "/anything", true),
-        ] {
-            assert_eq!(
-                RoutePattern::parse(pattern).unwrap().matches(path),
-                expect,
-                "{pattern} {path}"
-            );
-        }
-        for bad in ["feed", "/a*", "/*/b", "*", "/a/**", ""] {
-            assert_eq!(RoutePattern::parse(bad), None, "{bad}");
-        }
-    }
-}
+mod tests;

@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::descriptor::{Descriptor, Grants, RoutePattern};
-use super::life::{Phase, Step};
+use super::life::{Phase, Transition};
 use super::loader::{Instance, LoadError, Owner};
+use super::private_copy::PrivateCopy;
 use super::state::SavedState;
 use crate::events::{Event, Events};
 
@@ -43,6 +44,8 @@ pub(crate) struct Generation {
     requests_max: usize,
     owner: Arc<Owner>,
     instance: Instance,
+    /// After the instance, which is ended before it goes.
+    _copy: PrivateCopy,
     events: Arc<Events>,
     pins: AtomicUsize,
     /// Pins of requests whose answer has begun.
@@ -66,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) requests_max: usize,
     pub(crate) instance: Instance,
     pub(crate) events: Arc<Events>,
+    pub(crate) copy: PrivateCopy,
 }
 
 /// What a generation has done. Counters only grow.
@@ -109,6 +113,7 @@ impl Generation {
             requests_max,
             instance,
             events,
+            copy,
         } = parts;
         let label = format!("{}#{}", owner.name, owner.number);
         Arc::new(Generation {
@@ -130,6 +135,7 @@ impl Generation {
             requests_max,
             owner,
             instance,
+            _copy: copy,
             events,
             pins: AtomicUsize::new(0),
             streaming: AtomicUsize::new(0),
@@ -195,24 +201,24 @@ impl Generation {
 
     /// New requests go to it from here on.
     pub(crate) fn serve(&self) {
-        self.owner.life.advance(Step::Serve);
+        self.owner.life.advance(Transition::Serve);
     }
 
     /// Lets new requests wait until the hold is dropped or another generation has taken its place.
     pub(crate) fn hold(self: &Arc<Generation>) -> Hold {
-        self.owner.life.advance(Step::Hold);
+        self.owner.life.advance(Transition::Hold);
         Hold(Arc::clone(self))
     }
 
     /// Takes no more requests from here on.
     pub(crate) fn stop_taking(&self) {
-        self.owner.life.advance(Step::Replace);
+        self.owner.life.advance(Transition::Replace);
         self.changed.notify_waiters();
     }
 
     /// Takes no more requests until it is replaced: `reason` says what it did.
     pub(crate) fn quarantine(&self, reason: &str) {
-        if !self.owner.life.advance(Step::Fault) {
+        if !self.owner.life.advance(Transition::Fault) {
             return;
         }
         self.changed.notify_waiters();
@@ -282,7 +288,7 @@ impl Generation {
 
     /// Ends the instance. Blocks: call it on a control thread, when the generation drains and nothing pins it.
     pub(crate) fn retire(&self) {
-        self.owner.life.advance(Step::Retire);
+        self.owner.life.advance(Transition::Retire);
         self.instance.fini();
         self.owner.unregister();
     }
@@ -348,7 +354,7 @@ pub(crate) struct Hold(Arc<Generation>);
 impl Drop for Hold {
     fn drop(&mut self) {
         // Not taken when another generation has its place, or it is in quarantine.
-        self.0.owner.life.advance(Step::Release);
+        self.0.owner.life.advance(Transition::Release);
         self.0.changed.notify_waiters();
     }
 }

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 
 use super::control::on_control_thread;
 use super::generation::{Generation, Hold};
-use super::life::Step;
-use super::load::{INIT_DEADLINE, Initialised, Refusal};
+use super::life::Transition;
+use super::load::{Initialised, Refusal};
 use super::receipt::HandedOver;
 use super::state::{SavedState, Schemas};
+use super::step::Overdue;
 
 /// How long new requests may wait for a hand-over: a person does not notice, and no client gives up.
 pub(super) const HOLD_MAX: Duration = Duration::from_millis(250);
@@ -47,7 +48,11 @@ pub(super) enum Source {
 }
 
 /// Gives `new` what it takes over from `source`, and asks it whether it can serve.
-pub(super) async fn hand_over(new: Initialised, source: Source) -> Result<Probed, Refusal> {
+pub(super) async fn hand_over(
+    new: Initialised,
+    source: Source,
+    init_timeout: Duration,
+) -> Result<Probed, Refusal> {
     let hold = match &source {
         Source::Old(old) if old.saves() => {
             if old.is_saving() {
@@ -64,9 +69,12 @@ pub(super) async fn hand_over(new: Initialised, source: Source) -> Result<Probed
         (Some(hold), Source::Old(old)) => {
             // What takes longer goes on, and what it changes is not handed over.
             let _ = tokio::time::timeout(QUIET_MAX, old.answered()).await;
-            (hold.since + HOLD_MAX, Refusal::HoldDeadline)
+            (hold.since + HOLD_MAX, Refusal::HoldOverdue)
         }
-        _ => (Instant::now() + INIT_DEADLINE, Refusal::Deadline),
+        _ => (
+            Instant::now() + init_timeout,
+            Refusal::Overdue(Overdue::Init(init_timeout)),
+        ),
     };
     let name = format!("restore-{}", new.owner().name);
     let ran = on_control_thread(name, move || finish(new, &source)).map_err(Refusal::Thread)?;
@@ -90,7 +98,9 @@ type Finished = (Arc<Generation>, Option<SavedState>, Option<HandedOver>);
 fn finish(mut new: Initialised, source: &Source) -> Result<Finished, Refusal> {
     let (saved, from) = match source {
         Source::Nothing => (None, None),
-        Source::Old(old) if old.saves() => (old.save()?, Some(&*old.label)),
+        Source::Old(old) if old.saves() => {
+            (old.save().map_err(Refusal::HandOver)?, Some(&*old.label))
+        }
         Source::Old(_) => (None, None),
         Source::Kept(state) => (state.clone(), None),
     };
@@ -111,10 +121,12 @@ fn finish(mut new: Initialised, source: &Source) -> Result<Finished, Refusal> {
         }
         (None, _) => None,
     };
-    new.instance.restore(taken.as_ref())?;
-    new.owner().life.advance(Step::Restore);
-    new.instance.probe()?;
-    new.owner().life.advance(Step::Probe);
+    new.instance
+        .restore(taken.as_ref())
+        .map_err(Refusal::HandOver)?;
+    new.owner().life.advance(Transition::Restore);
+    new.instance.probe().map_err(Refusal::HandOver)?;
+    new.owner().life.advance(Transition::Probe);
     let receipt = saved.as_ref().map(|state| HandedOver {
         bytes: state.bytes.len(),
         schema: state.schema,

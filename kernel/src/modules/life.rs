@@ -1,4 +1,4 @@
-//! The life of a generation as a state machine, and nothing else: which step may follow on which.
+//! The life of a generation as a state machine, and nothing else: which transition may follow on which.
 //!
 //! ```text
 //! staged ─ loaded ─ initialised ─ restored ─ probed ─ serving ⇄ held
@@ -48,7 +48,7 @@ pub(crate) enum Phase {
 
 /// What moves a generation on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Transition {
     Load,
     Init,
     Restore,
@@ -79,20 +79,20 @@ impl Phase {
         Phase::Faulted,
     ];
 
-    /// Where `step` leads from here; `None` where it may not be taken.
-    pub(crate) const fn after(self, step: Step) -> Option<Phase> {
-        Some(match (self, step) {
-            (Phase::Staged, Step::Load) => Phase::Loaded,
-            (Phase::Loaded, Step::Init) => Phase::Initialised,
-            (Phase::Initialised, Step::Restore) => Phase::Restored,
-            (Phase::Restored, Step::Probe) => Phase::Probed,
-            (Phase::Probed, Step::Serve) => Phase::Serving,
-            (Phase::Serving, Step::Hold) => Phase::Held,
-            (Phase::Held, Step::Release) => Phase::Serving,
-            (Phase::Serving | Phase::Held | Phase::Faulted, Step::Replace) => Phase::Draining,
-            (Phase::Draining | Phase::Faulted, Step::Retire) => Phase::Retired,
-            (Phase::Retired | Phase::Resident, Step::Unload) => Phase::Unloaded,
-            (Phase::Retired, Step::Keep) => Phase::Resident,
+    /// Where `transition` leads from here; `None` where it may not be made.
+    pub(crate) const fn after(self, transition: Transition) -> Option<Phase> {
+        Some(match (self, transition) {
+            (Phase::Staged, Transition::Load) => Phase::Loaded,
+            (Phase::Loaded, Transition::Init) => Phase::Initialised,
+            (Phase::Initialised, Transition::Restore) => Phase::Restored,
+            (Phase::Restored, Transition::Probe) => Phase::Probed,
+            (Phase::Probed, Transition::Serve) => Phase::Serving,
+            (Phase::Serving, Transition::Hold) => Phase::Held,
+            (Phase::Held, Transition::Release) => Phase::Serving,
+            (Phase::Serving | Phase::Held | Phase::Faulted, Transition::Replace) => Phase::Draining,
+            (Phase::Draining | Phase::Faulted, Transition::Retire) => Phase::Retired,
+            (Phase::Retired | Phase::Resident, Transition::Unload) => Phase::Unloaded,
+            (Phase::Retired, Transition::Keep) => Phase::Resident,
             (
                 Phase::Staged
                 | Phase::Loaded
@@ -101,7 +101,7 @@ impl Phase {
                 | Phase::Probed
                 | Phase::Serving
                 | Phase::Held,
-                Step::Fault,
+                Transition::Fault,
             ) => Phase::Faulted,
             _ => return None,
         })
@@ -120,11 +120,11 @@ impl Life {
         Phase::ALL[usize::from(self.0.load(Ordering::SeqCst))]
     }
 
-    /// Takes `step` if it may be taken now; whether it was.
-    pub(crate) fn advance(&self, step: Step) -> bool {
+    /// Makes `transition` if it may be made now; whether it was.
+    pub(crate) fn advance(&self, transition: Transition) -> bool {
         let next = |phase: u8| {
             Phase::ALL[usize::from(phase)]
-                .after(step)
+                .after(transition)
                 .map(|next| next as u8)
         };
         self.0
@@ -137,56 +137,56 @@ impl Life {
 mod tests {
     use super::*;
 
-    const STEPS: [Step; 12] = [
-        Step::Load,
-        Step::Init,
-        Step::Restore,
-        Step::Probe,
-        Step::Serve,
-        Step::Hold,
-        Step::Release,
-        Step::Replace,
-        Step::Retire,
-        Step::Unload,
-        Step::Keep,
-        Step::Fault,
+    const TRANSITIONS: [Transition; 12] = [
+        Transition::Load,
+        Transition::Init,
+        Transition::Restore,
+        Transition::Probe,
+        Transition::Serve,
+        Transition::Hold,
+        Transition::Release,
+        Transition::Replace,
+        Transition::Retire,
+        Transition::Unload,
+        Transition::Keep,
+        Transition::Fault,
     ];
 
-    /// Every step that may be taken; all others may not.
-    const TABLE: &[(Phase, Step, Phase)] = &[
-        (Phase::Staged, Step::Load, Phase::Loaded),
-        (Phase::Staged, Step::Fault, Phase::Faulted),
-        (Phase::Loaded, Step::Init, Phase::Initialised),
-        (Phase::Loaded, Step::Fault, Phase::Faulted),
-        (Phase::Initialised, Step::Restore, Phase::Restored),
-        (Phase::Initialised, Step::Fault, Phase::Faulted),
-        (Phase::Restored, Step::Probe, Phase::Probed),
-        (Phase::Restored, Step::Fault, Phase::Faulted),
-        (Phase::Probed, Step::Serve, Phase::Serving),
-        (Phase::Probed, Step::Fault, Phase::Faulted),
-        (Phase::Serving, Step::Hold, Phase::Held),
-        (Phase::Serving, Step::Replace, Phase::Draining),
-        (Phase::Serving, Step::Fault, Phase::Faulted),
-        (Phase::Held, Step::Release, Phase::Serving),
-        (Phase::Held, Step::Replace, Phase::Draining),
-        (Phase::Held, Step::Fault, Phase::Faulted),
-        (Phase::Draining, Step::Retire, Phase::Retired),
-        (Phase::Retired, Step::Unload, Phase::Unloaded),
-        (Phase::Retired, Step::Keep, Phase::Resident),
-        (Phase::Resident, Step::Unload, Phase::Unloaded),
-        (Phase::Faulted, Step::Replace, Phase::Draining),
-        (Phase::Faulted, Step::Retire, Phase::Retired),
+    /// Every transition that may be made; all others may not.
+    const TABLE: &[(Phase, Transition, Phase)] = &[
+        (Phase::Staged, Transition::Load, Phase::Loaded),
+        (Phase::Staged, Transition::Fault, Phase::Faulted),
+        (Phase::Loaded, Transition::Init, Phase::Initialised),
+        (Phase::Loaded, Transition::Fault, Phase::Faulted),
+        (Phase::Initialised, Transition::Restore, Phase::Restored),
+        (Phase::Initialised, Transition::Fault, Phase::Faulted),
+        (Phase::Restored, Transition::Probe, Phase::Probed),
+        (Phase::Restored, Transition::Fault, Phase::Faulted),
+        (Phase::Probed, Transition::Serve, Phase::Serving),
+        (Phase::Probed, Transition::Fault, Phase::Faulted),
+        (Phase::Serving, Transition::Hold, Phase::Held),
+        (Phase::Serving, Transition::Replace, Phase::Draining),
+        (Phase::Serving, Transition::Fault, Phase::Faulted),
+        (Phase::Held, Transition::Release, Phase::Serving),
+        (Phase::Held, Transition::Replace, Phase::Draining),
+        (Phase::Held, Transition::Fault, Phase::Faulted),
+        (Phase::Draining, Transition::Retire, Phase::Retired),
+        (Phase::Retired, Transition::Unload, Phase::Unloaded),
+        (Phase::Retired, Transition::Keep, Phase::Resident),
+        (Phase::Resident, Transition::Unload, Phase::Unloaded),
+        (Phase::Faulted, Transition::Replace, Phase::Draining),
+        (Phase::Faulted, Transition::Retire, Phase::Retired),
     ];
 
     #[test]
-    fn exactly_the_steps_of_the_table_may_be_taken() {
+    fn exactly_the_transitions_of_the_table_may_be_made() {
         for phase in Phase::ALL {
-            for step in STEPS {
+            for transition in TRANSITIONS {
                 let expect = TABLE
                     .iter()
-                    .find(|row| (row.0, row.1) == (phase, step))
+                    .find(|row| (row.0, row.1) == (phase, transition))
                     .map(|row| row.2);
-                assert_eq!(phase.after(step), expect, "{phase:?} {step:?}");
+                assert_eq!(phase.after(transition), expect, "{phase:?} {transition:?}");
             }
         }
     }
@@ -204,8 +204,11 @@ mod tests {
             let mut reached = vec![start];
             let mut at = 0;
             while let Some(phase) = reached.get(at).copied() {
-                for step in STEPS {
-                    if let Some(next) = phase.after(step).filter(|next| !reached.contains(next)) {
+                for transition in TRANSITIONS {
+                    if let Some(next) = phase
+                        .after(transition)
+                        .filter(|next| !reached.contains(next))
+                    {
                         reached.push(next);
                     }
                 }
@@ -214,25 +217,25 @@ mod tests {
             assert!(reached.contains(&Phase::Unloaded), "{start:?}");
         }
         assert!(
-            STEPS
+            TRANSITIONS
                 .iter()
-                .all(|step| Phase::Unloaded.after(*step).is_none())
+                .all(|transition| Phase::Unloaded.after(*transition).is_none())
         );
     }
 
     #[test]
-    fn a_step_that_may_not_be_taken_changes_nothing() {
+    fn a_transition_that_may_not_be_made_changes_nothing() {
         let life = Life::new();
-        assert!(!life.advance(Step::Serve));
+        assert!(!life.advance(Transition::Serve));
         assert_eq!(life.phase(), Phase::Staged);
-        for step in [
-            Step::Load,
-            Step::Init,
-            Step::Restore,
-            Step::Probe,
-            Step::Serve,
+        for transition in [
+            Transition::Load,
+            Transition::Init,
+            Transition::Restore,
+            Transition::Probe,
+            Transition::Serve,
         ] {
-            assert!(life.advance(step), "{step:?}");
+            assert!(life.advance(transition), "{transition:?}");
         }
         assert_eq!(life.phase(), Phase::Serving);
     }

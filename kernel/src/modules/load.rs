@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
 use super::handover::HOLD_MAX;
-use super::life::Step;
+use super::life::Transition;
 use super::loader::{Instance, LoadError, Opened, Owner};
+use super::origin::OriginError;
+use super::private_copy::{CopyError, PrivateCopy};
 use super::stage::{StageError, Staging};
 use super::state::Schemas;
+use super::step::{GivenUp, Overdue, Step};
 use crate::events::Events;
 use crate::problem::{Code, Problem};
-
-/// How long constructors and `init` may take together before the load is given up.
-pub(super) const INIT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a module is loaded from and with.
 #[derive(Debug, Clone)]
@@ -42,17 +42,24 @@ pub(crate) enum GrantSpec {
 pub(super) enum Refusal {
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error("{}: {source}", path.display())]
+    Descriptor {
+        path: PathBuf,
+        source: descriptor::Error,
+    },
+    #[error("{}: {source}", path.display())]
+    Open { path: PathBuf, source: LoadError },
     #[error(transparent)]
-    Descriptor(#[from] descriptor::Error),
+    Init(LoadError),
     #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("constructors and init did not return within {} s", INIT_DEADLINE.as_secs())]
-    Deadline,
+    Overdue(Overdue),
+    #[error(transparent)]
+    HandOver(LoadError),
     #[error(
         "the hand-over of state took longer than the {} ms that requests may wait: hand over less, or do what takes long before `ctx.restore()`",
         HOLD_MAX.as_millis()
     )]
-    HoldDeadline,
+    HoldOverdue,
     #[error(
         "on_save of {0} has not returned since an earlier reload: unload the module and load it anew, without its state"
     )]
@@ -77,6 +84,7 @@ pub(super) struct Job {
     pub(super) owner: Arc<Owner>,
     pub(super) spec: Spec,
     pub(super) staging: Arc<Staging>,
+    pub(super) step: Arc<Step>,
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
@@ -93,6 +101,8 @@ pub(super) struct Initialised {
     body_bytes: u64,
     requests_max: usize,
     events: Arc<Events>,
+    /// After the instance, which is ended before it goes.
+    copy: PrivateCopy,
 }
 
 impl Job {
@@ -101,6 +111,7 @@ impl Job {
             owner,
             spec,
             staging,
+            step,
             module_dirs,
             body_bytes,
             requests_max,
@@ -108,18 +119,19 @@ impl Job {
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
         let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
-        let made =
-            open(&staged.bytes, &staged.copy, &owner.name).and_then(|(descriptor, opened)| {
-                owner.life.advance(Step::Load);
-                let config = Value::Object(spec.config.clone()).to_string();
-                let instance = opened.init(owner.id, &owner.name, owner.number, &config)?;
-                owner.life.advance(Step::Init);
-                Ok((descriptor, instance))
-            });
-        let (descriptor, instance) = made.inspect_err(|_| {
-            // What may be mapped from it stays mapped without its name.
-            let _ = std::fs::remove_file(&staged.copy);
+        let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
+        let turn = step.open(&label)?;
+        let opened = Opened::open(staged.copy.path_to_open()).map_err(|source| Refusal::Open {
+            path: spec.path.clone(),
+            source,
         })?;
+        owner.life.advance(Transition::Load);
+        step.initialise(turn)?;
+        let config = Value::Object(spec.config.clone()).to_string();
+        let instance = opened
+            .init(owner.id, &owner.name, owner.number, &config)
+            .map_err(Refusal::Init)?;
+        owner.life.advance(Transition::Init);
         Ok(Initialised {
             descriptor,
             instance,
@@ -129,6 +141,7 @@ impl Job {
             body_bytes,
             requests_max,
             events,
+            copy: staged.copy,
         })
     }
 }
@@ -158,29 +171,43 @@ impl Initialised {
             requests_max: self.requests_max,
             instance: self.instance,
             events: self.events,
+            copy: self.copy,
         })
     }
 }
 
-fn open(bytes: &[u8], copy: &Path, name: &str) -> Result<(Descriptor, Opened), Refusal> {
-    let descriptor = Descriptor::read(bytes)?;
-    descriptor.expect_name(name)?;
-    Ok((descriptor, Opened::open(copy)?))
+fn describe(bytes: &[u8], path: &Path, name: &str) -> Result<Descriptor, Refusal> {
+    let failed = |source| Refusal::Descriptor {
+        path: path.to_owned(),
+        source,
+    };
+    let descriptor = Descriptor::read(bytes).map_err(failed)?;
+    descriptor.expect_name(name).map_err(failed)?;
+    Ok(descriptor)
+}
+
+impl From<GivenUp> for Refusal {
+    fn from(GivenUp: GivenUp) -> Refusal {
+        // Nobody is there to be told.
+        Refusal::Ended
+    }
 }
 
 impl Refusal {
     pub(super) fn problem(&self) -> Problem {
         let code = match self {
-            Refusal::Stage(StageError::Outside { .. } | StageError::Writable { .. }) => {
-                Code::ModulePathForbidden
-            }
-            Refusal::Stage(StageError::Full { .. }) => Code::StorageFull,
+            Refusal::Stage(StageError::Origin(
+                OriginError::Outside { .. } | OriginError::Writable { .. },
+            )) => Code::ModulePathForbidden,
+            Refusal::Stage(StageError::Copy(CopyError::Full { .. })) => Code::StorageFull,
             Refusal::Thread(_) | Refusal::Ended => Code::Internal,
             Refusal::Stage(_)
-            | Refusal::Descriptor(_)
-            | Refusal::Load(_)
-            | Refusal::Deadline
-            | Refusal::HoldDeadline
+            | Refusal::Descriptor { .. }
+            | Refusal::Open { .. }
+            | Refusal::Init(_)
+            | Refusal::Overdue(_)
+            | Refusal::HandOver(_)
+            | Refusal::HoldOverdue
             | Refusal::StillSaving(_)
             | Refusal::Schema { .. } => Code::ModuleRefused,
         };

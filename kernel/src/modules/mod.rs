@@ -3,7 +3,8 @@
 //! | file | concern |
 //! |---|---|
 //! | `descriptor` | what an artifact says of itself, read without running it |
-//! | `stage` | the private copy that is loaded, and who may write to what it came from |
+//! | `origin` | the author's file: from where it may come, and who may write to it |
+//! | `stage`, `private_copy` | the copy that is loaded, hashed, in a file or in memory |
 //! | `state` | what one generation hands over to the next |
 //! | `loader/` | all the unsafe: opening the library, its table of functions, the functions it may call |
 //! | `exchange` | the state of one request that both sides touch, found by handle |
@@ -11,7 +12,7 @@
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
 //! | `registry` | which generation a name means now, one operation on a name at a time |
 //! | `life` | the phases of a generation as a pure state machine |
-//! | `load` | from a file to an instance: the first half of what comes before the exchange of a route |
+//! | `load`, `step` | from a file to an instance, and where that stands when it takes too long: the first half of what comes before the exchange of a route |
 //! | `handover` | from an instance to a generation that may serve: the second half |
 //! | `retire` | everything after the exchange: drain, cut, end |
 //! | `control` | the threads that module code may hang |
@@ -26,8 +27,11 @@ mod handover;
 pub(crate) mod life;
 pub(crate) mod load;
 pub(crate) mod loader;
+pub(crate) mod origin;
+pub(crate) mod private_copy;
 pub(crate) mod receipt;
 pub(crate) mod registry;
 mod retire;
 pub(crate) mod stage;
 pub(crate) mod state;
+mod step;

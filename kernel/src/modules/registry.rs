@@ -18,9 +18,9 @@ use super::control::on_control_thread;
 use super::descriptor::Grants;
 use super::generation::Generation;
 use super::handover::{self, Probed, Source};
-use super::life::{Phase, Step};
+use super::life::{Phase, Transition};
 pub(crate) use super::load::{GrantSpec, Spec};
-use super::load::{INIT_DEADLINE, Initialised, Job, Refusal};
+use super::load::{Initialised, Job, Refusal};
 use super::loader::Owner;
 use super::receipt::{HandedOver, Identity, Receipt, Requests};
 use super::retire;
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) body_bytes_max: u64,
     pub(crate) requests_max: usize,
     pub(crate) state_bytes_max: usize,
+    /// `[limits] init_timeout`
+    pub(crate) init_timeout: Duration,
     pub(crate) log: LogHandle,
     /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
     pub(crate) configured: BTreeMap<String, Spec>,
@@ -176,7 +178,9 @@ impl Registry {
         if change.only_swap && self.get(name).is_none() {
             return Err(not_found(name));
         }
-        let spec = self.changed(name, change)?;
+        let spec = self
+            .changed(name, change)
+            .inspect_err(|problem| self.tell_refused(name, problem))?;
         let number = {
             let mut places = self.places();
             let place = places.entry(name.to_owned()).or_default();
@@ -186,12 +190,9 @@ impl Registry {
         let probed = match self.load(name, number, &spec).await {
             Ok(probed) => probed,
             Err(refusal) => {
-                tracing::warn!(module = name, reason = %refusal, "a module was refused");
-                self.events.publish(Event::ModuleRefused {
-                    module: name.to_owned(),
-                    reason: refusal.to_string(),
-                });
-                return Err(refusal.problem());
+                let problem = refusal.problem();
+                self.tell_refused(name, &problem);
+                return Err(problem);
             }
         };
         let Probed {
@@ -277,6 +278,14 @@ impl Registry {
         }
     }
 
+    fn tell_refused(&self, name: &str, problem: &Problem) {
+        tracing::warn!(module = name, reason = %problem.detail, "a module was refused");
+        self.events.publish(Event::ModuleRefused {
+            module: name.to_owned(),
+            reason: problem.detail.to_string(),
+        });
+    }
+
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -359,6 +368,7 @@ impl Registry {
             owner: Arc::clone(&owner),
             spec: spec.clone(),
             staging: Arc::clone(&self.staging),
+            step: Arc::default(),
             module_dirs: self.settings.module_dirs.clone(),
             body_bytes: self.settings.body_bytes,
             requests_max: self.settings.requests_max,
@@ -368,25 +378,26 @@ impl Registry {
         let outcome = match loaded {
             Ok(new) => {
                 let source = self.get(name).map_or(Source::Nothing, Source::Old);
-                handover::hand_over(new, source).await
+                handover::hand_over(new, source, self.settings.init_timeout).await
             }
             Err(refusal) => Err(refusal),
         };
         if outcome.is_err() {
-            owner.life.advance(Step::Fault);
+            owner.life.advance(Transition::Fault);
             owner.unregister();
         }
         outcome
     }
 
     async fn initialise(&self, name: &str, job: Job) -> Result<Initialised, Refusal> {
+        let step = Arc::clone(&job.step);
         let loaded = on_control_thread(format!("load-{name}"), move || job.run())
             .map_err(Refusal::Thread)?;
-        match tokio::time::timeout(INIT_DEADLINE, loaded).await {
+        match tokio::time::timeout(self.settings.init_timeout, loaded).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_gone)) => Err(Refusal::Ended),
             // The thread is given up; should it return after all, what it made is ended unused.
-            Err(_elapsed) => Err(Refusal::Deadline),
+            Err(_elapsed) => Err(Refusal::Overdue(step.give_up(self.settings.init_timeout))),
         }
     }
 

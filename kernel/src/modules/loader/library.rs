@@ -9,6 +9,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use midplane_abi::{self as abi, Header, Slice, Status, instance, status};
 use smallvec::SmallVec;
 
+use super::unopened::Unopened;
 use super::{Owner, host};
 use crate::modules::exchange::Lease;
 use crate::modules::generation::Pin;
@@ -24,20 +25,22 @@ const OPENAPI_LEN_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error("the library cannot be opened: {0}")]
-    Open(String),
-    #[error("the library exports no `{symbol}`: the attribute #[midplane_sdk::module] makes it", symbol = abi::ENTRY_SYMBOL)]
+    Open(Unopened),
+    #[error("the library exports no `{symbol}`: the attribute #[midplane_sdk::module] makes it, and a linker's version script or `strip` must leave it visible", symbol = abi::ENTRY_SYMBOL)]
     NoEntry,
-    #[error("`{symbol}` refused this kernel (status {0}): build the module with the kernel's ABI", symbol = abi::ENTRY_SYMBOL)]
+    #[error("`{symbol}` refused this kernel (status {0}), which has ABI {major}.{minor}: build the module with the kernel's ABI", symbol = abi::ENTRY_SYMBOL, major = abi::MAJOR, minor = abi::MINOR)]
     EntryRefused(Status),
     #[error("`{symbol}` says that its table has {0} bytes, and the least there is has {len}: set `size` to the struct's own", symbol = abi::ENTRY_SYMBOL, len = abi::MODULE_LEN_MIN)]
     TableLen(u32),
-    #[error("`{symbol}` left the function `{0}` empty", symbol = abi::ENTRY_SYMBOL)]
+    #[error("`{symbol}` left the function `{0}` empty: fill it, or build the module with the SDK, which does", symbol = abi::ENTRY_SYMBOL)]
     NoFunction(&'static str),
     #[error("init failed: {0}")]
     Init(String),
     #[error("init panicked: {0}")]
     InitPanicked(String),
-    #[error("init answered the unknown status {0}")]
+    #[error(
+        "init answered {0}, which is no status of the ABI: answer OK (0), or say why with `fail` and answer FAILED (-4)"
+    )]
     InitStatus(Status),
     #[error("the module refused the state that was handed over: {0}")]
     Restore(String),
@@ -60,7 +63,8 @@ impl Opened {
         // descriptor and hash have been checked.
         let library = unsafe { Library::open(Some(private_copy), RTLD_NOW | RTLD_LOCAL) };
         // Never unmapped by a drop: whether the code may go is decided elsewhere.
-        let library = ManuallyDrop::new(library.map_err(|error| LoadError::Open(cause(&error)))?);
+        let library =
+            ManuallyDrop::new(library.map_err(|error| LoadError::Open(Unopened::from(&error)))?);
         // SAFETY: the symbol has this type by the ABI, which the descriptor promised.
         let entry = unsafe { library.get::<abi::Entry>(abi::ENTRY_SYMBOL) }
             .map_err(|_absent| LoadError::NoEntry)?;
@@ -417,18 +421,6 @@ fn view(session: &Session, expires_at: u64) -> abi::Session {
             .secret_key_id()
             .map_or(Slice::NONE, |id| Slice::new(id.as_bytes())),
         expires_at,
-    }
-}
-
-/// dlerror's text without the private copy's path, which tells the author nothing.
-fn cause(error: &libloading::Error) -> String {
-    let mut text = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        text = source.to_string();
-    }
-    match text.split_once(": ") {
-        Some((path, rest)) if path.starts_with('/') => rest.to_owned(),
-        _ => text,
     }
 }
 

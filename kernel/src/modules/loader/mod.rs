@@ -9,6 +9,7 @@
 mod host;
 mod library;
 mod owner;
+mod unopened;
 
 pub(crate) use library::{Begun, Instance, LoadError, Opened, Outcome, Task};
 pub(crate) use owner::Owner;

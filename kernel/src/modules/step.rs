@@ -1,0 +1,139 @@
+//! How far a load has come, so that one that takes too long can say where it stands, and runs nothing more once given up.
+//!
+//! The dynamic loader runs the constructors of one library at a time in the whole process, whoever asks (`dlopen` holds its
+//! lock meanwhile). A turn of our own around it says who holds up whom.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+static TURN: Mutex<Option<String>> = Mutex::new(None);
+static TURN_FREE: Condvar = Condvar::new();
+
+/// A load that took longer than `[limits] init_timeout`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    #[error(
+        "reading and copying the file took longer than {0:?}, the `init_timeout` of [limits]: is its file system in order?"
+    )]
+    Staging(Duration),
+    #[error(
+        "the constructors of {holder}'s library have not returned, and the system opens one library at a time: nothing can be loaded until they do, or the kernel is restarted"
+    )]
+    Waiting { holder: String },
+    #[error(
+        "the library's constructors did not return within {0:?}, the `init_timeout` of [limits]; until they do, no other module can be loaded: move what may block to the module's function"
+    )]
+    Constructors(Duration),
+    #[error(
+        "the module's function (`init`) did not return within {0:?}, the `init_timeout` of [limits]: wait for what may take long in a task (`ctx.spawn`), or give it more time"
+    )]
+    Init(Duration),
+}
+
+/// The load was given up meanwhile: nobody is told any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct GivenUp;
+
+/// Shared by the thread that loads and the one that waits for it.
+#[derive(Default)]
+pub(crate) struct Step(AtomicU8);
+
+const STAGING: u8 = 0;
+const WAITING: u8 = 1;
+const OPENING: u8 = 2;
+const INITIALISING: u8 = 3;
+const GIVEN_UP: u8 = 4;
+
+/// The right to open a library.
+pub(crate) struct Turn(());
+
+impl Step {
+    /// Waits until no other library is being opened. `label` says who opens one now.
+    pub(crate) fn open(&self, label: &str) -> Result<Turn, GivenUp> {
+        self.advance(WAITING)?;
+        let holder = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holder = TURN_FREE
+            .wait_while(holder, |holder| holder.is_some())
+            .unwrap_or_else(PoisonError::into_inner);
+        self.advance(OPENING)?;
+        *holder = Some(label.to_owned());
+        Ok(Turn(()))
+    }
+
+    /// The library is open.
+    pub(crate) fn initialise(&self, turn: Turn) -> Result<(), GivenUp> {
+        drop(turn);
+        self.advance(INITIALISING)
+    }
+
+    /// Nobody waits any longer than `limit` for the load: what it has not begun by now, it does not begin.
+    pub(crate) fn give_up(&self, limit: Duration) -> Overdue {
+        match self.0.swap(GIVEN_UP, Ordering::SeqCst) {
+            STAGING => Overdue::Staging(limit),
+            WAITING => {
+                let holder = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+                Overdue::Waiting {
+                    holder: holder.as_deref().unwrap_or("another module").to_owned(),
+                }
+            }
+            OPENING => Overdue::Constructors(limit),
+            _ => Overdue::Init(limit),
+        }
+    }
+
+    fn advance(&self, to: u8) -> Result<(), GivenUp> {
+        self.0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |at| {
+                (at != GIVEN_UP).then_some(to)
+            })
+            .map(drop)
+            .map_err(|_given_up| GivenUp)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURN.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        TURN_FREE.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(7);
+
+    #[test]
+    fn one_library_is_opened_at_a_time_and_whoever_waits_can_say_for_whom() {
+        let (first, second) = (Step::default(), Arc::new(Step::default()));
+        let turn = first.open("slow#1").unwrap();
+        let waiting = Arc::clone(&second);
+        let waiter = std::thread::spawn(move || waiting.open("other#1").map(drop));
+        while second.0.load(Ordering::SeqCst) != WAITING {
+            std::thread::yield_now();
+        }
+        let overdue = second.give_up(LIMIT);
+        assert!(
+            overdue.to_string().contains("slow#1's library"),
+            "{overdue}"
+        );
+        assert_eq!(first.initialise(turn), Ok(()));
+        // Its turn comes, and it runs nothing.
+        assert_eq!(waiter.join().unwrap(), Err(GivenUp));
+        let third = Step::default();
+        let turn = third.open("third#1").unwrap();
+        assert_eq!(third.give_up(LIMIT), Overdue::Constructors(LIMIT));
+        assert_eq!(third.initialise(turn), Err(GivenUp));
+        let fourth = Step::default();
+        let turn = fourth.open("fourth#1").unwrap();
+        fourth.initialise(turn).unwrap();
+        let overdue = fourth.give_up(LIMIT);
+        assert!(overdue.to_string().contains("7s"), "{overdue}");
+        assert_eq!(overdue, Overdue::Init(LIMIT));
+        assert_eq!(Step::default().give_up(LIMIT), Overdue::Staging(LIMIT));
+    }
+}
