@@ -38,6 +38,15 @@ pub(crate) enum Event {
         to: u64,
         version: String,
     },
+    /// The version before has taken the place of one that failed too often.
+    #[serde(rename = "module.rolled_back")]
+    ModuleRolledBack {
+        module: String,
+        from: u64,
+        to: u64,
+        version: String,
+        reason: String,
+    },
     #[serde(rename = "module.refused")]
     ModuleRefused { module: String, reason: String },
     /// It is in quarantine until it is reloaded.

@@ -188,5 +188,6 @@ fn spec(module: &config::Module) -> Spec {
         public: module.public,
         sha256: module.sha256.clone(),
         drain_timeout: module.drain_timeout,
+        rollback: module.rollback,
     }
 }

@@ -131,6 +131,18 @@ fn module_table(module: &Module) -> Table {
             format_duration(module.drain_timeout).into(),
         ),
     ]);
+    let rollback = match module.rollback {
+        None => "off".into(),
+        Some(rollback) => table([
+            ("window", format_duration(rollback.window).into()),
+            (
+                "max_failures",
+                Value::Integer(i64::try_from(rollback.max_failures).unwrap_or(i64::MAX)),
+            ),
+        ])
+        .into(),
+    };
+    entries.insert("rollback".into(), rollback);
     if let Some(grants) = &module.grants {
         entries.insert("grants".into(), strings(grants));
     }

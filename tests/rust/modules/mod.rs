@@ -9,6 +9,7 @@ mod panics;
 mod quarantine;
 mod refusals;
 mod reload;
+mod rollback;
 mod sessions;
 mod state;
 mod wire;

@@ -401,10 +401,16 @@ impl Call {
         match outcome {
             Outcome::Panicked(reason) => {
                 self.generation.stats.panics.fetch_add(1, Ordering::Relaxed);
+                self.generation.count_failure();
                 tracing::error!(%module, request_id, reason, "a module panicked");
                 Fault::Panicked
             }
+            Outcome::Failed(reason) if matches!(self.route, Route::SessionCheck) => {
+                tracing::info!(%module, request_id, reason, "a module refused a session");
+                Fault::Failed(reason)
+            }
             Outcome::Failed(reason) => {
+                self.generation.count_failure();
                 tracing::error!(%module, request_id, reason, "a module failed");
                 Fault::Failed(reason)
             }
