@@ -116,6 +116,7 @@ impl Config {
             ("connections_per_process", count(l.connections_per_process)),
             ("connections_for_host", count(l.connections_for_host)),
             ("requests_per_module", count(l.requests_per_module)),
+            ("stuck_after", format_duration(l.stuck_after).into()),
         ])
     }
 }

@@ -29,6 +29,11 @@ const CONNECTIONS_PER_PROCESS: usize = 64;
 /// One for the bridge and one to steer with.
 const CONNECTIONS_FOR_HOST: usize = 2;
 const REQUESTS_PER_MODULE: usize = 1024;
+/// A thousand times what counts as a slow poll: no work that a handler does by mistake on its worker takes that long.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// Below, a loaded machine would be taken for a module that hangs.
+const STUCK_AFTER_MIN: Duration = Duration::from_millis(100);
+const STUCK_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
@@ -47,6 +52,8 @@ pub(crate) struct Limits {
     pub(crate) connections_per_process: usize,
     pub(crate) connections_for_host: usize,
     pub(crate) requests_per_module: usize,
+    /// How long a worker may be inside one call of a module before it counts as lost.
+    pub(crate) stuck_after: Duration,
 }
 
 impl Limits {
@@ -80,6 +87,11 @@ impl Limits {
                 1..=connections - 1,
             )?,
             requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
+            stuck_after: s.duration(
+                "stuck_after",
+                STUCK_AFTER,
+                STUCK_AFTER_MIN..=STUCK_AFTER_MAX,
+            )?,
         };
         section.finish()?;
         Ok(limits)

@@ -61,6 +61,7 @@ connections = 10
 connections_per_process = 9
 connections_for_host = 1
 requests_per_module = 3
+stuck_after = "3s"
 [modules.hello]
 path = "lib/libhello.so"
 isolation = "in-process"
@@ -207,6 +208,10 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         (
             "[limits]\nrequests_per_module = 0",
             &["requests_per_module"],
+        ),
+        (
+            "[limits]\nstuck_after = \"99ms\"",
+            &["stuck_after", "100ms"],
         ),
         ("[limits]\nconections = 9", &["`connections`?"]),
         ("[modules.Hello]\npath = \"/x\"", &["[a-z]"]),

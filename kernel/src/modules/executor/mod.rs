@@ -103,6 +103,7 @@ pub(crate) async fn call(
         &pin,
         actor.as_ref().map(|actor| &actor.session),
         &request_id,
+        (parts.method.as_str(), path),
     )?;
     if length == Some(0) {
         lease.lock().input.end = InputEnd::Whole;
@@ -140,7 +141,13 @@ pub(crate) async fn check_session(
     request_id: HeaderValue,
     surroundings: &Surroundings,
 ) -> Result<(), Result<String, Problem>> {
-    let lease = lease(&pin, Some(&actor.session), &request_id).map_err(Err)?;
+    let lease = lease(
+        &pin,
+        Some(&actor.session),
+        &request_id,
+        ("session", "check"),
+    )
+    .map_err(Err)?;
     let begun = Task::check_session(pin, &lease, &actor.session, actor.expires_at);
     let mut call =
         Call::new(begun, lease, Some(actor), surroundings.clone(), &request_id).map_err(Err)?;
@@ -160,13 +167,14 @@ fn lease(
     pin: &generation::Pin,
     session: Option<&Arc<Session>>,
     request_id: &HeaderValue,
+    (method, path): (&str, &str),
 ) -> Result<Lease, Problem> {
     let context = exchange::Context {
         generation: Arc::clone(pin.generation()),
         session: session.cloned(),
         request_id: request_id.clone(),
     };
-    Lease::new(context).ok_or_else(overloaded)
+    Lease::new(context, method, path).ok_or_else(overloaded)
 }
 
 /// The answer to a request that finds every place taken.

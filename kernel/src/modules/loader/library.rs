@@ -14,6 +14,7 @@ use super::host;
 use crate::modules::exchange::Lease;
 use crate::modules::generation::Pin;
 use crate::session::Session;
+use crate::watchdog::beacon;
 
 /// Most requests have fewer header fields than this; more spill to the heap.
 const HEADERS_INLINE: usize = 16;
@@ -203,6 +204,7 @@ impl Drop for Instance {
 pub(crate) struct Task {
     pin: Pin,
     raw: abi::Task,
+    request: abi::Request,
 }
 
 impl Task {
@@ -251,6 +253,7 @@ impl Task {
             .expect("checked when it was opened");
         let mut raw = abi::Task(0);
         host::clear_failure();
+        let inside = beacon::inside(lease.handle());
         // SAFETY: the pin keeps the instance; everything borrowed outlives the call.
         let answer = unsafe {
             begin(
@@ -260,7 +263,8 @@ impl Task {
                 &raw mut raw,
             )
         };
-        begun(pin, raw, answer)
+        drop(inside);
+        begun(pin, raw, lease, answer)
     }
 
     /// Has the module look at a session that is about to be issued.
@@ -278,6 +282,7 @@ impl Task {
         let session = view(session, expires_at);
         let mut raw = abi::Task(0);
         host::clear_failure();
+        let inside = beacon::inside(lease.handle());
         // SAFETY: as in `begin`.
         let answer = unsafe {
             on_session(
@@ -287,7 +292,8 @@ impl Task {
                 &raw mut raw,
             )
         };
-        begun(pin, raw, answer)
+        drop(inside);
+        begun(pin, raw, lease, answer)
     }
 
     /// Goes on with the task, for a reason of [`abi::why`].
@@ -295,6 +301,7 @@ impl Task {
         let instance = self.pin.instance();
         let poll = instance.table.poll.expect("checked when it was opened");
         host::clear_failure();
+        let _inside = beacon::inside(self.request);
         // SAFETY: the task lives until our drop, and `&mut self` keeps polls serial.
         outcome(unsafe { poll(instance.ptr, self.raw, why) })
     }
@@ -307,14 +314,19 @@ impl Drop for Task {
             .table
             .drop_task
             .expect("checked when it was opened");
+        let _inside = beacon::inside(self.request);
         // SAFETY: once, and no poll of it runs, since that borrows `self`. The pin goes only after this call.
         unsafe { drop_task(instance.ptr, self.raw) }
     }
 }
 
-fn begun(pin: Pin, raw: abi::Task, answer: Status) -> Begun {
+fn begun(pin: Pin, raw: abi::Task, lease: &Lease, answer: Status) -> Begun {
     match outcome(answer) {
-        Outcome::Ready => Ok(Task { pin, raw }),
+        Outcome::Ready => Ok(Task {
+            pin,
+            raw,
+            request: lease.handle(),
+        }),
         Outcome::Pending => Err(Outcome::Failed(
             "it answered PENDING where only OK may be".to_owned(),
         )),
