@@ -9,6 +9,8 @@ mod panics;
 mod refusals;
 mod reload;
 mod sessions;
+mod stuck;
+mod watch;
 mod wire;
 
 use std::time::{Duration, Instant};
