@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::clock;
+use crate::watchdog::HeldBy;
 
 /// How far a listener may fall behind before it loses events, and is told so. Events are a few a second at most.
 const BACKLOG_LEN: usize = 256;
@@ -62,6 +63,15 @@ pub(crate) enum Event {
         generation: u64,
         unloaded: bool,
     },
+    #[serde(rename = "worker.stuck")]
+    WorkerStuck {
+        worker: usize,
+        #[serde(flatten)]
+        held_by: HeldBy,
+    },
+    /// The process ends.
+    #[serde(rename = "kernel.stuck")]
+    KernelStuck { stuck: usize, workers: usize },
     #[serde(rename = "keys.rotated")]
     KeysRotated { kid: String },
     /// The last one.

@@ -118,6 +118,11 @@ impl Config {
             ("requests_per_module", count(l.requests_per_module)),
             ("state_bytes", format_size(l.state_bytes as u64).into()),
             ("init_timeout", format_duration(l.init_timeout).into()),
+            (
+                "quarantine_after",
+                format_duration(l.quarantine_after).into(),
+            ),
+            ("stuck_after", format_duration(l.stuck_after).into()),
         ])
     }
 }

@@ -63,6 +63,8 @@ connections_for_host = 1
 requests_per_module = 3
 state_bytes = "1MiB"
 init_timeout = "4s"
+quarantine_after = "2s"
+stuck_after = "3s"
 [modules.hello]
 path = "lib/libhello.so"
 isolation = "in-process"
@@ -217,6 +219,10 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             &["requests_per_module"],
         ),
         ("[limits]\ninit_timeout = \"0s\"", &["init_timeout"]),
+        (
+            "[limits]\nstuck_after = \"99ms\"",
+            &["stuck_after", "100ms"],
+        ),
         ("[limits]\nconections = 9", &["`connections`?"]),
         ("[modules.Hello]\npath = \"/x\"", &["[a-z]"]),
         ("[modules.hello]", &["without a path", "--module"]),

@@ -18,8 +18,6 @@ use crate::events::{Event, Events};
 
 /// A poll over this holds up the worker's other requests noticeably, and is counted and logged.
 pub(crate) const SLOW_POLL: Duration = Duration::from_millis(10);
-/// A poll over this has held up everyone on its worker for so long that the module gets no more requests.
-pub(crate) const QUARANTINE_POLL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Generation {
     pub(crate) name: Arc<str>,
@@ -36,6 +34,8 @@ pub(crate) struct Generation {
     pub(crate) public: bool,
     pub(crate) openapi: Option<String>,
     pub(crate) drain_timeout: Duration,
+    /// `[limits] quarantine_after`
+    pub(crate) quarantine_after: Duration,
     pub(crate) stats: Stats,
     /// Fired when its drain has taken too long: what still runs on it is cut.
     pub(crate) cut: CancellationToken,
@@ -69,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) drain_timeout: Duration,
     pub(crate) body_bytes: u64,
     pub(crate) requests_max: usize,
+    pub(crate) quarantine_after: Duration,
     pub(crate) instance: Instance,
     pub(crate) events: Arc<Events>,
     pub(crate) copy: PrivateCopy,
@@ -115,6 +116,7 @@ impl Generation {
             drain_timeout,
             body_bytes,
             requests_max,
+            quarantine_after,
             instance,
             events,
             copy,
@@ -132,6 +134,7 @@ impl Generation {
             public,
             openapi: instance.openapi(),
             drain_timeout,
+            quarantine_after,
             stats: Stats::default(),
             cut: CancellationToken::new(),
             body_limits: owner.seal(),

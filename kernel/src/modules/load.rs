@@ -104,6 +104,7 @@ pub(super) struct Job {
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
+    pub(super) quarantine_after: Duration,
     pub(super) events: Arc<Events>,
 }
 
@@ -116,6 +117,7 @@ pub(super) struct Initialised {
     spec: Spec,
     body_bytes: u64,
     requests_max: usize,
+    quarantine_after: Duration,
     events: Arc<Events>,
     /// After the instance, which is ended before it goes.
     copy: PrivateCopy,
@@ -132,6 +134,7 @@ impl Job {
             module_dirs,
             body_bytes,
             requests_max,
+            quarantine_after,
             events,
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
@@ -162,6 +165,7 @@ impl Job {
             spec,
             body_bytes,
             requests_max,
+            quarantine_after,
             events,
             copy: staged.copy,
         })
@@ -191,6 +195,7 @@ impl Initialised {
             drain_timeout: self.spec.drain_timeout,
             body_bytes: self.body_bytes,
             requests_max: self.requests_max,
+            quarantine_after: self.quarantine_after,
             instance: self.instance,
             events: self.events,
             copy: self.copy,

@@ -12,6 +12,8 @@ mod reload;
 mod rollback;
 mod sessions;
 mod state;
+mod stuck;
+mod watch;
 mod wire;
 
 use std::time::{Duration, Instant};

@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) body_bytes_max: u64,
     pub(crate) requests_max: usize,
     pub(crate) state_bytes_max: usize,
+    pub(crate) quarantine_after: Duration,
     /// `[limits] init_timeout`
     pub(crate) init_timeout: Duration,
     pub(crate) log: LogHandle,

@@ -144,6 +144,7 @@ impl Registry {
             module_dirs: self.settings.module_dirs.clone(),
             body_bytes: self.settings.body_bytes,
             requests_max: self.settings.requests_max,
+            quarantine_after: self.settings.quarantine_after,
             events: Arc::clone(&self.events),
         };
         let loaded = self.initialise(name, job).await;
