@@ -67,11 +67,14 @@ path = "lib/libhello.so"
 isolation = "in-process"
 grants = ["secrets"]
 public = true
-watch = false
+watch = true
 rollback = "off"
-sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 drain_timeout = "1s"
 config = { word = "x", n = 0x10, f = 1.5, on = true, list = [1, { a = "b" }], empty = {} }
+[modules.pinned]
+path = "lib/libpinned.so"
+watch = false
+sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 "#;
 
 #[test]
@@ -105,7 +108,9 @@ fn every_key_reaches_its_place() {
     );
     let hello = &config.modules["hello"];
     assert_eq!(hello.path, Path::new("/etc/midplane/lib/libhello.so"));
-    assert_eq!(hello.sha256.as_deref(), Some("a".repeat(64).as_str()));
+    assert!(hello.watch);
+    let pinned = &config.modules["pinned"];
+    assert_eq!(pinned.sha256.as_deref(), Some("a".repeat(64).as_str()));
     assert_eq!(hello.config["n"], 16);
     assert_eq!(hello.config["list"][1]["a"], "b");
 }
@@ -222,8 +227,8 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             &["not", "available in this version"],
         ),
         (
-            "[modules.h]\npath = \"/x\"\nwatch = true",
-            &["not available in this version"],
+            "[modules.h]\nwatch = true\npath = \"/x\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
+            &["m.toml:2", "watch", "`sha256` pin", "one of the two"],
         ),
         (
             "[modules.h]\npath = \"/x\"\nrollback = {}",
