@@ -28,7 +28,7 @@ pub(super) enum Incomplete {
         end: u64,
         len: u64,
     },
-    #[error("{0}")]
+    #[error("its headers or its descriptor are cut short ({0})")]
     Damaged(String),
 }
 
