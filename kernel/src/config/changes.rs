@@ -34,7 +34,8 @@ pub(crate) fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
     };
     sections
         .into_iter()
-        .filter_map(|(differs, section)| differs.then(|| section.to_owned()))
+        .filter(|(differs, _)| *differs)
+        .map(|(_, section)| section.to_owned())
         .chain(
             names
                 .into_iter()

@@ -11,6 +11,7 @@
 //! | `registry` | which generation a name means now, one operation on a name at a time |
 //! | `load` | everything before the exchange of a route |
 //! | `retire` | everything after it: drain, cut, end |
+//! | `trail` | the way to a file: the directories and links that decide which one a path means |
 //! | `watch/` | reloads when a file or the configuration changes |
 //! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
@@ -26,4 +27,5 @@ pub(crate) mod receipt;
 pub(crate) mod registry;
 mod retire;
 pub(crate) mod stage;
+mod trail;
 pub(crate) mod watch;

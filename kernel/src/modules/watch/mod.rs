@@ -1,6 +1,6 @@
 //! Reloads modules with `watch = true` when their file changes, or their section of the configuration file does.
 //!
-//! Everything is found out by looking: where the path leads now ([`trail`]), whether the file has been quiet for a moment
+//! Everything is found out by looking: where the path leads now ([`super::trail`]), whether the file has been quiet for a moment
 //! ([`settle`]) and whether all of it is there ([`whole`]). The system's hints ([`hints`]) only say when to look, so that
 //! none of them has to be understood, and a lost or doubled one does no harm. What is loaded is decided by the registry
 //! alone, by the same rules and checks as for `POST /modules/{name}/reload`.
@@ -14,7 +14,6 @@
 
 mod hints;
 mod settle;
-mod trail;
 mod whole;
 
 use std::fs::OpenOptions;
@@ -32,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use super::descriptor::ARTIFACT_LEN_MAX;
 use super::registry::{Change, Registry};
 use super::stage::sha256;
+use super::trail::{End, Trail};
 use crate::config::{Config, ConfigError, Module, Origin, restart_needed};
 use crate::events::{Cause, Event, Events};
 use crate::problem::{Code, Problem};
 use hints::Hints;
 use settle::{QUIET, Settle, Step};
-use trail::{End, Trail};
 
 /// Between two looks at least, while hints pour in: a file that is written gives one for every piece.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::trail::Mark;
+use crate::modules::trail::Mark;
 
 /// How long a file must stay as it is. Linkers, compilers and `cp` write without pauses of this length.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
@@ -85,8 +85,8 @@ impl Settle {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trail::Trail;
     use super::*;
+    use crate::modules::trail::Trail;
 
     /// Marks of as many different files.
     fn marks<const N: usize>() -> [Mark; N] {

@@ -1,7 +1,7 @@
 //! Hints on Linux: inotify(7).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
@@ -9,16 +9,15 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
-use super::Queue;
-use crate::modules::watch::trail::Trail;
+use super::{Interest, Queue, directories};
+use crate::modules::trail::Trail;
 
-/// Of a directory on the way: its entries, and itself.
+/// Of a directory: its entries, and itself.
 const ENTRIES: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_DELETE)
     .union(AddWatchFlags::IN_MOVED_FROM)
     .union(AddWatchFlags::IN_MOVED_TO)
-    .union(ITSELF)
-    .union(AddWatchFlags::IN_ONLYDIR);
+    .union(ITSELF);
 /// Events of the watched directory itself, which carry no name.
 const ITSELF: AddWatchFlags = AddWatchFlags::IN_DELETE_SELF.union(AddWatchFlags::IN_MOVE_SELF);
 /// Of the file at the end.
@@ -51,22 +50,15 @@ impl Hints {
 
     /// Watches these ways and no others. A change after this returns gives a hint; one before it must be looked for.
     pub(in crate::modules::watch) fn watch(&mut self, trails: &[Trail]) -> io::Result<()> {
-        let mut dirs: BTreeMap<&Path, (AddWatchFlags, BTreeSet<OsString>)> = BTreeMap::new();
-        for trail in trails {
-            for place in &trail.places {
-                let (_, names) = dirs.entry(&place.dir).or_insert((ENTRIES, BTreeSet::new()));
-                names.insert(place.name.clone());
-            }
-            // Who may write to the file's own directory counts, too.
-            if let Some(dir) = trail.end.as_ref().and_then(|end| end.path.parent())
-                && let Some((mask, _)) = dirs.get_mut(dir)
-            {
-                *mask |= AddWatchFlags::IN_ATTRIB;
-            }
-        }
         let mut watched = HashMap::new();
-        for (dir, (mask, names)) in dirs {
-            if let Some(watch) = self.add(dir, mask)? {
+        for (dir, wish) in directories(trails) {
+            let mask = match wish.interest {
+                Interest::Itself => ITSELF,
+                Interest::Entries => ENTRIES,
+                Interest::Mode => ENTRIES.union(AddWatchFlags::IN_ATTRIB),
+            };
+            if let Some(watch) = self.add(dir, mask | AddWatchFlags::IN_ONLYDIR)? {
+                let names = wish.names.into_iter().map(OsStr::to_owned).collect();
                 watched.insert(watch, Names::Of(names));
             }
         }

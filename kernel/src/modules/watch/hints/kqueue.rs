@@ -1,7 +1,6 @@
 //! Hints on macOS: kqueue(2). It tells of vnodes, so that each directory on the way and the file at its end are held open,
 //! with `O_EVTONLY`, which keeps no volume from being unmounted.
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -11,11 +10,22 @@ use std::path::Path;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use tokio::io::unix::AsyncFd;
 
-use super::Queue;
-use crate::modules::watch::trail::Trail;
+use super::{Interest, Queue, directories};
+use crate::modules::trail::Trail;
 
 /// Taken from the queue at a time; what is left makes it readable again.
 const EVENTS_LEN: usize = 32;
+
+/// Of a directory or a file: that it is moved or removed.
+const ITSELF: FilterFlag = FilterFlag::NOTE_DELETE
+    .union(FilterFlag::NOTE_RENAME)
+    .union(FilterFlag::NOTE_REVOKE);
+/// Of a directory: an entry made, renamed or removed, too.
+const ENTRIES: FilterFlag = ITSELF.union(FilterFlag::NOTE_WRITE);
+/// Of the file at the end.
+const CONTENT: FilterFlag = ENTRIES
+    .union(FilterFlag::NOTE_EXTEND)
+    .union(FilterFlag::NOTE_ATTRIB);
 
 pub(in crate::modules::watch) struct Hints {
     queue: AsyncFd<Queue<Kqueue>>,
@@ -34,19 +44,27 @@ impl Hints {
 
     /// Watches these ways and no others. A change after this returns gives a hint; one before it must be looked for.
     pub(in crate::modules::watch) fn watch(&mut self, trails: &[Trail]) -> io::Result<()> {
-        let mut paths: BTreeSet<&Path> = BTreeSet::new();
-        for trail in trails {
-            paths.extend(trail.places.iter().map(|place| &*place.dir));
-            paths.extend(trail.end.iter().map(|end| &*end.path));
+        let mut wishes: Vec<(&Path, FilterFlag)> = Vec::new();
+        for (dir, wish) in directories(trails) {
+            wishes.push(match wish.interest {
+                Interest::Itself => (dir, ITSELF),
+                Interest::Entries => (dir, ENTRIES),
+                Interest::Mode => (dir, ENTRIES | FilterFlag::NOTE_ATTRIB),
+            });
         }
-        // One that is not there any more, or may not be read: the directory above it is watched.
-        let watched: Vec<File> = paths.into_iter().filter_map(open).collect();
+        // After the directories: a file that is exchanged now gives a hint by its entry.
+        let ends = trails.iter().filter_map(|trail| trail.end.as_ref());
+        wishes.extend(ends.map(|end| (&*end.path, CONTENT)));
         let queue = &self.queue.get_ref().0;
-        for file in &watched {
+        let mut watched = Vec::new();
+        for (path, wish) in wishes {
+            // One that is not there any more, or may not be read: the directory above it is watched.
+            let Some(file) = open(path) else { continue };
             // One at a time: a file system that tells nothing of one entry must not silence the others.
-            if let Err(error) = queue.kevent(&[interest(file)], &mut [], Some(NO_WAIT)) {
-                tracing::debug!(%error, "an entry on the way to a watched file tells of no changes");
+            if let Err(error) = queue.kevent(&[event(&file, wish)], &mut [], Some(NO_WAIT)) {
+                tracing::debug!(%error, path = %path.display(), "an entry on the way to a watched file tells of no changes");
             }
+            watched.push(file);
         }
         self.watched = watched;
         Ok(())
@@ -83,18 +101,12 @@ fn open(path: &Path) -> Option<File> {
         .ok()
 }
 
-fn interest(file: &File) -> KEvent {
+fn event(file: &File, wish: FilterFlag) -> KEvent {
     KEvent::new(
         usize::try_from(file.as_raw_fd()).expect("an open descriptor is not negative"),
         EventFilter::EVFILT_VNODE,
         EvFlags::EV_ADD | EvFlags::EV_CLEAR,
-        // Of a directory, `NOTE_WRITE` is an entry made, renamed or removed.
-        FilterFlag::NOTE_WRITE
-            | FilterFlag::NOTE_EXTEND
-            | FilterFlag::NOTE_ATTRIB
-            | FilterFlag::NOTE_DELETE
-            | FilterFlag::NOTE_RENAME
-            | FilterFlag::NOTE_REVOKE,
+        wish,
         0,
         0,
     )

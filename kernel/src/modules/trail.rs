@@ -25,6 +25,8 @@ pub(super) struct Place {
     /// Without links.
     pub(super) dir: PathBuf,
     pub(super) name: OsString,
+    /// Whether it is a link, which may be pointed elsewhere.
+    pub(super) is_link: bool,
 }
 
 /// What a path means in the end.
@@ -87,11 +89,13 @@ impl Trail {
                 continue;
             }
             let here = dir.join(&name);
+            let found = here.symlink_metadata();
             trail.places.push(Place {
                 dir: dir.clone(),
                 name,
+                is_link: found.as_ref().is_ok_and(Metadata::is_symlink),
             });
-            let Ok(metadata) = here.symlink_metadata() else {
+            let Ok(metadata) = found else {
                 return trail;
             };
             if metadata.is_symlink() {
