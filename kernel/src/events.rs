@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::clock;
+use crate::watchdog::HeldBy;
 
 /// How far a listener may fall behind before it loses events, and is told so. Events are a few a second at most.
 const BACKLOG_LEN: usize = 256;
@@ -38,6 +39,15 @@ pub(crate) enum Event {
         to: u64,
         version: String,
     },
+    /// The version before has taken the place of one that failed too often.
+    #[serde(rename = "module.rolled_back")]
+    ModuleRolledBack {
+        module: String,
+        from: u64,
+        to: u64,
+        version: String,
+        reason: String,
+    },
     #[serde(rename = "module.refused")]
     ModuleRefused { module: String, reason: String },
     /// It is in quarantine until it is reloaded.
@@ -53,6 +63,15 @@ pub(crate) enum Event {
         generation: u64,
         unloaded: bool,
     },
+    #[serde(rename = "worker.stuck")]
+    WorkerStuck {
+        worker: usize,
+        #[serde(flatten)]
+        held_by: HeldBy,
+    },
+    /// The process ends.
+    #[serde(rename = "kernel.stuck")]
+    KernelStuck { stuck: usize, workers: usize },
     #[serde(rename = "keys.rotated")]
     KeysRotated { kid: String },
     /// The last one.

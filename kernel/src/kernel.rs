@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +21,12 @@ use crate::secrets::{Broker, SecretRequest};
 use crate::session::{Session, Sessions};
 use crate::start_error::StartError;
 use crate::telemetry::LogHandle;
+use crate::watchdog::Findings;
+use crate::watchdog::beacon::Beacons;
 
 /// The number of the HTTP API; raised by an incompatible change.
 pub(crate) const PROTOCOL: u32 = 1;
-/// A worker that takes this long to get to a job is stuck: 50 times what counts as a slow poll.
-const STUCK_DEADLINE: Duration = Duration::from_millis(500);
+
 /// Everything that requests share.
 pub(crate) struct Kernel {
     pub(crate) config: Config,
@@ -40,6 +41,10 @@ pub(crate) struct Kernel {
     pub(crate) log: LogHandle,
     pub(crate) connections: Connections,
     pub(crate) surroundings: Surroundings,
+    /// What each worker shows of itself.
+    pub(crate) beacons: Arc<Beacons>,
+    /// Workers that a module holds.
+    pub(crate) findings: Arc<Findings>,
     /// Cancelled when connections are to end after the request they have.
     pub(crate) closing: CancellationToken,
     /// Set when the workers have started.
@@ -74,6 +79,7 @@ impl Kernel {
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,
             state_bytes_max: config.limits.state_bytes,
+            quarantine_after: config.limits.quarantine_after,
             init_timeout: config.limits.init_timeout,
             log: log.clone(),
             configured: config
@@ -99,6 +105,8 @@ impl Kernel {
             log,
             connections: Connections::new(&config.limits),
             surroundings,
+            beacons: Beacons::new(config.kernel.workers),
+            findings: Arc::default(),
             closing,
             workers: OnceLock::new(),
             sweep: Notify::new(),
@@ -118,17 +126,6 @@ impl Kernel {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.not_ready() == Some(Code::Draining)
-    }
-
-    /// Whether a module is in quarantine, or half of the workers or more are stuck in one.
-    pub(crate) async fn is_degraded(&self) -> bool {
-        if self.modules.any_faulted() {
-            return true;
-        }
-        match self.workers.get() {
-            Some(workers) => 2 * workers.stuck(STUCK_DEADLINE).await >= workers.len(),
-            None => false,
-        }
     }
 
     /// The workers have started.
@@ -188,5 +185,6 @@ fn spec(module: &config::Module) -> Spec {
         public: module.public,
         sha256: module.sha256.clone(),
         drain_timeout: module.drain_timeout,
+        rollback: module.rollback,
     }
 }

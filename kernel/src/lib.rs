@@ -28,6 +28,7 @@ mod socket;
 mod stall;
 mod start_error;
 mod telemetry;
+mod watchdog;
 mod workers;
 
 use std::io::{IsTerminal as _, Write as _};

@@ -19,6 +19,7 @@ use crate::signals::Signals;
 use crate::socket::BoundSocket;
 use crate::start_error::StartError;
 use crate::telemetry::Logging;
+use crate::watchdog::{self, Watchdog};
 use crate::workers::Workers;
 
 /// How long connections may take to notice that the process ends, once nothing is under way.
@@ -69,6 +70,17 @@ pub(crate) fn run(
             reason: problem.detail.into_owned(),
         })?;
         let workers = Workers::start(&kernel, &socket).map_err(StartError::Runtime)?;
+        let watchdog = Watchdog::start(
+            &kernel.beacons,
+            &kernel.findings,
+            &kernel.events,
+            kernel.closing.clone(),
+            watchdog::Limits {
+                quarantine_after: kernel.config.limits.quarantine_after,
+                stuck_after: kernel.config.limits.stuck_after,
+            },
+        )
+        .map_err(StartError::Runtime)?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&kernel)));
         kernel.set_ready(workers.controls());
         say_ready(&kernel, &socket, &readiness);
@@ -76,6 +88,7 @@ pub(crate) fn run(
         tracing::info!(signal, "draining");
         drain(&kernel, &socket, &readiness).await;
         workers.stop(CLOSE_TIMEOUT).await;
+        drop(watchdog);
         sweeper.abort();
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)

@@ -89,6 +89,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
+                kernel.beacons.adopt(number);
                 runtime.block_on(run(kernel, listener, jobs, stopping));
                 // Drops what is left, here, where it ran.
                 drop(runtime);

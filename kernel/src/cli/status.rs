@@ -54,5 +54,18 @@ pub(super) fn readable(health: &Health, socket: String, colour: bool) -> String 
         text.push('\n');
         text += &table::render(&["MODULE", "VERSION", "GENERATION", "STATE"], &rows, colour);
     }
+    if !health.stuck_workers.is_empty() {
+        let row = |stuck: &midplane_client::StuckWorker| {
+            vec![
+                stuck.worker.to_string(),
+                format!("{}#{}", stuck.module, stuck.generation),
+                stuck.route.clone(),
+                humantime::format_duration(Duration::from_secs(stuck.held_s)).to_string(),
+            ]
+        };
+        let rows: Vec<_> = health.stuck_workers.iter().map(row).collect();
+        text.push('\n');
+        text += &table::render(&["STUCK WORKER", "MODULE", "ROUTE", "FOR"], &rows, colour);
+    }
     text
 }

@@ -13,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
 use super::{
-    Config, Flags, Kernel, Limits, LogFormat, Module, SecretSource, Sessions, Unload, file,
+    Config, Flags, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions, Unload,
+    file,
 };
 use crate::telemetry::Filter;
 
@@ -28,6 +29,10 @@ const TTL_MAX: Duration = Duration::from_secs(3600);
 const SESSIONS_MAX: usize = 10_000;
 const STREAM_GRACE: Duration = Duration::from_secs(300);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// What fails at all fails soon; a person who has just reloaded still looks.
+const ROLLBACK_WINDOW: Duration = Duration::from_secs(30);
+/// One failure is an odd request, five are the version.
+const ROLLBACK_FAILURES: usize = 5;
 /// A person may have to unlock a password store first.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -362,6 +367,7 @@ fn read_modules(
             public: false,
             sha256: None,
             drain_timeout: DRAIN_TIMEOUT,
+            rollback: None,
             config: serde_json::Map::new(),
         };
         (name, module)
@@ -377,7 +383,7 @@ fn read_module(
     let path = read_path(s, "path")?;
     // what this version can do is the only value taken, so that nobody relies on a protection that is not there
     only(s, "isolation", "in-process")?;
-    only(s, "rollback", "off")?;
+    let rollback = read_rollback(s)?;
     s.get(
         "watch",
         (),
@@ -418,8 +424,31 @@ fn read_module(
         public,
         sha256,
         drain_timeout,
+        rollback,
         config,
     }))
+}
+
+/// `"off"`, or a table.
+fn read_rollback(section: &mut Section<'_>) -> Result<Option<Rollback>, ConfigError> {
+    const ALLOWED: &str = "\"off\", or { window = \"30s\", max_failures = 5 }";
+    let Some(value) = section.take("rollback") else {
+        return Ok(None);
+    };
+    let (offset, source) = (value.span().start, section.source);
+    match value.into_inner() {
+        DeValue::String(text) if text == "off" => Ok(None),
+        DeValue::Table(table) => {
+            let mut s = Section::new("rollback", source, table);
+            let rollback = Rollback {
+                window: s.duration("window", ROLLBACK_WINDOW, SECOND..=HOUR)?,
+                max_failures: s.count("max_failures", ROLLBACK_FAILURES, 0..=1_000_000)? as u64,
+            };
+            s.finish()?;
+            Ok(Some(rollback))
+        }
+        _ => Err(section.refuse("rollback", offset, "something else", ALLOWED)),
+    }
 }
 
 fn only(section: &mut Section<'_>, key: &'static str, value: &str) -> Result<(), ConfigError> {

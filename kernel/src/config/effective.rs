@@ -118,6 +118,11 @@ impl Config {
             ("requests_per_module", count(l.requests_per_module)),
             ("state_bytes", format_size(l.state_bytes as u64).into()),
             ("init_timeout", format_duration(l.init_timeout).into()),
+            (
+                "quarantine_after",
+                format_duration(l.quarantine_after).into(),
+            ),
+            ("stuck_after", format_duration(l.stuck_after).into()),
         ])
     }
 }
@@ -131,6 +136,18 @@ fn module_table(module: &Module) -> Table {
             format_duration(module.drain_timeout).into(),
         ),
     ]);
+    let rollback = match module.rollback {
+        None => "off".into(),
+        Some(rollback) => table([
+            ("window", format_duration(rollback.window).into()),
+            (
+                "max_failures",
+                Value::Integer(i64::try_from(rollback.max_failures).unwrap_or(i64::MAX)),
+            ),
+        ])
+        .into(),
+    };
+    entries.insert("rollback".into(), rollback);
     if let Some(grants) = &module.grants {
         entries.insert("grants".into(), strings(grants));
     }

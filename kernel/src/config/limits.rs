@@ -33,6 +33,13 @@ const REQUESTS_PER_MODULE: usize = 1024;
 const STATE_BYTES: u64 = 16 << 20;
 /// Constructors and `init` together. A module that opens files or reaches its provider needs a second or two.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A hundred times what counts as a slow poll, and as long as a person bears it.
+const QUARANTINE_AFTER: Duration = Duration::from_secs(1);
+/// A thousand times what counts as a slow poll: no work that a handler does by mistake on its worker takes that long.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// Below, a loaded machine would be taken for a module that hangs.
+const STUCK_AFTER_MIN: Duration = Duration::from_millis(100);
+const STUCK_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
@@ -54,6 +61,10 @@ pub(crate) struct Limits {
     /// State that a module hands over to its next generation.
     pub(crate) state_bytes: usize,
     pub(crate) init_timeout: Duration,
+    /// A poll that takes longer puts its module in quarantine.
+    pub(crate) quarantine_after: Duration,
+    /// How long a worker may be inside one call of a module before it counts as lost.
+    pub(crate) stuck_after: Duration,
 }
 
 impl Limits {
@@ -90,6 +101,16 @@ impl Limits {
             requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
             state_bytes: usize::try_from(state_bytes).expect("at most 1 GiB"),
             init_timeout: s.duration("init_timeout", INIT_TIMEOUT, TIMEOUT)?,
+            quarantine_after: s.duration(
+                "quarantine_after",
+                QUARANTINE_AFTER,
+                STUCK_AFTER_MIN..=STUCK_AFTER_MAX,
+            )?,
+            stuck_after: s.duration(
+                "stuck_after",
+                STUCK_AFTER,
+                STUCK_AFTER_MIN..=STUCK_AFTER_MAX,
+            )?,
         };
         section.finish()?;
         Ok(limits)

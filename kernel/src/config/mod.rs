@@ -101,8 +101,19 @@ pub(crate) struct Module {
     /// Lower-case hex.
     pub(crate) sha256: Option<String>,
     pub(crate) drain_timeout: Duration,
+    /// `None`: off.
+    pub(crate) rollback: Option<Rollback>,
     /// The module's own configuration, checked by the module.
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// When a version that was swapped in is replaced by the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rollback {
+    /// For how long after the swap.
+    pub(crate) window: Duration,
+    /// As many failures are borne.
+    pub(crate) max_failures: u64,
 }
 
 #[cfg(test)]

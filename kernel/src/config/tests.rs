@@ -63,13 +63,15 @@ connections_for_host = 1
 requests_per_module = 3
 state_bytes = "1MiB"
 init_timeout = "4s"
+quarantine_after = "2s"
+stuck_after = "3s"
 [modules.hello]
 path = "lib/libhello.so"
 isolation = "in-process"
 grants = ["secrets"]
 public = true
 watch = false
-rollback = "off"
+rollback = { window = "9s", max_failures = 0 }
 sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 drain_timeout = "1s"
 config = { word = "x", n = 0x10, f = 1.5, on = true, list = [1, { a = "b" }], empty = {} }
@@ -108,6 +110,11 @@ fn every_key_reaches_its_place() {
     let hello = &config.modules["hello"];
     assert_eq!(hello.path, Path::new("/etc/midplane/lib/libhello.so"));
     assert_eq!(hello.sha256.as_deref(), Some("a".repeat(64).as_str()));
+    let rollback = hello.rollback.expect("it is on");
+    assert_eq!(
+        (rollback.window, rollback.max_failures),
+        (Duration::from_secs(9), 0)
+    );
     assert_eq!(hello.config["n"], 16);
     assert_eq!(hello.config["list"][1]["a"], "b");
 }
@@ -212,6 +219,10 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             &["requests_per_module"],
         ),
         ("[limits]\ninit_timeout = \"0s\"", &["init_timeout"]),
+        (
+            "[limits]\nstuck_after = \"99ms\"",
+            &["stuck_after", "100ms"],
+        ),
         ("[limits]\nconections = 9", &["`connections`?"]),
         ("[modules.Hello]\npath = \"/x\"", &["[a-z]"]),
         ("[modules.hello]", &["without a path", "--module"]),
@@ -225,8 +236,12 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             &["not available in this version"],
         ),
         (
-            "[modules.h]\npath = \"/x\"\nrollback = {}",
-            &["available in this version"],
+            "[modules.h]\npath = \"/x\"\nrollback = true",
+            &["rollback", "{ window = \"30s\", max_failures = 5 }"],
+        ),
+        (
+            "[modules.h]\npath = \"/x\"\nrollback = { widow = \"1s\" }",
+            &["widow", "window"],
         ),
         (
             "[modules.h]\npath = \"/x\"\nsha256 = \"abc\"",

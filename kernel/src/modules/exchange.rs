@@ -5,7 +5,7 @@
 //! out after the module's `poll` has returned.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,7 @@ use midplane_abi::Request;
 
 use crate::secrets::SecretError;
 use crate::session::Session;
+use crate::watchdog::HeldBy;
 
 use super::generation::Generation;
 
@@ -21,6 +22,8 @@ use super::generation::Generation;
 pub(crate) const INPUT_WINDOW_LEN: usize = 64 * 1024;
 /// How much of a response body waits for the client before the module is told to stop. One poll's worth.
 pub(crate) const OUTPUT_WINDOW_LEN: usize = 64 * 1024;
+/// How much of a request's path is kept to tell it by.
+const ROUTE_LEN_MAX: usize = 128;
 /// Slots are allocated this many at a time and never given back: the pages are reused.
 const CHUNK_LEN: usize = 256;
 /// 64 chunks are 16,384 requests at once, over the sum of what the connection limit lets in.
@@ -67,6 +70,8 @@ pub(crate) struct Exchange {
     pub(crate) output: Output,
     pub(crate) context: Option<Context>,
     pub(crate) refresh: Refresh,
+    /// For people: method and path without the query, cut to [`ROUTE_LEN_MAX`].
+    route: String,
 }
 
 /// For whom the request acts, and in which module.
@@ -138,17 +143,27 @@ impl Lease {
         }
     }
 
-    /// `None` when every slot is taken.
-    pub(crate) fn new(context: Context) -> Option<Lease> {
+    /// `None` when every slot is taken. `method` and `path` are for people.
+    pub(crate) fn new(context: Context, method: &str, path: &str) -> Option<Lease> {
         let index = TABLE.take()?;
         let mut entry = TABLE.slot(index)?.lock();
         entry.incarnation += 1;
         entry.live = true;
         entry.exchange.context = Some(context);
+        let route = &mut entry.exchange.route;
+        route.clear();
+        route.push_str(method);
+        route.push(' ');
+        route.push_str(&path[..path.floor_char_boundary(ROUTE_LEN_MAX)]);
         Some(Lease {
             index,
             incarnation: entry.incarnation,
         })
+    }
+
+    /// Method and path, for people.
+    pub(crate) fn route(&self) -> String {
+        self.lock().route.clone()
     }
 
     pub(crate) fn handle(&self) -> Request {
@@ -205,6 +220,28 @@ pub(crate) fn find(handle: Request) -> Option<Guard<'static>> {
     let incarnation = (handle.0 >> 32) as u32;
     let entry = TABLE.slot(index)?.lock();
     (entry.live && entry.incarnation == incarnation).then(|| Guard(entry))
+}
+
+/// Whose a request is, and what, for people; `None` when its handle is dead, or somebody else looks at it just now.
+pub(crate) fn try_describe(handle: Request) -> Option<(Arc<Generation>, HeldBy)> {
+    let index = (handle.0 & u64::from(u32::MAX)) as u32;
+    let incarnation = (handle.0 >> 32) as u32;
+    let entry = match TABLE.slot(index)?.0.try_lock() {
+        Ok(entry) => entry,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return None,
+    };
+    if !entry.live || entry.incarnation != incarnation {
+        return None;
+    }
+    let context = entry.exchange.context.as_ref()?;
+    let held_by = HeldBy {
+        module: context.generation.name.to_string(),
+        generation: context.generation.number,
+        route: entry.exchange.route.clone(),
+        request_id: context.request_id.to_str().unwrap_or_default().to_owned(),
+    };
+    Some((Arc::clone(&context.generation), held_by))
 }
 
 impl Exchange {

@@ -18,8 +18,6 @@ use crate::events::{Event, Events};
 
 /// A poll over this holds up the worker's other requests noticeably, and is counted and logged.
 pub(crate) const SLOW_POLL: Duration = Duration::from_millis(10);
-/// A poll over this has held up everyone on its worker for so long that the module gets no more requests.
-pub(crate) const QUARANTINE_POLL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Generation {
     pub(crate) name: Arc<str>,
@@ -36,6 +34,8 @@ pub(crate) struct Generation {
     pub(crate) public: bool,
     pub(crate) openapi: Option<String>,
     pub(crate) drain_timeout: Duration,
+    /// `[limits] quarantine_after`
+    pub(crate) quarantine_after: Duration,
     pub(crate) stats: Stats,
     /// Fired when its drain has taken too long: what still runs on it is cut.
     pub(crate) cut: CancellationToken,
@@ -45,13 +45,15 @@ pub(crate) struct Generation {
     owner: Arc<Owner>,
     instance: Instance,
     /// After the instance, which is ended before it goes.
-    _copy: PrivateCopy,
+    copy: Arc<PrivateCopy>,
     events: Arc<Events>,
     pins: AtomicUsize,
     /// Pins of requests whose answer has begun.
     streaming: AtomicUsize,
     /// `save` is on a control thread's stack.
     saving: AtomicBool,
+    /// A failure was counted.
+    failed: Notify,
     /// The phase or the pins have changed; told only while it does not simply serve.
     changed: Notify,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) drain_timeout: Duration,
     pub(crate) body_bytes: u64,
     pub(crate) requests_max: usize,
+    pub(crate) quarantine_after: Duration,
     pub(crate) instance: Instance,
     pub(crate) events: Arc<Events>,
     pub(crate) copy: PrivateCopy,
@@ -80,6 +83,8 @@ pub(crate) struct Stats {
     pub(crate) poll_ns: AtomicU64,
     pub(crate) slow_polls: AtomicU64,
     pub(crate) panics: AtomicU64,
+    /// The code failed: panics, and what it told the kernel as a failure.
+    pub(crate) failures: AtomicU64,
     /// The client left, the session was revoked or the drain was cut before the answer was whole.
     pub(crate) cancelled: AtomicU64,
     /// Of those, the ones that a drain cut.
@@ -111,6 +116,7 @@ impl Generation {
             drain_timeout,
             body_bytes,
             requests_max,
+            quarantine_after,
             instance,
             events,
             copy,
@@ -128,6 +134,7 @@ impl Generation {
             public,
             openapi: instance.openapi(),
             drain_timeout,
+            quarantine_after,
             stats: Stats::default(),
             cut: CancellationToken::new(),
             body_limits: owner.seal(),
@@ -135,11 +142,12 @@ impl Generation {
             requests_max,
             owner,
             instance,
-            _copy: copy,
+            copy: Arc::new(copy),
             events,
             pins: AtomicUsize::new(0),
             streaming: AtomicUsize::new(0),
             saving: AtomicBool::new(false),
+            failed: Notify::new(),
             changed: Notify::new(),
         })
     }
@@ -222,12 +230,39 @@ impl Generation {
             return;
         }
         self.changed.notify_waiters();
+        self.failed.notify_waiters();
         tracing::error!(module = %self.label, reason, "a module is in quarantine until it is reloaded");
         self.events.publish(Event::ModuleFaulted {
             module: self.name.to_string(),
             generation: self.number,
             reason: reason.to_owned(),
         });
+    }
+
+    /// Counts a failure of its code.
+    pub(crate) fn count_failure(&self) {
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.failed.notify_waiters();
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.stats.failures.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when its code has failed more than `max` times, or was put in quarantine. Cancel-safe.
+    pub(crate) async fn failed_more_often_than(&self, max: u64) {
+        loop {
+            let failed = self.failed.notified();
+            if self.failures() > max || self.phase() == Phase::Faulted {
+                return;
+            }
+            failed.await;
+        }
+    }
+
+    /// The copy its code was loaded from.
+    pub(crate) fn copy(&self) -> Arc<PrivateCopy> {
+        Arc::clone(&self.copy)
     }
 
     /// Whether it may have state to hand over.

@@ -16,6 +16,7 @@ use super::private_copy::{CopyError, PrivateCopy};
 use super::stage::{StageError, Staging};
 use super::state::Schemas;
 use super::step::{GivenUp, Overdue, Step};
+use crate::config::Rollback;
 use crate::events::Events;
 use crate::problem::{Code, Problem};
 
@@ -28,6 +29,20 @@ pub(crate) struct Spec {
     pub(crate) public: bool,
     pub(crate) sha256: Option<String>,
     pub(crate) drain_timeout: Duration,
+    /// `None`: off.
+    pub(crate) rollback: Option<Rollback>,
+}
+
+/// Which bytes are loaded.
+pub(super) enum Artifact {
+    /// What is at the specified path now.
+    AtPath,
+    /// What was loaded before.
+    Copy {
+        copy: Arc<PrivateCopy>,
+        /// Of the artifact it was made from.
+        sha256: String,
+    },
 }
 
 /// What a module is given of what it asks for.
@@ -83,11 +98,13 @@ pub(super) enum Refusal {
 pub(super) struct Job {
     pub(super) owner: Arc<Owner>,
     pub(super) spec: Spec,
+    pub(super) artifact: Artifact,
     pub(super) staging: Arc<Staging>,
     pub(super) step: Arc<Step>,
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
+    pub(super) quarantine_after: Duration,
     pub(super) events: Arc<Events>,
 }
 
@@ -100,6 +117,7 @@ pub(super) struct Initialised {
     spec: Spec,
     body_bytes: u64,
     requests_max: usize,
+    quarantine_after: Duration,
     events: Arc<Events>,
     /// After the instance, which is ended before it goes.
     copy: PrivateCopy,
@@ -110,15 +128,22 @@ impl Job {
         let Job {
             owner,
             spec,
+            artifact,
             staging,
             step,
             module_dirs,
             body_bytes,
             requests_max,
+            quarantine_after,
             events,
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
-        let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
+        let staged = match artifact {
+            Artifact::AtPath => {
+                staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?
+            }
+            Artifact::Copy { copy, sha256 } => staging.restage(&copy, sha256, &label)?,
+        };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
         let turn = step.open(&label)?;
         let opened = Opened::open(staged.copy.path_to_open()).map_err(|source| Refusal::Open {
@@ -140,6 +165,7 @@ impl Job {
             spec,
             body_bytes,
             requests_max,
+            quarantine_after,
             events,
             copy: staged.copy,
         })
@@ -169,6 +195,7 @@ impl Initialised {
             drain_timeout: self.spec.drain_timeout,
             body_bytes: self.body_bytes,
             requests_max: self.requests_max,
+            quarantine_after: self.quarantine_after,
             instance: self.instance,
             events: self.events,
             copy: self.copy,

@@ -92,6 +92,25 @@ impl Staging {
                 pinned: pinned.to_owned(),
             });
         }
+        self.copy(bytes, sha256, label)
+    }
+
+    /// Copies what was staged before, of an artifact with this `sha256`, for another generation.
+    pub(crate) fn restage(
+        &self,
+        copy: &PrivateCopy,
+        sha256: String,
+        label: &str,
+    ) -> Result<Staged, StageError> {
+        let path = copy.path_to_open();
+        let bytes = fs::read(path).map_err(|source| StageError::Directory {
+            dir: path.to_owned(),
+            source,
+        })?;
+        self.copy(bytes, sha256, label)
+    }
+
+    fn copy(&self, bytes: Vec<u8>, sha256: String, label: &str) -> Result<Staged, StageError> {
         let name = format!("{}-{}.so", label.replace('#', "-"), &sha256[..16]);
         let copy = PrivateCopy::write(&self.dir, &name, &bytes)?;
         Ok(Staged {

@@ -8,6 +8,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::kernel::PROTOCOL;
 use crate::problem::{Code, Problem};
+use crate::watchdog::{StuckWorker, Verdict, verdict};
 
 #[derive(Serialize)]
 struct Health {
@@ -25,6 +26,7 @@ struct Details {
     instance: String,
     pid: u32,
     modules: Vec<Module>,
+    stuck_workers: Vec<Stuck>,
 }
 
 #[derive(Serialize)]
@@ -35,7 +37,15 @@ struct Module {
     state: crate::modules::life::Phase,
 }
 
-pub(super) async fn get(call: &Call<'_>) -> Response<Body> {
+/// A worker that a module holds, and for how long.
+#[derive(Serialize)]
+struct Stuck {
+    #[serde(flatten)]
+    worker: StuckWorker,
+    held_s: u64,
+}
+
+pub(super) fn get(call: &Call<'_>) -> Response<Body> {
     let kernel = call.kernel;
     if let Some(code) = kernel.not_ready() {
         let detail = if code == Code::Starting {
@@ -49,10 +59,10 @@ pub(super) async fn get(call: &Call<'_>) -> Response<Body> {
             .response(id)
             .map(Body::from);
     }
-    let status = if kernel.is_degraded().await {
-        "degraded"
-    } else {
-        "ok"
+    let stuck = kernel.findings.stuck();
+    let status = match verdict(stuck.len(), kernel.config.kernel.workers) {
+        Verdict::Well if !kernel.modules.any_faulted() => "ok",
+        _ => "degraded",
     };
     let details = matches!(call.caller, Caller::Host).then(|| Details {
         uptime_s: kernel.started.elapsed().as_secs(),
@@ -67,6 +77,13 @@ pub(super) async fn get(call: &Call<'_>) -> Response<Body> {
                 version: generation.descriptor.version.clone(),
                 generation: generation.number,
                 state: generation.phase(),
+            })
+            .collect(),
+        stuck_workers: stuck
+            .into_iter()
+            .map(|worker| Stuck {
+                held_s: worker.held_for().as_secs(),
+                worker,
             })
             .collect(),
     });

@@ -52,6 +52,11 @@ impl Collector for Snapshot {
             "Sessions, those that ended lately included",
             kernel.sessions.count() as u64,
         )?;
+        gauge(
+            "stuck_workers",
+            "Workers that modules hold and do not give back",
+            kernel.findings.stuck().len() as u64,
+        )?;
         let dropped = ConstCounter::new(kernel.log.dropped_lines());
         dropped.encode(encoder.encode_descriptor(
             "log_lines_dropped",

@@ -202,7 +202,7 @@ async fn dispatch(
         return Err(draining());
     }
     match (route, &parts.method) {
-        (Route::Health, _) => Ok(health::get(&call).await),
+        (Route::Health, _) => Ok(health::get(&call)),
         (Route::Document, _) => Ok(document::get()),
         (Route::Metrics, _) => Ok(metrics::get(&call)),
         (Route::Sessions, &Method::POST) => sessions::create(call).await,

@@ -15,7 +15,7 @@
 //!
 //! ```no_run
 //! # async fn hello() -> Result<(), Box<dyn std::error::Error>> {
-//! use midplane_client::{Client, NewSession, locate};
+//! use midplane_client::{Client, NewSession, StuckWorker, locate};
 //!
 //! let host = locate::client(None, None)?;
 //! let session = host.issue_session(&NewSession::default()).await?;
@@ -39,4 +39,5 @@ pub use events::EventStream;
 pub use views::{
     ClientSecret, Health, HealthModule, Identity, IssuedSession, Module, ModuleSource, NewSession,
     RateLimit, Receipt, ReceiptRequests, RequestCounts, RotatedKeys, Session, SessionPage,
+    StuckWorker,
 };

@@ -118,6 +118,22 @@ pub struct Health {
     pub pid: Option<u32>,
     pub instance: Option<String>,
     pub modules: Option<Vec<HealthModule>>,
+    /// Workers that modules hold and do not give back.
+    #[serde(default)]
+    pub stuck_workers: Vec<StuckWorker>,
+}
+
+/// A worker of the kernel that a module holds.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct StuckWorker {
+    pub worker: usize,
+    pub module: String,
+    pub generation: u64,
+    /// Method and path below the module's prefix.
+    pub route: String,
+    pub request_id: String,
+    pub held_s: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

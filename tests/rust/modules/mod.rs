@@ -10,8 +10,11 @@ mod panics;
 mod quarantine;
 mod refusals;
 mod reload;
+mod rollback;
 mod sessions;
 mod state;
+mod stuck;
+mod watch;
 mod wire;
 
 use std::time::{Duration, Instant};

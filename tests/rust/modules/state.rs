@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::logged;
 use crate::harness::{Answer, Kernel, artifact, eventually};
 
-async fn keeper(config: &str) -> (Kernel, String) {
+pub(super) async fn keeper(config: &str, settings: &str) -> (Kernel, String) {
     let kernel = Kernel::builder()
         .config(config)
-        .module_at("keeper", artifact("keeper-v1"), "")
+        .module_at("keeper", artifact("keeper-v1"), settings)
         .start()
         .await;
     let token = kernel.session(json!({"user": "ada"})).await;
@@ -20,7 +20,7 @@ async fn keeper(config: &str) -> (Kernel, String) {
 }
 
 /// Loads a version of the module over the one that runs.
-async fn load(kernel: &Kernel, version: &str, config: Value) -> Answer {
+pub(super) async fn load(kernel: &Kernel, version: &str, config: Value) -> Answer {
     let source = artifact(version);
     let path = kernel
         .dir
@@ -42,21 +42,21 @@ async fn reload(kernel: &Kernel, config: Value) -> Answer {
     request.json(&json!({"config": config})).send().await
 }
 
-async fn add(kernel: &Kernel, token: &str, times: u64) {
+pub(super) async fn add(kernel: &Kernel, token: &str, times: u64) {
     for _ in 0..times {
         let answer = kernel.post("/api/keeper/add").bearer(token).send().await;
         answer.expect_status(200);
     }
 }
 
-async fn count(kernel: &Kernel, token: &str) -> String {
+pub(super) async fn count(kernel: &Kernel, token: &str) -> String {
     let answer = kernel.get("/api/keeper/count").bearer(token).send().await;
     answer.expect_status(200).text().to_owned()
 }
 
 #[tokio::test]
 async fn what_was_counted_is_there_after_a_reload_and_the_receipt_says_so() {
-    let (kernel, token) = keeper("").await;
+    let (kernel, token) = keeper("", "").await;
     add(&kernel, &token, 3).await;
     let receipt = reload(&kernel, json!({})).await.expect_status(200).json();
     let bytes = r#"{"count":3,"label":""}"#.len();
@@ -72,7 +72,7 @@ async fn what_was_counted_is_there_after_a_reload_and_the_receipt_says_so() {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_while_reloads_and_writes_overlap() {
-    let (kernel, token) = keeper("").await;
+    let (kernel, token) = keeper("", "").await;
     let (kernel, over) = (Arc::new(kernel), Arc::new(AtomicBool::new(false)));
     let acknowledged = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..4)
@@ -121,7 +121,7 @@ async fn nothing_acknowledged_is_lost_while_reloads_and_writes_overlap() {
 
 #[tokio::test]
 async fn a_step_that_fails_leaves_the_old_one_with_its_state() {
-    let (kernel, token) = keeper("").await;
+    let (kernel, token) = keeper("", "").await;
     add(&kernel, &token, 2).await;
     for (config, says) in [
         (
@@ -173,7 +173,7 @@ async fn an_old_one_that_cannot_save_stays_until_it_is_unloaded() {
         ),
         ("hang", "longer than the 250 ms that requests may wait"),
     ] {
-        let (kernel, token) = keeper("").await;
+        let (kernel, token) = keeper("", "").await;
         reload(&kernel, json!({"save": save, "reason": "oh no"}))
             .await
             .expect_status(200);
@@ -212,7 +212,7 @@ async fn an_old_one_that_cannot_save_stays_until_it_is_unloaded() {
 
 #[tokio::test]
 async fn requests_wait_for_a_slow_hand_over_and_none_is_refused() {
-    let (kernel, token) = keeper("").await;
+    let (kernel, token) = keeper("", "").await;
     reload(&kernel, json!({"save": "slow"}))
         .await
         .expect_status(200);
@@ -238,7 +238,7 @@ async fn requests_wait_for_a_slow_hand_over_and_none_is_refused() {
 
 #[tokio::test]
 async fn a_version_gets_only_state_that_it_reads() {
-    let (kernel, token) = keeper("").await;
+    let (kernel, token) = keeper("", "").await;
     add(&kernel, &token, 1).await;
     let receipt = load(&kernel, "keeper-v2", json!({}))
         .await
@@ -280,7 +280,7 @@ async fn a_version_gets_only_state_that_it_reads() {
 
 #[tokio::test]
 async fn state_over_the_limit_is_refused_with_its_size() {
-    let (kernel, token) = keeper("[limits]\nstate_bytes = \"4KiB\"").await;
+    let (kernel, token) = keeper("[limits]\nstate_bytes = \"4KiB\"", "").await;
     add(&kernel, &token, 1).await;
     reload(&kernel, json!({"ballast": 3000}))
         .await

@@ -1,6 +1,5 @@
 //! The kernel's side of one request under way in a module.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -19,7 +17,7 @@ use midplane_abi::why;
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::{Actor, Answer, Surroundings, too_large};
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
-use crate::modules::generation::{Generation, QUARANTINE_POLL, SLOW_POLL};
+use crate::modules::generation::{Generation, SLOW_POLL};
 use crate::modules::loader::{Begun, Outcome, Task};
 use crate::problem::{Code, Problem};
 use crate::stall::StallTimer;
@@ -38,7 +36,7 @@ pub(super) struct Call {
     lease: Lease,
     generation: Arc<Generation>,
     request_id: HeaderValue,
-    route: Route,
+    purpose: Purpose,
     actor: Option<Actor>,
     surroundings: Surroundings,
     pub(super) input: Option<Upload>,
@@ -60,20 +58,11 @@ pub(super) struct Upload {
     pub(super) stall: StallTimer,
 }
 
-/// What a call is about, for the log: never with its query, which may carry what nobody should read there.
-#[derive(Clone)]
-pub(super) enum Route {
-    Path(Option<PathAndQuery>),
+/// What a call is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Request,
     SessionCheck,
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Route::Path(path) => path.as_ref().map_or("/", PathAndQuery::path),
-            Route::SessionCheck => "on_session",
-        })
-    }
 }
 
 /// What a call's owner has to act on next.
@@ -111,7 +100,7 @@ impl Call {
         actor: Option<Actor>,
         surroundings: Surroundings,
         request_id: &HeaderValue,
-        route: Route,
+        purpose: Purpose,
     ) -> Result<Call, Problem> {
         let generation = lease
             .lock()
@@ -124,7 +113,7 @@ impl Call {
             lease,
             generation,
             request_id: request_id.clone(),
-            route,
+            purpose,
             actor,
             surroundings,
             input: None,
@@ -249,7 +238,7 @@ impl Call {
             let Some(task) = &mut self.task else {
                 return Poll::Ready(Turn::Finished);
             };
-            let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.route);
+            let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.lease);
             self.start_refresh();
             match outcome {
                 Outcome::Pending => {}
@@ -401,10 +390,16 @@ impl Call {
         match outcome {
             Outcome::Panicked(reason) => {
                 self.generation.stats.panics.fetch_add(1, Ordering::Relaxed);
+                self.generation.count_failure();
                 tracing::error!(%module, request_id, reason, "a module panicked");
                 Fault::Panicked
             }
+            Outcome::Failed(reason) if self.purpose == Purpose::SessionCheck => {
+                tracing::info!(%module, request_id, reason, "a module refused a session");
+                Fault::Failed(reason)
+            }
             Outcome::Failed(reason) => {
+                self.generation.count_failure();
                 tracing::error!(%module, request_id, reason, "a module failed");
                 Fault::Failed(reason)
             }
@@ -428,18 +423,14 @@ impl Drop for Call {
                 why::CANCEL,
                 &self.generation,
                 &self.request_id,
-                &self.route,
+                &self.lease,
             ) != Outcome::Pending
         {
             return;
         }
         // The module wants to end it in good order. The task keeps its handle meanwhile.
         let lease = std::mem::replace(&mut self.lease, Lease::nothing());
-        let (generation, request_id, route) = (
-            Arc::clone(&self.generation),
-            self.request_id.clone(),
-            self.route.clone(),
-        );
+        let (generation, request_id) = (Arc::clone(&self.generation), self.request_id.clone());
         tokio::spawn(tokio::time::timeout(CANCEL_GRACE, async move {
             let mut task = task;
             std::future::poll_fn(|cx| {
@@ -452,7 +443,7 @@ impl Drop for Call {
                         return Poll::Pending;
                     }
                 }
-                match poll_timed(&mut task, why::WAKE, &generation, &request_id, &route) {
+                match poll_timed(&mut task, why::WAKE, &generation, &request_id, &lease) {
                     Outcome::Pending => Poll::Pending,
                     _ => Poll::Ready(()),
                 }
@@ -502,7 +493,7 @@ fn poll_timed(
     why: u32,
     generation: &Generation,
     request_id: &HeaderValue,
-    route: &Route,
+    lease: &Lease,
 ) -> Outcome {
     let start = Instant::now();
     let outcome = task.poll(why);
@@ -513,9 +504,10 @@ fn poll_timed(
     );
     if taken > SLOW_POLL {
         generation.stats.slow_polls.fetch_add(1, Ordering::Relaxed);
+        let route = lease.route();
         let poll_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(module = %generation.label, %route, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
-        if taken > QUARANTINE_POLL {
+        tracing::warn!(module = %generation.label, route, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
+        if taken > generation.quarantine_after {
             generation.quarantine(&format!("one poll of {route} took {poll_ms} ms"));
         }
     }

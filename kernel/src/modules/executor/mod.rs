@@ -8,7 +8,7 @@ mod body;
 mod call;
 
 pub(crate) use body::{Cut, ModuleBody};
-use call::{Call, Fault, Route, Turn, Upload};
+use call::{Call, Fault, Purpose, Turn, Upload};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -103,6 +103,7 @@ pub(crate) async fn call(
         &pin,
         actor.as_ref().map(|actor| &actor.session),
         &request_id,
+        (parts.method.as_str(), path),
     )?;
     if length == Some(0) {
         lease.lock().input.end = InputEnd::Whole;
@@ -118,14 +119,13 @@ pub(crate) async fn call(
             .map(|actor| (&*actor.session, actor.expires_at)),
         length,
     );
-    let route = Route::Path(parts.uri.path_and_query().cloned());
     let mut call = Call::new(
         begun,
         lease,
         actor,
         surroundings.clone(),
         &request_id,
-        route,
+        Purpose::Request,
     )?;
     call.input = (length != Some(0)).then_some(Upload {
         body,
@@ -148,7 +148,13 @@ pub(crate) async fn check_session(
     request_id: HeaderValue,
     surroundings: &Surroundings,
 ) -> Result<(), Result<String, Problem>> {
-    let lease = lease(&pin, Some(&actor.session), &request_id).map_err(Err)?;
+    let lease = lease(
+        &pin,
+        Some(&actor.session),
+        &request_id,
+        ("session", "check"),
+    )
+    .map_err(Err)?;
     let begun = Task::check_session(pin, &lease, &actor.session, actor.expires_at);
     let mut call = Call::new(
         begun,
@@ -156,7 +162,7 @@ pub(crate) async fn check_session(
         Some(actor),
         surroundings.clone(),
         &request_id,
-        Route::SessionCheck,
+        Purpose::SessionCheck,
     )
     .map_err(Err)?;
     match std::future::poll_fn(|cx| call.poll_turn(cx)).await {
@@ -175,13 +181,14 @@ fn lease(
     pin: &generation::Pin,
     session: Option<&Arc<Session>>,
     request_id: &HeaderValue,
+    (method, path): (&str, &str),
 ) -> Result<Lease, Problem> {
     let context = exchange::Context {
         generation: Arc::clone(pin.generation()),
         session: session.cloned(),
         request_id: request_id.clone(),
     };
-    Lease::new(context).ok_or_else(overloaded)
+    Lease::new(context, method, path).ok_or_else(overloaded)
 }
 
 /// The answer to a request that finds every place taken.

@@ -15,6 +15,7 @@ use crate::modules::exchange::Lease;
 use crate::modules::generation::Pin;
 use crate::modules::state::SavedState;
 use crate::session::Session;
+use crate::watchdog::beacon;
 
 /// Most requests have fewer header fields than this; more spill to the heap.
 const HEADERS_INLINE: usize = 16;
@@ -264,6 +265,7 @@ impl Drop for Instance {
 pub(crate) struct Task {
     pin: Pin,
     raw: abi::Task,
+    request: abi::Request,
 }
 
 impl Task {
@@ -312,6 +314,7 @@ impl Task {
             .expect("checked when it was opened");
         let mut raw = abi::Task(0);
         host::clear_failure();
+        let inside = beacon::inside(lease.handle());
         // SAFETY: the pin keeps the instance; everything borrowed outlives the call.
         let answer = unsafe {
             begin(
@@ -321,7 +324,8 @@ impl Task {
                 &raw mut raw,
             )
         };
-        begun(pin, raw, answer)
+        drop(inside);
+        begun(pin, raw, lease, answer)
     }
 
     /// Has the module look at a session that is about to be issued.
@@ -339,6 +343,7 @@ impl Task {
         let session = view(session, expires_at);
         let mut raw = abi::Task(0);
         host::clear_failure();
+        let inside = beacon::inside(lease.handle());
         // SAFETY: as in `begin`.
         let answer = unsafe {
             on_session(
@@ -348,7 +353,8 @@ impl Task {
                 &raw mut raw,
             )
         };
-        begun(pin, raw, answer)
+        drop(inside);
+        begun(pin, raw, lease, answer)
     }
 
     /// The answer has begun.
@@ -361,6 +367,7 @@ impl Task {
         let instance = self.pin.instance();
         let poll = instance.table.poll.expect("checked when it was opened");
         host::clear_failure();
+        let _inside = beacon::inside(self.request);
         // SAFETY: the task lives until our drop, and `&mut self` keeps polls serial.
         outcome(unsafe { poll(instance.made.ptr, self.raw, why) })
     }
@@ -373,14 +380,19 @@ impl Drop for Task {
             .table
             .drop_task
             .expect("checked when it was opened");
+        let _inside = beacon::inside(self.request);
         // SAFETY: once, and no poll of it runs, since that borrows `self`. The pin goes only after this call.
         unsafe { drop_task(instance.made.ptr, self.raw) }
     }
 }
 
-fn begun(pin: Pin, raw: abi::Task, answer: Status) -> Begun {
+fn begun(pin: Pin, raw: abi::Task, lease: &Lease, answer: Status) -> Begun {
     match outcome(answer) {
-        Outcome::Ready => Ok(Task { pin, raw }),
+        Outcome::Ready => Ok(Task {
+            pin,
+            raw,
+            request: lease.handle(),
+        }),
         Outcome::Pending => Err(Outcome::Failed(
             "it answered PENDING where only OK may be".to_owned(),
         )),

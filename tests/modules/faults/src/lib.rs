@@ -3,6 +3,7 @@
 //! It shows through the kernel only; what a fault must not do stands in `tests/rust/modules`.
 
 mod answers;
+mod holds;
 mod panics;
 mod sessions;
 mod streams;
@@ -75,6 +76,7 @@ async fn faults(mut ctx: Context<Config>) -> Result<Outer> {
     let router = Router::new()
         .route("/marker", axum::routing::get(move || async move { marker }))
         .merge(answers::routes())
+        .merge(holds::routes())
         .merge(panics::routes())
         .merge(sessions::routes())
         .merge(streams::routes(&ctx))

@@ -108,6 +108,10 @@ fn routes(count: &Arc<Mutex<Count>>, version: u32) -> Router {
         .route("/version", get(async move || version.to_string()))
         .route("/count", get(async move || lock(&read).count.to_string()))
         .route("/add", post(async move || increment(&add).to_string()))
+        .route(
+            "/panic",
+            get(async || panic!("the handler panics on purpose") as &str),
+        )
         // Counts late, and only then answers.
         .route(
             "/add-late/{ms}",

@@ -1,0 +1,269 @@
+//! Which generation a name means now: load, swap, drain, retire.
+//!
+//! One operation at a time for each name. What may take long or hang, a module's constructors, `init` and `fini`, runs on a
+//! control thread of its own, so that it holds up nobody else.
+
+mod change;
+mod rollback;
+mod swap;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+
+pub(crate) use change::Change;
+pub(crate) use swap::Swapped;
+use swap::Wanted;
+
+use super::generation::Generation;
+use super::life::Phase;
+use super::load::Artifact;
+pub(crate) use super::load::{GrantSpec, Spec};
+use super::stage::Staging;
+use crate::events::{Event, Events};
+use crate::problem::{Code, Problem};
+use crate::telemetry::LogHandle;
+
+/// Between two looks at a load that is under way when the process ends.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) struct Registry {
+    /// By name. There are few: looking through them is faster than hashing.
+    routes: ArcSwap<Vec<Arc<Generation>>>,
+    places: Mutex<BTreeMap<String, Place>>,
+    staging: Arc<Staging>,
+    settings: Settings,
+    events: Arc<Events>,
+    /// Where drains are awaited: not on a worker.
+    control: Handle,
+}
+
+/// What the configuration says of all modules.
+pub(crate) struct Settings {
+    pub(crate) module_dirs: Vec<PathBuf>,
+    pub(crate) body_bytes: u64,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) requests_max: usize,
+    pub(crate) state_bytes_max: usize,
+    pub(crate) quarantine_after: Duration,
+    /// `[limits] init_timeout`
+    pub(crate) init_timeout: Duration,
+    pub(crate) log: LogHandle,
+    /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
+    pub(crate) configured: BTreeMap<String, Spec>,
+}
+
+#[derive(Default)]
+struct Place {
+    /// The number of the last generation.
+    last: u64,
+    busy: bool,
+    /// What the running generation was loaded with.
+    spec: Option<Spec>,
+    /// Generations that have ended or are ending, and are still mapped.
+    resident: u64,
+}
+
+impl Registry {
+    pub(crate) fn new(
+        staging: Staging,
+        settings: Settings,
+        events: Arc<Events>,
+        control: Handle,
+    ) -> Registry {
+        Registry {
+            routes: ArcSwap::default(),
+            places: Mutex::default(),
+            staging: Arc::new(staging),
+            settings,
+            events,
+            control,
+        }
+    }
+
+    /// The generation that requests of `name` go to now. Read it anew for every request.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Generation>> {
+        self.routes
+            .load()
+            .iter()
+            .find(|generation| &*generation.name == name)
+            .cloned()
+    }
+
+    /// All that take requests, by name.
+    pub(crate) fn serving(&self) -> Vec<Arc<Generation>> {
+        Vec::clone(&self.routes.load())
+    }
+
+    /// Whether a module is in quarantine.
+    pub(crate) fn any_faulted(&self) -> bool {
+        let faulted = |generation: &Arc<Generation>| generation.phase() == Phase::Faulted;
+        self.routes.load().iter().any(faulted)
+    }
+
+    /// Generations of `name` that are still in the process, the running one included.
+    pub(crate) fn resident(&self, name: &str) -> u64 {
+        let resident = self.places().get(name).map_or(0, |place| place.resident);
+        resident + u64::from(self.get(name).is_some())
+    }
+
+    /// Loads what the configuration names.
+    pub(crate) async fn load_configured(self: &Arc<Self>) -> Result<(), (String, Problem)> {
+        for name in self.settings.configured.keys() {
+            self.put(name, Change::default())
+                .await
+                .map_err(|problem| (name.clone(), problem))?;
+        }
+        Ok(())
+    }
+
+    /// Loads a module, or swaps the one of that name. Goes on to its end when the caller leaves.
+    pub(crate) async fn put(
+        self: &Arc<Self>,
+        name: &str,
+        change: Change,
+    ) -> Result<Swapped, Problem> {
+        let (registry, name) = (Arc::clone(self), name.to_owned());
+        let put = self
+            .control
+            .spawn(async move { registry.put_here(&name, change).await });
+        put.await.unwrap_or_else(|_ended| {
+            Err(Problem::new(Code::Draining, "the kernel is shutting down"))
+        })
+    }
+
+    async fn put_here(self: &Arc<Self>, name: &str, change: Change) -> Result<Swapped, Problem> {
+        let _busy = self.begin(name)?;
+        if change.only_swap && self.get(name).is_none() {
+            return Err(not_found(name));
+        }
+        let spec = self
+            .changed(name, change)
+            .inspect_err(|problem| self.tell_refused(name, &problem.detail))?;
+        let wanted = Wanted {
+            spec,
+            artifact: Artifact::AtPath,
+            kept: None,
+        };
+        self.swap_in(name, wanted).await.map_err(|refusal| {
+            let problem = refusal.problem();
+            self.tell_refused(name, &problem.detail);
+            problem
+        })
+    }
+
+    /// Takes a module away; what is under way on it may go on for `drain`.
+    pub(crate) fn remove(&self, name: &str, drain: Option<Duration>) -> Result<Swapped, Problem> {
+        let _busy = self.begin(name)?;
+        let Some(old) = self.exchange(name, None) else {
+            return Err(not_found(name));
+        };
+        if let Some(place) = self.places().get_mut(name) {
+            place.spec = None;
+        }
+        old.stop_taking();
+        Ok(self.retire(name, Some(old), None, drain))
+    }
+
+    /// Takes every module away, for the end of the process: also one whose load is under way.
+    pub(crate) async fn remove_all(&self, drain: Duration) {
+        let deadline = tokio::time::Instant::now() + drain;
+        loop {
+            let names: Vec<_> = self
+                .serving()
+                .iter()
+                .map(|generation| Arc::clone(&generation.name))
+                .collect();
+            let removed: Vec<_> = names
+                .iter()
+                .filter_map(|name| self.remove(name, Some(drain)).ok())
+                .collect();
+            for swapped in removed {
+                swapped.drained().await;
+            }
+            let busy = self.places().values().any(|place| place.busy);
+            if !busy || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+    }
+
+    fn tell_refused(&self, name: &str, reason: &str) {
+        tracing::warn!(module = name, reason, "a module was refused");
+        self.events.publish(Event::ModuleRefused {
+            module: name.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn next_number(&self, name: &str) -> u64 {
+        let mut places = self.places();
+        let place = places.entry(name.to_owned()).or_default();
+        place.last += 1;
+        place.last
+    }
+
+    /// Remembers what now runs; what ran before.
+    fn set_spec(&self, name: &str, spec: Spec) -> Option<Spec> {
+        self.places().get_mut(name)?.spec.replace(spec)
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the name for one operation.
+    fn begin(&self, name: &str) -> Result<Busy<'_>, Problem> {
+        if !is_name(name) {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "a module's name starts with a lower-case letter and has letters, digits, - and _, 32 at most",
+            ));
+        }
+        let mut places = self.places();
+        let place = places.entry(name.to_owned()).or_default();
+        if std::mem::replace(&mut place.busy, true) {
+            let detail = format!(
+                "{name} is being loaded or unloaded by another request: try again when that is done"
+            );
+            return Err(Problem::new(Code::ModuleBusy, detail));
+        }
+        Ok(Busy {
+            registry: self,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Frees the name again.
+struct Busy<'a> {
+    registry: &'a Registry,
+    name: String,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.registry.places().get_mut(&self.name) {
+            place.busy = false;
+        }
+    }
+}
+
+fn not_found(name: &str) -> Problem {
+    Problem::new(
+        Code::ModuleNotFound,
+        format!("no module {name} is loaded: GET /modules lists those that are"),
+    )
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}

@@ -1,0 +1,254 @@
+//! One generation takes the place of another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::rollback::WayBack;
+use super::{Registry, Spec};
+use crate::events::Event;
+use crate::modules::control::on_control_thread;
+use crate::modules::generation::Generation;
+use crate::modules::handover::{self, Probed, Source};
+use crate::modules::life::Transition;
+use crate::modules::load::{Artifact, Initialised, Job, Refusal};
+use crate::modules::loader::Owner;
+use crate::modules::receipt::{HandedOver, Identity, Receipt, Requests};
+use crate::modules::retire;
+use crate::modules::state::SavedState;
+
+/// What is to take a place.
+pub(super) struct Wanted {
+    pub(super) spec: Spec,
+    pub(super) artifact: Artifact,
+    /// Given to it instead of what the old one would hand over now.
+    pub(super) kept: Option<Option<SavedState>>,
+}
+
+/// What an operation answers at once, and what it answers when the old generation is gone.
+pub(crate) struct Swapped {
+    pub(crate) receipt: Receipt,
+    /// Whether there was nothing to replace.
+    pub(crate) created: bool,
+    drained: Option<watch::Receiver<Option<Receipt>>>,
+}
+
+impl Swapped {
+    /// The receipt as it is once the old generation is gone.
+    pub(crate) async fn drained(mut self) -> Receipt {
+        if let Some(drained) = &mut self.drained
+            && let Ok(last) = drained.wait_for(Option::is_some).await
+        {
+            return last.clone().unwrap_or(self.receipt);
+        }
+        self.receipt
+    }
+}
+
+/// What a swap did, for its receipt.
+pub(super) struct Swap<'a> {
+    to: &'a Generation,
+    swap_us: u64,
+    state: Option<HandedOver>,
+}
+
+impl Registry {
+    /// Loads `wanted` and lets it take the place of `name`, which the caller has claimed.
+    pub(super) async fn swap_in(
+        self: &Arc<Self>,
+        name: &str,
+        wanted: Wanted,
+    ) -> Result<Swapped, Refusal> {
+        let Wanted {
+            spec,
+            artifact,
+            kept,
+        } = wanted;
+        let number = self.next_number(name);
+        let probed = self.load(name, number, &spec, artifact, kept).await?;
+        let Probed {
+            generation: new,
+            hold,
+            receipt,
+            state,
+        } = probed;
+        let before = self.set_spec(name, spec.clone());
+        let since = hold.as_ref().map_or_else(Instant::now, |hold| hold.since);
+        new.serve();
+        let old = self.exchange(name, Some(Arc::clone(&new)));
+        if let Some(old) = &old {
+            // Before anyone is told, and before those who wait look again: no request that comes now finds the old one.
+            old.stop_taking();
+        }
+        let swap_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        drop(hold);
+        self.tell_swapped(old.as_deref(), &new);
+        if let (Some(rollback), Some(old), Some(before)) = (spec.rollback, &old, before) {
+            self.watch_over(&new, rollback, WayBack::to(old, before, state));
+        }
+        let swap = Swap {
+            to: &new,
+            swap_us,
+            state: receipt,
+        };
+        Ok(self.retire(name, old, Some(swap), None))
+    }
+
+    fn tell_swapped(&self, old: Option<&Generation>, new: &Generation) {
+        let (module, version) = (new.name.to_string(), new.descriptor.version.clone());
+        self.events.publish(match old {
+            None => {
+                tracing::info!(module = %new.label, version, grants = %new.grants, "module loaded");
+                Event::ModuleLoaded {
+                    module,
+                    generation: new.number,
+                    version,
+                }
+            }
+            Some(old) => {
+                tracing::info!(module = %new.label, version, from = old.number, grants = %new.grants, "module swapped");
+                Event::ModuleSwapped {
+                    module,
+                    from: old.number,
+                    to: new.number,
+                    version,
+                }
+            }
+        });
+    }
+
+    /// Everything before the exchange: it can fail, and leaves what runs untouched.
+    async fn load(
+        &self,
+        name: &str,
+        number: u64,
+        spec: &Spec,
+        artifact: Artifact,
+        kept: Option<Option<SavedState>>,
+    ) -> Result<Probed, Refusal> {
+        let owner = Owner::register(
+            Arc::from(name),
+            number,
+            self.settings.body_bytes_max,
+            self.settings.state_bytes_max,
+            self.settings.log.clone(),
+        );
+        let job = Job {
+            owner: Arc::clone(&owner),
+            spec: spec.clone(),
+            artifact,
+            staging: Arc::clone(&self.staging),
+            step: Arc::default(),
+            module_dirs: self.settings.module_dirs.clone(),
+            body_bytes: self.settings.body_bytes,
+            requests_max: self.settings.requests_max,
+            quarantine_after: self.settings.quarantine_after,
+            events: Arc::clone(&self.events),
+        };
+        let loaded = self.initialise(name, job).await;
+        let outcome = match loaded {
+            Ok(new) => {
+                let source = match (kept, self.get(name)) {
+                    (Some(state), _) => Source::Kept(state),
+                    (None, Some(old)) => Source::Old(old),
+                    (None, None) => Source::Nothing,
+                };
+                handover::hand_over(new, source, self.settings.init_timeout).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        if outcome.is_err() {
+            owner.life.advance(Transition::Fault);
+            owner.unregister();
+        }
+        outcome
+    }
+
+    async fn initialise(&self, name: &str, job: Job) -> Result<Initialised, Refusal> {
+        let step = Arc::clone(&job.step);
+        let loaded = on_control_thread(format!("load-{name}"), move || job.run())
+            .map_err(Refusal::Thread)?;
+        match tokio::time::timeout(self.settings.init_timeout, loaded).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_gone)) => Err(Refusal::Ended),
+            // The thread is given up; should it return after all, what it made is ended unused.
+            Err(_elapsed) => Err(Refusal::Overdue(step.give_up(self.settings.init_timeout))),
+        }
+    }
+
+    pub(super) fn exchange(
+        &self,
+        name: &str,
+        new: Option<Arc<Generation>>,
+    ) -> Option<Arc<Generation>> {
+        let mut old = None;
+        self.routes.rcu(|routes| {
+            let mut routes = Vec::clone(routes);
+            let at = routes
+                .iter()
+                .position(|generation| &*generation.name == name);
+            old = at.map(|at| routes.remove(at));
+            routes.extend(new.clone());
+            routes.sort_by(|a, b| a.name.cmp(&b.name));
+            routes
+        });
+        old
+    }
+
+    /// Lets `old` finish and ends it, in the background.
+    pub(super) fn retire(
+        &self,
+        name: &str,
+        old: Option<Arc<Generation>>,
+        swap: Option<Swap<'_>>,
+        drain: Option<Duration>,
+    ) -> Swapped {
+        let mut receipt = Receipt {
+            module: name.to_owned(),
+            from: old.as_deref().map(Identity::of),
+            to: swap.as_ref().map(|swap| Identity::of(swap.to)),
+            swap_us: swap.as_ref().map(|swap| swap.swap_us),
+            drain_ms: None,
+            requests: Requests::default(),
+            state: swap.and_then(|swap| swap.state),
+            unloaded: None,
+            resident_reason: None,
+        };
+        let Some(old) = old else {
+            return Swapped {
+                receipt,
+                created: true,
+                drained: None,
+            };
+        };
+        if let Some(place) = self.places().get_mut(name) {
+            place.resident += 1;
+        }
+        let under_way = old.in_flight() as u64;
+        let (done, drained) = watch::channel(None);
+        let events = Arc::clone(&self.events);
+        let first = receipt.clone();
+        self.control.spawn(async move {
+            let end = retire::end(&old, under_way, drain.unwrap_or(old.drain_timeout)).await;
+            receipt.drain_ms = Some(end.drain_ms);
+            receipt.requests = end.requests;
+            receipt.unloaded = Some(false);
+            receipt.resident_reason = Some(end.resident_reason);
+            tracing::info!(module = %old.label, drain_ms = end.drain_ms, "module retired");
+            events.publish(Event::ModuleUnloaded {
+                module: receipt.module.clone(),
+                generation: old.number,
+                unloaded: false,
+            });
+            // The receiver is gone when nobody waits.
+            let _ = done.send(Some(receipt));
+        });
+        Swapped {
+            receipt: first,
+            created: false,
+            drained: Some(drained),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Modules that are reloaded when their file changes.
