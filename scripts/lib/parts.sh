@@ -34,6 +34,7 @@ quick_parts() {
     part "the kernel knows no module" no_module_in_kernel
     part "the kernel listens on no TCP port" no_tcp_in_kernel
     part "the smallest module is small" hello_is_small
+    part "midplane.h" c_header
     part "unit tests" cargo test --quiet --workspace --exclude midplane-tests
 }
 
@@ -70,6 +71,13 @@ in_kernel_code() {
             # Inline test modules stand at the end of their file.
             sed -E '/^mod tests \{/,$d; s,(^|[[:space:]])//.*,,' "$file" | grep -nE "$@" | sed "s,^,$file:,"
         done
+}
+
+# The header says what sdk/abi says, and compilers of C and C++ agree with its layouts.
+c_header() {
+    scripts/generate-header --check &&
+        cargo fmt --check --manifest-path sdk/abi/header/Cargo.toml &&
+        cargo test --quiet --locked --manifest-path sdk/abi/header/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/header"
 }
 
 hello_is_small() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Kernel, Raw};
+use crate::harness::{Kernel, Raw, hellos};
 
 /// The body, and a word that the detail owes.
 const WRONG_BODIES: &[(&str, &str, &str, &str)] = &[
@@ -456,7 +456,12 @@ async fn idle_connections_are_closed() {
 
 #[tokio::test]
 async fn every_answer_has_a_request_id() {
-    let kernel = Kernel::start(&["hello"]).await;
+    for hello in hellos() {
+        expect_request_ids(hello.start().await).await;
+    }
+}
+
+async fn expect_request_ids(kernel: Kernel) {
     let token = kernel.session(json!({})).await;
     let longest = "a".repeat(64);
     let too_long = "a".repeat(65);
@@ -504,7 +509,12 @@ async fn every_answer_has_a_request_id() {
 
 #[tokio::test]
 async fn a_module_answers_for_itself_and_is_named() {
-    let kernel = Kernel::start(&["hello"]).await;
+    for hello in hellos() {
+        expect_own_answers(hello.start().await).await;
+    }
+}
+
+async fn expect_own_answers(kernel: Kernel) {
     let token = kernel.session(json!({})).await;
     for (method, path, status) in [
         ("GET", "/api/hello/hello", 200),

@@ -2,11 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Kernel;
+use crate::harness::{Kernel, hellos};
 
 #[tokio::test]
 async fn everything_that_happens_is_told_in_order() {
-    let kernel = Kernel::start(&["hello"]).await;
+    for hello in hellos() {
+        expect_events(hello.start().await).await;
+    }
+}
+
+async fn expect_events(kernel: Kernel) {
     let mut stream = kernel.host("GET", "/events").stream().await;
     assert_eq!(stream.parts.status, 200);
     assert_eq!(stream.parts.headers["content-type"], "text/event-stream");

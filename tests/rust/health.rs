@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::Kernel;
+use crate::harness::{Kernel, hellos};
 
 #[tokio::test]
 async fn health_tells_the_host_more() {
-    let kernel = Kernel::start(&["hello"]).await;
+    for hello in hellos() {
+        expect_health(hello.start().await, &hello.version).await;
+    }
+}
+
+async fn expect_health(kernel: Kernel, version: &str) {
     let token = kernel.session(json!({})).await;
     for request in [kernel.get("/health"), kernel.get("/health").bearer(&token)] {
         let answer = request.send().await;
@@ -25,7 +30,7 @@ async fn health_tells_the_host_more() {
     assert!(health["uptime_s"].is_u64(), "{health}");
     assert_eq!(
         health["modules"],
-        json!([{"name": "hello", "version": "0.1.0", "generation": 1, "state": "serving"}])
+        json!([{"name": "hello", "version": version, "generation": 1, "state": "serving"}])
     );
     let head = kernel.request("HEAD", "/health").send().await;
     head.expect_status(200);
@@ -55,7 +60,12 @@ async fn the_document_lists_every_code() {
 
 #[tokio::test]
 async fn metrics_are_open_metrics() {
-    let kernel = Kernel::start(&["hello"]).await;
+    for hello in hellos() {
+        expect_metrics(hello.start().await).await;
+    }
+}
+
+async fn expect_metrics(kernel: Kernel) {
     let token = kernel.session(json!({})).await;
     for path in ["/api/hello/hello", "/api/hello/hello", "/api/hello/none"] {
         kernel.get(path).bearer(&token).send().await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::harness::{Kernel, artifact, eventually};
+use crate::harness::{Hello, Kernel, artifact, eventually, hellos};
 
 impl Kernel {
     /// Where the harness put the file of a module that the configuration names.
@@ -23,7 +23,12 @@ fn mode(path: &std::path::Path, mode: u32) {
 
 #[tokio::test]
 async fn modules_are_listed_and_shown() {
-    let kernel = Kernel::start(&["hello", "slow"]).await;
+    for hello in hellos() {
+        expect_listed(hello.builder().module("slow", "").start().await).await;
+    }
+}
+
+async fn expect_listed(kernel: Kernel) {
     let token = kernel.session(json!({})).await;
     kernel.get("/api/hello/hello").bearer(&token).send().await;
     let list = kernel.host("GET", "/modules").send().await.json();
@@ -189,8 +194,14 @@ async fn a_put_cannot_take_more_than_the_configuration_gives() {
 
 #[tokio::test]
 async fn what_others_can_write_is_not_loaded() {
-    let kernel = Kernel::start(&["hello"]).await;
-    let file = kernel.module_file("hello");
+    for hello in hellos() {
+        expect_refused_if_writable(&hello).await;
+    }
+}
+
+async fn expect_refused_if_writable(hello: &Hello) {
+    let kernel = hello.start().await;
+    let file = hello.file(&kernel);
     let dir = file.parent().unwrap();
     let reload = || kernel.host("POST", "/modules/hello/reload").send();
     for bits in [0o775, 0o757, 0o777] {

@@ -16,7 +16,7 @@ pub mod grant {
 }
 
 /// The whole note, header included: what is placed in the section.
-#[repr(C, align(4))]
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Descriptor {
     pub name_len: u32,
@@ -28,7 +28,7 @@ pub struct Descriptor {
 }
 
 /// The note's description. Texts are UTF-8 and end at the first zero byte or with the field.
-#[repr(C, align(4))]
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct DescriptorBody {
     /// [`DescriptorBody::MAGIC`]

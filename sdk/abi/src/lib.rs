@@ -23,6 +23,9 @@ mod descriptor;
 mod layout;
 
 pub use descriptor::{Descriptor, DescriptorBody, NOTE_NAME, NOTE_TYPE, grant};
+#[cfg(target_pointer_width = "64")]
+#[doc(hidden)]
+pub use layout::{LAYOUTS, Layout};
 
 use core::ffi::c_void;
 
@@ -38,7 +41,7 @@ pub const ENTRY_SYMBOL: &str = "midplane_module_entry";
 /// The type of [`ENTRY_SYMBOL`]. `host` stays valid for as long as the module is loaded.
 pub type Entry = unsafe extern "C" fn(host: *const Host, out: *mut Module) -> Status;
 
-/// What a call answers; the values are in [`status`].
+/// What a call answers: [`status::OK`] or one of those beside it.
 pub type Status = i32;
 
 /// Values of [`Status`]. Negative ones are refusals or failures.

@@ -1,5 +1,8 @@
 //! Starts kernels and talks to them. A failing test prints the exchange and the kernel's log.
 
+mod c;
+mod frozen;
+mod hello;
 mod kernel;
 mod raw;
 mod request;
@@ -7,6 +10,9 @@ mod request;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub(crate) use c::{c_module, compile, repository};
+pub(crate) use frozen::{Frozen, frozen_modules};
+pub(crate) use hello::{Hello, hellos};
 pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
 pub(crate) use raw::{Raw, RawAnswer};
 pub(crate) use request::{Answer, Request, Stream, connect};

@@ -2,6 +2,7 @@
 
 mod abi;
 mod bodies;
+mod c;
 mod heads;
 mod leaving;
 mod log;

@@ -1,0 +1,515 @@
+// midplane.h: the ABI between the Midplane kernel and a module written in C or C++.
+//
+// Generated from sdk/abi by scripts/generate-header: do not edit. C11 or C++17, 64-bit targets. README.md beside this file
+// has a whole module to start from, modules/hello-c two that are tested.
+//
+// A module is a shared library with two things in it: MP_MODULE_DESCRIPTOR, which the kernel reads from the file before it
+// runs any of its code, and midplane_module_entry. Both stand at the end of this file.
+//
+// Rules:
+// - Slices are borrowed for the call only. Whoever wants to keep bytes copies them before returning.
+// - Handles, not pointers. A `mp_request` names a slot and its incarnation; a call on a dead one answers
+//   `MP_GONE`, from any thread and at any time.
+// - A host call never calls back into the module. `mp_host.wake` only enqueues.
+// - Answers take effect when `poll` returns. What a module asks for inside `poll` (respond, write, end) is carried
+//   out after that.
+// - `poll` of one task is serial; tasks run in parallel, on any of the kernel's workers. `drop_task` is called
+//   exactly once for every task that `begin` or `on_session` made, whatever `poll` said, and never while that task's
+//   code is on a stack.
+// - No unwinding leaves a function of `mp_module`. A panic is caught and told as `MP_PANICKED`.
+// - Growth. Structs grow at the end only and are guarded by `size`; reserved bits are zero. Anything else raises
+//   `MP_ABI_MAJOR`.
+
+#ifndef MIDPLANE_H
+#define MIDPLANE_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Raised by an incompatible change: a module of another major is refused before it is loaded.
+#define MP_ABI_MAJOR 1
+
+/// Raised by an addition: a module that needs a newer minor than the kernel has is refused before it is loaded.
+#define MP_ABI_MINOR 0
+
+/// The table's size in the first minor of this major, the least that a module may fill.
+#define MP_MODULE_LEN_MIN 104
+
+/// The note's type.
+#define MP_NOTE_TYPE 1
+
+/// Why `mp_module.poll` is called.
+
+/// The task was begun or woken.
+#define MP_WAKE 0
+
+/// There is room again for `mp_host.body_write`.
+#define MP_WRITABLE 1
+
+/// The client left or the session was revoked. Said once; the task is dropped after a grace at the latest.
+#define MP_CANCEL 2
+
+/// Levels of `mp_host.log`, as numbers that grow with importance.
+#define MP_LEVEL_TRACE 1
+#define MP_LEVEL_DEBUG 2
+#define MP_LEVEL_INFO 3
+#define MP_LEVEL_WARN 4
+#define MP_LEVEL_ERROR 5
+
+/// Bits of `mp_instance.flags`.
+
+/// Sessions for this module must name a secret.
+#define MP_INSTANCE_NEEDS_SECRET 1
+
+/// `mp_module.on_session` wants to see a session before it is issued.
+#define MP_INSTANCE_CHECKS_SESSIONS 2
+
+/// Bits of `mp_descriptor_body.grants`: what the module wants to be given.
+
+/// The secret of the session a request acts for.
+#define MP_GRANT_SECRETS 1
+
+/// What a call answers: `MP_OK` or one of those beside it.
+typedef int32_t mp_status;
+
+/// Values of `mp_status`. Negative ones are refusals or failures.
+
+/// Done. From `mp_module.poll`: the task is finished.
+#define MP_OK 0
+
+/// Not yet; the task will be polled again when there is more.
+#define MP_PENDING 1
+
+/// The bytes were taken, and no more fit: write on when polled with `MP_WRITABLE`.
+#define MP_FULL 2
+
+/// The body is at its end.
+#define MP_END 3
+
+/// The handle names nothing that lives: the request is over, or the client left.
+#define MP_GONE (-1)
+
+/// The operator did not grant this.
+#define MP_DENIED (-2)
+
+/// The call makes no sense now or its arguments do not hold, for example a second `respond`.
+#define MP_INVALID (-3)
+
+/// It was tried and failed; `mp_host.fail` carried the reason.
+#define MP_FAILED (-4)
+
+/// A panic was caught at the boundary; the reason went through `mp_host.fail`.
+#define MP_PANICKED (-5)
+
+/// The given buffer is too small; the needed length was written.
+#define MP_TOO_SMALL (-6)
+
+/// The request body, or the state, is over its limit.
+#define MP_TOO_LARGE (-7)
+
+/// The client stopped sending in the middle of the body.
+#define MP_DISCONNECTED (-8)
+
+/// Bytes borrowed for one call. `ptr` may be null when `len` is 0; a null `ptr` is how an optional slice is absent.
+typedef struct mp_slice {
+    const uint8_t *ptr;
+    size_t len;
+} mp_slice;
+
+/// One header field; names are lower case.
+typedef struct mp_header {
+    mp_slice name;
+    mp_slice value;
+} mp_header;
+
+/// The kernel's name for one request under way: slot and incarnation.
+typedef uint64_t mp_request;
+
+/// The module's name for one task; the kernel only hands it back.
+typedef uint64_t mp_task;
+
+/// The session a request acts for. Valid during `begin` and `on_session` only.
+typedef struct mp_session {
+    /// `sizeof(mp_session)` of the kernel.
+    uint32_t size;
+    /// Reserved, zero.
+    uint32_t flags;
+    /// `ses_…`
+    mp_slice id;
+    mp_slice user;
+    /// Space-separated, opaque to the kernel.
+    mp_slice scope;
+    /// A JSON object.
+    mp_slice metadata;
+    /// For example `pro` or `dev`.
+    mp_slice environment;
+    /// The id of the session's secret; absent when the session has none.
+    mp_slice secret_key_id;
+    /// Unix seconds: when the token at hand ends.
+    uint64_t expires_at;
+} mp_session;
+
+/// The head of a request. Valid during `begin` only: copy what is to be kept.
+typedef struct mp_request_head {
+    /// `sizeof(mp_request_head)` of the kernel.
+    uint32_t size;
+    /// Reserved, zero.
+    uint32_t flags;
+    mp_slice method;
+    /// The path below the module's prefix, with its leading slash, as it was sent (not percent-decoded).
+    mp_slice path;
+    /// Without the question mark; absent when there was none.
+    mp_slice query;
+    /// Without `authorization`.
+    const mp_header *headers;
+    size_t headers_len;
+    /// The value of `x-request-id`.
+    mp_slice request_id;
+    /// Null on a public route that was called without a session.
+    const mp_session *session;
+    /// Bytes of the body if they are known (0: there is none), else -1.
+    int64_t content_length;
+} mp_request_head;
+
+/// What `mp_module.init` is given. Valid during `init` only.
+typedef struct mp_init {
+    /// `sizeof(mp_init)` of the kernel.
+    uint32_t size;
+    /// Reserved, zero.
+    uint32_t flags;
+    /// Names this generation in `mp_host.log`, `mp_host.body_limit` and `mp_host.state_write`.
+    uint64_t owner;
+    /// The name the module is mounted under.
+    mp_slice name;
+    /// Counts the loads of this name since the kernel started; `chat#3` is the third.
+    uint64_t generation;
+    /// The module's configuration, a JSON object.
+    mp_slice config;
+} mp_init;
+
+/// What `mp_module.init` answers.
+typedef struct mp_instance {
+    /// Set by the kernel to `sizeof(mp_instance)`.
+    uint32_t size;
+    /// Bits of `MP_INSTANCE_*`.
+    uint32_t flags;
+    /// The module's own; the kernel only hands it back.
+    void *ptr;
+} mp_instance;
+
+/// The functions of a module. `init`, `restore`, `probe`, `quiesce`, `save` and `fini` run on a control thread and may
+/// block; the others run on the kernel's workers and must not.
+///
+/// A generation's life: `init`, `restore`, `probe`; then tasks, until another takes its place, and then `quiesce` and
+/// `fini`. `save` comes while tasks may still run.
+typedef struct mp_module {
+    /// Set by the kernel to its `sizeof(mp_module)` before the entry is called; the module lowers it to its own.
+    uint32_t size;
+    uint16_t abi_major;
+    uint16_t abi_minor;
+    /// Reserved, zero.
+    uint64_t flags;
+    /// Makes the instance. On failure it tells why through `mp_host.fail`.
+    mp_status (*init)(const mp_init *init, mp_instance *out);
+    /// Once, after `init`: what the generation before handed over, written in a `schema` that the descriptor names, or an
+    /// absent slice (and 0) when there is none. It may set further bits of `mp_instance.flags`. `MP_FAILED` refuses,
+    /// and the generation before goes on. Must be quick: new requests may wait meanwhile. Absent in modules without state.
+    mp_status (*restore)(mp_instance *instance, uint32_t schema, mp_slice state);
+    /// Once, after `restore`: whether the instance can serve; anything but `MP_OK` refuses the generation. May be
+    /// absent: it can.
+    mp_status (*probe)(void *instance);
+    /// Takes a request and names the task that will answer it; does not answer yet.
+    mp_status (*begin)(void *instance, mp_request request, const mp_request_head *head, mp_task *out);
+    /// Goes on with a task: `MP_OK` when it is finished, `MP_PENDING`, `MP_FAILED` or
+    /// `MP_PANICKED`.
+    mp_status (*poll)(void *instance, mp_task task, uint32_t why);
+    /// Frees a task.
+    void (*drop_task)(void *instance, mp_task task);
+    /// Checks a session that is about to be issued: a task like a request's, whose outcome is the answer. `MP_OK`
+    /// accepts; `MP_FAILED` refuses with the reason given to `mp_host.fail`. May be absent.
+    mp_status (*on_session)(void *instance, mp_request request, const mp_session *session, mp_task *out);
+    /// The module's OpenAPI document as JSON, valid until `fini`; an absent slice if it has none. May be absent.
+    mp_slice (*openapi)(void *instance);
+    /// No new request will come: end what never ends by itself. Called once. May be absent.
+    void (*quiesce)(void *instance);
+    /// Hands over what is only in memory: writes it with `mp_host.state_write` and puts the schema it is written in to
+    /// `schema`, or 0 when there is nothing to hand over. `MP_FAILED` keeps this generation in place. Called again if
+    /// the one that was to take over is refused. New requests wait meanwhile; those under way go on. May be absent.
+    mp_status (*save)(void *instance, uint32_t *schema);
+    /// Frees the instance and joins every thread of the module. No task is left when it is called.
+    void (*fini)(void *instance);
+} mp_module;
+
+/// The functions of the kernel. All of them may be called from any thread.
+typedef struct mp_host {
+    /// `sizeof(mp_host)` of the kernel: a function beyond it is not there.
+    uint32_t size;
+    uint16_t abi_major;
+    uint16_t abi_minor;
+    /// Says why the call of the module that is on this thread's stack is about to fail. UTF-8, for a person to read.
+    void (*fail)(mp_slice message);
+    /// Writes a log line. `request` is 0 when it belongs to none; `target` is the place in the module's code; `fields` is
+    /// a JSON object or absent. Never blocks.
+    void (*log)(uint64_t owner,
+                mp_request request,
+                uint32_t level,
+                mp_slice target,
+                mp_slice message,
+                mp_slice fields);
+    /// The least `MP_LEVEL_*` that is written for this module now.
+    uint32_t (*log_level)(uint64_t owner);
+    /// Has the request's task polled again soon. Enqueues only.
+    mp_status (*wake)(mp_request request);
+    /// Copies up to `cap` bytes of the request body to `dst`, their number to `len`. `MP_OK`, `MP_PENDING`
+    /// (the task is polled when there are more), `MP_END`, or why there will be no more.
+    mp_status (*body_read)(mp_request request, uint8_t *dst, size_t cap, size_t *len);
+    /// A whole response in one call. `content-length` is set by the kernel.
+    mp_status (*respond)(mp_request request,
+                         uint16_t status,
+                         const mp_header *headers,
+                         size_t headers_len,
+                         mp_slice body);
+    /// The head of a response whose body follows by `mp_host.body_write` and `mp_host.body_end`.
+    mp_status (*respond_start)(mp_request request, uint16_t status, const mp_header *headers, size_t headers_len);
+    /// Adds to the response body. Takes all of `bytes` or, over the window and answering `MP_FULL` with the first
+    /// byte over it, still all of them: stop writing then. `MP_INVALID` after a `MP_FULL` that was not heeded.
+    mp_status (*body_write)(mp_request request, mp_slice bytes);
+    /// Ends the response body as it should end.
+    mp_status (*body_end)(mp_request request);
+    /// Copies the session's secret to `dst`, its length to `len`. `MP_DENIED` without the grant, `MP_GONE`
+    /// when the session has none (any more), `MP_TOO_SMALL` (4 KiB always suffices).
+    mp_status (*secret_get)(mp_request request, uint8_t *dst, size_t cap, size_t *len);
+    /// Asks the secret's source again. The first call starts it and answers `MP_PENDING`; the task is polled when
+    /// it is done, and the next call answers `MP_OK` or `MP_FAILED`, with the reason in `dst`/`len`.
+    mp_status (*secret_refresh)(mp_request request, uint8_t *dst, size_t cap, size_t *len);
+    /// Allows bodies of up to `bytes` on `pattern` (a path, or a prefix that ends in `/*`). During `mp_module.init` and
+    /// `mp_module.restore` only.
+    mp_status (*body_limit)(uint64_t owner, mp_slice pattern, uint64_t bytes);
+    /// Adds to the state that is handed over. During `mp_module.save` only, else `MP_INVALID`;
+    /// `MP_TOO_LARGE` over `[limits] state_bytes`.
+    mp_status (*state_write)(uint64_t owner, mp_slice bytes);
+    /// A table of functions added later, by name and version; null when this kernel has none of it.
+    const void *(*get_api)(mp_slice name, uint32_t version);
+} mp_host;
+
+/// The note's description. Texts are UTF-8 and end at the first zero byte or with the field.
+typedef struct mp_descriptor_body {
+    /// `MIDPLANE`
+    uint8_t magic[8];
+    /// `sizeof(mp_descriptor_body)` of the one who wrote it.
+    uint32_t len;
+    uint16_t abi_major;
+    /// The least minor that the module can live with.
+    uint16_t abi_minor;
+    /// Bits of `MP_GRANT_*`.
+    uint32_t grants;
+    /// Reserved, zero.
+    uint32_t flags;
+    /// The schemas of handed-over state that the module reads, both inclusive; 0 and 0: it keeps none.
+    uint32_t state_schema_min;
+    uint32_t state_schema_max;
+    uint8_t name[64];
+    /// A semantic version.
+    uint8_t version[64];
+    /// Routes that need no session, one a line: a path, or a prefix that ends in `/*`. Effective only where the operator
+    /// allows the module public routes.
+    uint8_t public_routes[256];
+    /// Modules it wants to call, one a line.
+    uint8_t calls[256];
+    /// For people only: what it was written with.
+    uint8_t sdk[64];
+    uint8_t compiler[64];
+} mp_descriptor_body;
+
+/// The whole note, header included: what is placed in the section.
+typedef struct mp_descriptor {
+    uint32_t name_len;
+    uint32_t body_len;
+    uint32_t note_type;
+    /// `MP_NOTE_NAME`, padded to four bytes.
+    uint8_t note_name[12];
+    mp_descriptor_body body;
+} mp_descriptor;
+
+/// The type of `midplane_module_entry`. `host` stays valid for as long as the module is loaded.
+typedef mp_status (*mp_entry)(const mp_host *host, mp_module *out);
+
+// The one function a module exports. It fills `out` and answers `MP_OK`, and does nothing else: the instance is made by
+// `mp_module.init`. Functions that the module has no use for and that may be absent stay null.
+__attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_host *host, mp_module *out);
+
+// The descriptor, once in a library and outside of any function: a second one does not link.
+//
+//     MP_MODULE_DESCRIPTOR("hello", "0.1.0");
+#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, "", "")
+
+// The same with all that a module can say of itself: the bits of `MP_GRANT_*` it wants, the first and the last schema of
+// handed-over state it reads (0 and 0: none), its public routes and the modules it calls, each one a line. All of them
+// constants.
+#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, schema_min, schema_max, public_routes, calls)                   \
+    static_assert(sizeof(name) <= 64 && sizeof(version) <= 64, "a text of the descriptor is too long for its field");    \
+    static_assert(sizeof(public_routes) <= 256 && sizeof(calls) <= 256, "a list of the descriptor is too long");         \
+    __attribute__((used, section(MP_DESCRIPTOR_SECTION), aligned(4))) const mp_descriptor mp_module_descriptor = {       \
+        sizeof MP_NOTE_NAME,                                                                                             \
+        sizeof(mp_descriptor_body),                                                                                      \
+        MP_NOTE_TYPE,                                                                                                    \
+        MP_NOTE_NAME,                                                                                                    \
+        {{'M', 'I', 'D', 'P', 'L', 'A', 'N', 'E'},                                                                       \
+         sizeof(mp_descriptor_body),                                                                                     \
+         MP_ABI_MAJOR,                                                                                                   \
+         MP_ABI_MINOR,                                                                                                   \
+         grants,                                                                                                         \
+         0,                                                                                                              \
+         schema_min,                                                                                                     \
+         schema_max,                                                                                                     \
+         name,                                                                                                           \
+         version,                                                                                                        \
+         public_routes,                                                                                                  \
+         calls,                                                                                                          \
+         MP_SDK,                                                                                                         \
+         MP_COMPILER}}
+
+extern __attribute__((visibility("hidden"))) const mp_descriptor mp_module_descriptor;
+
+#define MP_NOTE_NAME "Midplane"
+#define MP_SDK "midplane.h 0.1.0"
+
+#ifdef __APPLE__
+#define MP_DESCRIPTOR_SECTION "__DATA,__midplane"
+#else
+#define MP_DESCRIPTOR_SECTION ".note.midplane"
+#endif
+
+#define MP_TEXT_OF_(x) #x
+#define MP_TEXT_OF(x) MP_TEXT_OF_(x)
+#if defined(__clang__)
+#define MP_COMPILER "clang " MP_TEXT_OF(__clang_major__) "." MP_TEXT_OF(__clang_minor__)
+#elif defined(__GNUC__)
+#define MP_COMPILER "gcc " MP_TEXT_OF(__GNUC__) "." MP_TEXT_OF(__GNUC_MINOR__)
+#else
+#define MP_COMPILER "unknown"
+#endif
+
+// `len` bytes at `ptr`, borrowed.
+static inline mp_slice mp_bytes(const void *ptr, size_t len) {
+    mp_slice slice = {(const uint8_t *)ptr, len};
+    return slice;
+}
+
+// A text that ends with a zero byte, borrowed.
+static inline mp_slice mp_text(const char *text) { return mp_bytes(text, strlen(text)); }
+
+// The absent slice.
+static inline mp_slice mp_none(void) { return mp_bytes(NULL, 0); }
+
+// Whether the slice is this text.
+static inline int mp_is(mp_slice slice, const char *text) {
+    return slice.ptr != NULL && slice.len == strlen(text) && memcmp(slice.ptr, text, slice.len) == 0;
+}
+
+// The layouts: a compiler that would lay them out otherwise says so here.
+static_assert(sizeof(mp_slice) == 16, "size of mp_slice");
+static_assert(offsetof(mp_slice, ptr) == 0, "mp_slice.ptr");
+static_assert(offsetof(mp_slice, len) == 8, "mp_slice.len");
+static_assert(sizeof(mp_header) == 32, "size of mp_header");
+static_assert(offsetof(mp_header, name) == 0, "mp_header.name");
+static_assert(offsetof(mp_header, value) == 16, "mp_header.value");
+static_assert(sizeof(mp_session) == 112, "size of mp_session");
+static_assert(offsetof(mp_session, size) == 0, "mp_session.size");
+static_assert(offsetof(mp_session, flags) == 4, "mp_session.flags");
+static_assert(offsetof(mp_session, id) == 8, "mp_session.id");
+static_assert(offsetof(mp_session, user) == 24, "mp_session.user");
+static_assert(offsetof(mp_session, scope) == 40, "mp_session.scope");
+static_assert(offsetof(mp_session, metadata) == 56, "mp_session.metadata");
+static_assert(offsetof(mp_session, environment) == 72, "mp_session.environment");
+static_assert(offsetof(mp_session, secret_key_id) == 88, "mp_session.secret_key_id");
+static_assert(offsetof(mp_session, expires_at) == 104, "mp_session.expires_at");
+static_assert(sizeof(mp_request_head) == 104, "size of mp_request_head");
+static_assert(offsetof(mp_request_head, size) == 0, "mp_request_head.size");
+static_assert(offsetof(mp_request_head, flags) == 4, "mp_request_head.flags");
+static_assert(offsetof(mp_request_head, method) == 8, "mp_request_head.method");
+static_assert(offsetof(mp_request_head, path) == 24, "mp_request_head.path");
+static_assert(offsetof(mp_request_head, query) == 40, "mp_request_head.query");
+static_assert(offsetof(mp_request_head, headers) == 56, "mp_request_head.headers");
+static_assert(offsetof(mp_request_head, headers_len) == 64, "mp_request_head.headers_len");
+static_assert(offsetof(mp_request_head, request_id) == 72, "mp_request_head.request_id");
+static_assert(offsetof(mp_request_head, session) == 88, "mp_request_head.session");
+static_assert(offsetof(mp_request_head, content_length) == 96, "mp_request_head.content_length");
+static_assert(sizeof(mp_init) == 56, "size of mp_init");
+static_assert(offsetof(mp_init, size) == 0, "mp_init.size");
+static_assert(offsetof(mp_init, flags) == 4, "mp_init.flags");
+static_assert(offsetof(mp_init, owner) == 8, "mp_init.owner");
+static_assert(offsetof(mp_init, name) == 16, "mp_init.name");
+static_assert(offsetof(mp_init, generation) == 32, "mp_init.generation");
+static_assert(offsetof(mp_init, config) == 40, "mp_init.config");
+static_assert(sizeof(mp_instance) == 16, "size of mp_instance");
+static_assert(offsetof(mp_instance, size) == 0, "mp_instance.size");
+static_assert(offsetof(mp_instance, flags) == 4, "mp_instance.flags");
+static_assert(offsetof(mp_instance, ptr) == 8, "mp_instance.ptr");
+static_assert(sizeof(mp_module) == 104, "size of mp_module");
+static_assert(offsetof(mp_module, size) == 0, "mp_module.size");
+static_assert(offsetof(mp_module, abi_major) == 4, "mp_module.abi_major");
+static_assert(offsetof(mp_module, abi_minor) == 6, "mp_module.abi_minor");
+static_assert(offsetof(mp_module, flags) == 8, "mp_module.flags");
+static_assert(offsetof(mp_module, init) == 16, "mp_module.init");
+static_assert(offsetof(mp_module, restore) == 24, "mp_module.restore");
+static_assert(offsetof(mp_module, probe) == 32, "mp_module.probe");
+static_assert(offsetof(mp_module, begin) == 40, "mp_module.begin");
+static_assert(offsetof(mp_module, poll) == 48, "mp_module.poll");
+static_assert(offsetof(mp_module, drop_task) == 56, "mp_module.drop_task");
+static_assert(offsetof(mp_module, on_session) == 64, "mp_module.on_session");
+static_assert(offsetof(mp_module, openapi) == 72, "mp_module.openapi");
+static_assert(offsetof(mp_module, quiesce) == 80, "mp_module.quiesce");
+static_assert(offsetof(mp_module, save) == 88, "mp_module.save");
+static_assert(offsetof(mp_module, fini) == 96, "mp_module.fini");
+static_assert(sizeof(mp_host) == 120, "size of mp_host");
+static_assert(offsetof(mp_host, size) == 0, "mp_host.size");
+static_assert(offsetof(mp_host, abi_major) == 4, "mp_host.abi_major");
+static_assert(offsetof(mp_host, abi_minor) == 6, "mp_host.abi_minor");
+static_assert(offsetof(mp_host, fail) == 8, "mp_host.fail");
+static_assert(offsetof(mp_host, log) == 16, "mp_host.log");
+static_assert(offsetof(mp_host, log_level) == 24, "mp_host.log_level");
+static_assert(offsetof(mp_host, wake) == 32, "mp_host.wake");
+static_assert(offsetof(mp_host, body_read) == 40, "mp_host.body_read");
+static_assert(offsetof(mp_host, respond) == 48, "mp_host.respond");
+static_assert(offsetof(mp_host, respond_start) == 56, "mp_host.respond_start");
+static_assert(offsetof(mp_host, body_write) == 64, "mp_host.body_write");
+static_assert(offsetof(mp_host, body_end) == 72, "mp_host.body_end");
+static_assert(offsetof(mp_host, secret_get) == 80, "mp_host.secret_get");
+static_assert(offsetof(mp_host, secret_refresh) == 88, "mp_host.secret_refresh");
+static_assert(offsetof(mp_host, body_limit) == 96, "mp_host.body_limit");
+static_assert(offsetof(mp_host, state_write) == 104, "mp_host.state_write");
+static_assert(offsetof(mp_host, get_api) == 112, "mp_host.get_api");
+static_assert(sizeof(mp_descriptor_body) == 800, "size of mp_descriptor_body");
+static_assert(offsetof(mp_descriptor_body, magic) == 0, "mp_descriptor_body.magic");
+static_assert(offsetof(mp_descriptor_body, len) == 8, "mp_descriptor_body.len");
+static_assert(offsetof(mp_descriptor_body, abi_major) == 12, "mp_descriptor_body.abi_major");
+static_assert(offsetof(mp_descriptor_body, abi_minor) == 14, "mp_descriptor_body.abi_minor");
+static_assert(offsetof(mp_descriptor_body, grants) == 16, "mp_descriptor_body.grants");
+static_assert(offsetof(mp_descriptor_body, flags) == 20, "mp_descriptor_body.flags");
+static_assert(offsetof(mp_descriptor_body, state_schema_min) == 24, "mp_descriptor_body.state_schema_min");
+static_assert(offsetof(mp_descriptor_body, state_schema_max) == 28, "mp_descriptor_body.state_schema_max");
+static_assert(offsetof(mp_descriptor_body, name) == 32, "mp_descriptor_body.name");
+static_assert(offsetof(mp_descriptor_body, version) == 96, "mp_descriptor_body.version");
+static_assert(offsetof(mp_descriptor_body, public_routes) == 160, "mp_descriptor_body.public_routes");
+static_assert(offsetof(mp_descriptor_body, calls) == 416, "mp_descriptor_body.calls");
+static_assert(offsetof(mp_descriptor_body, sdk) == 672, "mp_descriptor_body.sdk");
+static_assert(offsetof(mp_descriptor_body, compiler) == 736, "mp_descriptor_body.compiler");
+static_assert(sizeof(mp_descriptor) == 824, "size of mp_descriptor");
+static_assert(offsetof(mp_descriptor, name_len) == 0, "mp_descriptor.name_len");
+static_assert(offsetof(mp_descriptor, body_len) == 4, "mp_descriptor.body_len");
+static_assert(offsetof(mp_descriptor, note_type) == 8, "mp_descriptor.note_type");
+static_assert(offsetof(mp_descriptor, note_name) == 12, "mp_descriptor.note_name");
+static_assert(offsetof(mp_descriptor, body) == 24, "mp_descriptor.body");
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
