@@ -18,6 +18,7 @@
 
 mod control;
 pub mod descriptor;
+mod digest;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;

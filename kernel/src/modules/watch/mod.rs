@@ -29,8 +29,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::descriptor::ARTIFACT_LEN_MAX;
+use super::digest::sha256;
 use super::registry::{Change, Registry};
-use super::stage::sha256;
 use super::trail::{End, Trail};
 use crate::config::{Config, ConfigError, Module, Origin, restart_needed};
 use crate::events::{Cause, Event, Events};
