@@ -18,7 +18,6 @@
 
 mod control;
 pub mod descriptor;
-mod digest;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;

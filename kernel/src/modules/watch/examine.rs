@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::whole::{self, Incomplete};
 use crate::modules::descriptor::ARTIFACT_LEN_MAX;
-use crate::modules::digest::sha256;
+use crate::modules::stage::sha256;
 use crate::modules::trail::End;
 
 /// What was found.
