@@ -14,6 +14,17 @@ use crate::pin::{Pin, Unavailable};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load;
 
+#[derive(Debug)]
+pub(crate) struct Company;
+
+impl Company {
+    pub(crate) fn before() -> Company {
+        Company
+    }
+
+    pub(crate) fn keep(self) {}
+}
+
 pub(crate) fn availability() -> Result<(), Unavailable> {
     Err(Unavailable::Platform)
 }

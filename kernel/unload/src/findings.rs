@@ -11,9 +11,11 @@ use crate::pin::Pin;
 /// A library with more unique symbols than this has all it takes to stay; their names are for a person to read.
 const NAMES_MAX: usize = 16;
 
-/// Functions that leave something behind which is not followed: threads, keys and calls that do not pass through the
-/// functions that this crate stands in for, and another reference to the library.
-const UNFOLLOWED: [&str; 10] = [
+/// Functions that leave something behind which is not followed: threads and keys that do not pass through the functions that
+/// this crate stands in for, and calls back that nothing takes back when the library goes.
+const UNFOLLOWED: [&str; 13] = [
+    "_ZSt13set_terminatePFvvE",
+    "_ZSt15set_new_handlerPFvvE",
     "aio_read",
     "aio_write",
     "clone",
@@ -21,6 +23,7 @@ const UNFOLLOWED: [&str; 10] = [
     "getaddrinfo_a",
     "mq_notify",
     "on_exit",
+    "register_printf_specifier",
     "thrd_create",
     "timer_create",
     "tss_create",

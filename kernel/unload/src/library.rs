@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::findings::Findings;
 use crate::pin::Pin;
-use crate::platform::{self, Load};
+use crate::platform::{self, Company, Load};
 
 /// How often the threads that hold a library are looked at while they are waited for. Nothing reports the end of a thread
 /// that was detached.
@@ -80,6 +80,8 @@ impl Library {
     /// Maps the library and runs its constructors; their names stay local to it (`RTLD_NOW | RTLD_LOCAL`). Blocks for as long
     /// as they do, and as those of any library that is opened at the same time.
     ///
+    /// The shared libraries that it needs, and that were not mapped before, are never unmapped.
+    ///
     /// `findings` are those of [`prepare`](crate::prepare) on the very bytes of the file. The file should be a private copy
     /// under a name of its own.
     ///
@@ -96,6 +98,7 @@ impl Library {
             return Err(OpenError::Path);
         }
         let load = Load::begin(&name).ok_or(OpenError::AlreadyOpen)?;
+        let company = Company::before();
         // SAFETY: a C string, and constructors that may run by the contract.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         let Some(handle) = NonNull::new(handle) else {
@@ -110,6 +113,7 @@ impl Library {
             unsafe { libc::dlclose(handle.as_ptr()) };
             return Err(OpenError::AlreadyOpen);
         }
+        company.keep();
         Ok(Library {
             handle: Some(Handle(handle)),
             load,

@@ -299,3 +299,44 @@ fn cpp_thread_locals_are_destroyed() {
     }
     worker.end();
 }
+
+#[test]
+fn what_a_library_needs_stays_and_may_leave_what_it_likes() {
+    let needed = Artifact::compiled_as_is("dependency.c", &[]);
+    let artifact = Artifact::compiled("dependent.c", &[needed.path.to_str().unwrap()]);
+    let drops = counter();
+    for round in 1..=2 {
+        let library = artifact.open();
+        let control = KernelThread::start("control");
+        control.run(|| library.count(c"touch", drops));
+        control.run(|| settle(&library));
+        close(library, PATIENCE).unwrap();
+        assert!(!artifact.is_mapped());
+        assert!(needed.is_mapped());
+        // Its destructor runs when the thread ends, long after the library that needed it.
+        assert_eq!(value(drops), round - 1);
+        control.end();
+        assert_eq!(value(drops), round);
+    }
+}
+
+#[test]
+fn the_programs_own_thread_locals_are_dropped_while_std_still_knows_the_thread() {
+    struct Named(std::sync::mpsc::Sender<Option<String>>);
+    impl Drop for Named {
+        fn drop(&mut self) {
+            let name = std::thread::current().name().map(str::to_owned);
+            self.0.send(name).unwrap();
+        }
+    }
+    thread_local! {
+        static OUTER: std::cell::OnceCell<Named> = const { std::cell::OnceCell::new() };
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("own".to_owned());
+    let thread = thread
+        .spawn(move || OUTER.with(|outer| outer.set(Named(tell)).map_err(drop).unwrap()))
+        .unwrap();
+    thread.join().unwrap();
+    assert_eq!(told.recv().unwrap().as_deref(), Some("own"));
+}

@@ -1,5 +1,6 @@
 //! Threads that libraries start, and signal handlers that they leave: nothing is unmapped under them.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
 mod support;

@@ -139,7 +139,7 @@ impl Ledger {
 
     /// A library is about to be mapped from `path`; `None` if one is known under that path.
     pub(super) fn loading(&mut self, path: &CStr) -> Option<Id> {
-        if self.libraries.iter().any(|entry| *entry.path == *path) {
+        if self.has_path(path) {
             return None;
         }
         let id = Id(self.serial());
@@ -151,6 +151,10 @@ impl Ledger {
             phase: Phase::Loading,
         });
         Some(id)
+    }
+
+    pub(super) fn has_path(&self, path: &CStr) -> bool {
+        self.libraries.iter().any(|entry| *entry.path == *path)
     }
 
     /// Another library whose constructors may be running.

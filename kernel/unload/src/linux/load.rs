@@ -5,7 +5,7 @@
     reason = "a handle is looked into, and destructors run, under the callers' contracts"
 )]
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::NonNull;
 
 use super::ledger::{self, By, Id, Key};
@@ -16,6 +16,25 @@ use crate::pin::Pin;
 /// One load of a library.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load(Id);
+
+/// What is mapped besides the libraries that are loaded, before one is.
+#[derive(Debug)]
+pub(crate) struct Company(Vec<CString>);
+
+impl Company {
+    pub(crate) fn before() -> Company {
+        Company(objects::paths())
+    }
+
+    /// Keeps what has been mapped since, but for libraries that are loaded: the shared libraries that one needs. What they
+    /// leave behind is not followed.
+    pub(crate) fn keep(self) {
+        let mut newcomers = objects::paths();
+        newcomers.retain(|path| !self.0.contains(path));
+        ledger::with(|ledger| newcomers.retain(|path| !ledger.has_path(path)));
+        newcomers.iter().for_each(|path| objects::keep(path));
+    }
+}
 
 impl Load {
     /// Before `dlopen`: constructors register things already.

@@ -20,5 +20,5 @@ mod thread;
 mod thread_end;
 
 pub(crate) use interpose::availability;
-pub(crate) use load::Load;
+pub(crate) use load::{Company, Load};
 pub(crate) use thread_end::settle_thread;

@@ -8,6 +8,7 @@
     reason = "the dynamic linker's list is walked through C structures"
 )]
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -37,6 +38,28 @@ pub(super) fn containing(address: usize) -> Option<Mapped> {
 /// What is mapped from `path` at `span`.
 pub(super) fn is_mapped(path: &CStr, span: &Range<usize>) -> bool {
     find(|name, at| name == path && at == span).is_some()
+}
+
+/// The paths of all that is mapped.
+pub(super) fn paths() -> Vec<CString> {
+    // A cell, as the search asks a function that changes nothing.
+    let paths = RefCell::new(Vec::new());
+    find(|name, _| {
+        paths.borrow_mut().push(name.to_owned());
+        false
+    });
+    paths.into_inner()
+}
+
+/// Keeps what is mapped from `path` until the process ends.
+pub(super) fn keep(path: &CStr) {
+    // SAFETY: a C string; nothing is mapped that is not, so that no constructor is run.
+    unsafe {
+        libc::dlopen(
+            path.as_ptr(),
+            libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE,
+        )
+    };
 }
 
 /// Where the library with this handle is.

@@ -1,5 +1,6 @@
 //! What the tests share: libraries to load, and threads that stand for the kernel's.
 #![allow(dead_code, reason = "each test program uses its part of it")]
+#![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
 use std::ffi::{CStr, c_void};
