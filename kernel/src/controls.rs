@@ -1,6 +1,9 @@
 //! The control channels of the workers: something can be run on each one's thread, between its requests.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
 
 /// Something to run on a worker's thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -11,5 +14,34 @@ pub(crate) struct Controls(Vec<mpsc::Sender<Job>>);
 impl Controls {
     pub(crate) fn new(all: Vec<mpsc::Sender<Job>>) -> Controls {
         Controls(all)
+    }
+
+    /// Runs `job` on every worker's thread; how many did not get to it within `timeout`, since a module holds them. Those do
+    /// it when they are free again.
+    pub(crate) async fn on_all(
+        &self,
+        job: Arc<dyn Fn() + Send + Sync>,
+        timeout: Duration,
+    ) -> usize {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let mut waiting = Vec::with_capacity(self.0.len());
+        for control in &self.0 {
+            let (done, ran) = oneshot::channel();
+            let job = Arc::clone(&job);
+            let job: Job = Box::new(move || {
+                job();
+                // Nobody waits after the deadline.
+                let _ = done.send(());
+            });
+            // Where there is no room, or no worker any more, `done` goes with the job.
+            let _ = tokio::time::timeout_at(deadline, control.send(job)).await;
+            waiting.push(ran);
+        }
+        let mut unreached = 0;
+        for ran in waiting {
+            let reached = tokio::time::timeout_at(deadline, ran).await;
+            unreached += usize::from(!matches!(reached, Ok(Ok(()))));
+        }
+        unreached
     }
 }

@@ -1,14 +1,14 @@
 //! What the kernel's parts share: its state, and the phase it is in. `serve.rs` brings it up and takes it down.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::HostKey;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Unload};
 use crate::connections::Connections;
 use crate::controls::Controls;
 use crate::events::Events;
@@ -47,8 +47,6 @@ pub(crate) struct Kernel {
     pub(crate) findings: Arc<Findings>,
     /// Cancelled when connections are to end after the request they have.
     pub(crate) closing: CancellationToken,
-    /// Set when the workers have started.
-    workers: OnceLock<Controls>,
     sweep: Notify,
     phase: AtomicU8,
 }
@@ -79,6 +77,7 @@ impl Kernel {
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,
             state_bytes_max: config.limits.state_bytes,
+            never_unload: config.kernel.unload == Unload::Never,
             quarantine_after: config.limits.quarantine_after,
             init_timeout: config.limits.init_timeout,
             log: log.clone(),
@@ -108,7 +107,6 @@ impl Kernel {
             beacons: Beacons::new(config.kernel.workers),
             findings: Arc::default(),
             closing,
-            workers: OnceLock::new(),
             sweep: Notify::new(),
             phase: AtomicU8::new(STARTING),
             config,
@@ -130,8 +128,7 @@ impl Kernel {
 
     /// The workers have started.
     pub(crate) fn set_ready(&self, workers: Controls) {
-        // Once.
-        let _ = self.workers.set(workers);
+        self.modules.set_workers(workers);
         self.phase.store(READY, Ordering::Release);
     }
 

@@ -64,6 +64,9 @@ pub(crate) fn run(
         let path = socket.write_host_key(kernel.host_key.expose())?;
         tracing::info!(path = %path.display(), "the host key was written; it is worth as much as the user's account");
     }
+    if let Err(reason) = midplane_unload::availability() {
+        tracing::warn!(%reason, "modules that are replaced stay in memory");
+    }
     let readiness = Readiness::new(inherited.notify_socket);
     control.block_on(async {
         let loaded = kernel.modules.load_configured().await;

@@ -212,10 +212,7 @@ fn read_kernel(
         strings(v).map(Some)
     })?;
     let module_dirs = match module_dirs {
-        Some(dirs) => dirs
-            .iter()
-            .map(|dir| canonical(&from_file(base, dir)))
-            .collect(),
+        Some(dirs) => dirs.iter().map(|dir| from_file(base, dir)).collect(),
         None => default_module_dirs(modules),
     };
     let default_workers = available_parallelism()
@@ -261,7 +258,7 @@ fn default_module_dirs(modules: &BTreeMap<String, Module>) -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> = modules
         .values()
         .filter_map(|module| module.path.parent())
-        .map(canonical)
+        .map(Path::to_owned)
         .collect();
     dirs.sort();
     dirs.dedup();
@@ -545,11 +542,6 @@ fn from_here(place: &str, path: &Path) -> Result<PathBuf, ConfigError> {
         .ok()
         .filter(|path| path.to_str().is_some())
         .ok_or_else(|| flag_error(place, &path.to_string_lossy(), "a path in UTF-8, not empty"))
-}
-
-/// As it is when it does not exist yet: the loader then finds no module in it.
-fn canonical(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

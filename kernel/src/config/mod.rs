@@ -44,7 +44,7 @@ pub(crate) struct Kernel {
     /// For example `info,hello=debug`.
     pub(crate) log_filter: String,
     pub(crate) write_host_key: bool,
-    /// Directories that modules may be loaded from, canonical.
+    /// Directories that modules may be loaded from, as they were named: what they lead to is asked at each load.
     pub(crate) module_dirs: Vec<PathBuf>,
     pub(crate) workers: usize,
     pub(crate) unload: Unload,

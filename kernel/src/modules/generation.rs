@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::descriptor::{Descriptor, Grants, RoutePattern};
 use super::life::{Phase, Transition};
-use super::loader::{Instance, LoadError, Owner};
+use super::loader::{Instance, LoadError, Owner, RetiredCode};
 use super::private_copy::PrivateCopy;
 use super::state::SavedState;
 use crate::events::{Event, Events};
@@ -44,7 +44,6 @@ pub(crate) struct Generation {
     requests_max: usize,
     owner: Arc<Owner>,
     instance: Instance,
-    /// After the instance, which is ended before it goes.
     copy: Arc<PrivateCopy>,
     events: Arc<Events>,
     pins: AtomicUsize,
@@ -72,7 +71,7 @@ pub(crate) struct Parts {
     pub(crate) quarantine_after: Duration,
     pub(crate) instance: Instance,
     pub(crate) events: Arc<Events>,
-    pub(crate) copy: PrivateCopy,
+    pub(crate) copy: Arc<PrivateCopy>,
 }
 
 /// What a generation has done. Counters only grow.
@@ -142,7 +141,7 @@ impl Generation {
             requests_max,
             owner,
             instance,
-            copy: Arc::new(copy),
+            copy,
             events,
             pins: AtomicUsize::new(0),
             streaming: AtomicUsize::new(0),
@@ -321,11 +320,22 @@ impl Generation {
         }
     }
 
-    /// Ends the instance. Blocks: call it on a control thread, when the generation drains and nothing pins it.
-    pub(crate) fn retire(&self) {
+    /// Ends the instance. Blocks: call it on a control thread, once, when the generation drains and nothing pins it.
+    pub(crate) fn retire(&self) -> Option<RetiredCode> {
         self.owner.life.advance(Transition::Retire);
-        self.instance.fini();
+        let code = self.instance.end();
         self.owner.unregister();
+        code
+    }
+
+    /// Its code has left the process, or has not.
+    pub(crate) fn set_unloaded(&self, unloaded: bool) {
+        let end = if unloaded {
+            Transition::Unload
+        } else {
+            Transition::Keep
+        };
+        self.owner.life.advance(end);
     }
 }
 

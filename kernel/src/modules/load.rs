@@ -119,8 +119,7 @@ pub(super) struct Initialised {
     requests_max: usize,
     quarantine_after: Duration,
     events: Arc<Events>,
-    /// After the instance, which is ended before it goes.
-    copy: PrivateCopy,
+    copy: Arc<PrivateCopy>,
 }
 
 impl Job {
@@ -146,16 +145,18 @@ impl Job {
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
         let turn = step.open(&label)?;
-        let opened = Opened::open(staged.copy.path_to_open()).map_err(|source| Refusal::Open {
-            path: spec.path.clone(),
-            source,
-        })?;
+        let copy = Arc::new(staged.copy);
+        let opened =
+            Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(|source| {
+                Refusal::Open {
+                    path: spec.path.clone(),
+                    source,
+                }
+            })?;
         owner.life.advance(Transition::Load);
         step.initialise(turn)?;
         let config = Value::Object(spec.config.clone()).to_string();
-        let instance = opened
-            .init(owner.id, &owner.name, owner.number, &config)
-            .map_err(Refusal::Init)?;
+        let instance = opened.init(&owner, &config).map_err(Refusal::Init)?;
         owner.life.advance(Transition::Init);
         Ok(Initialised {
             descriptor,
@@ -167,7 +168,7 @@ impl Job {
             requests_max,
             quarantine_after,
             events,
-            copy: staged.copy,
+            copy,
         })
     }
 }

@@ -8,6 +8,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::descriptor::ARTIFACT_LEN_MAX;
+use super::trail::Trail;
+
+/// `S_ISVTX`: of a directory, that only its owner and an entry's may rename or remove the entry.
+const STICKY: u32 = 0o1000;
 
 /// Why an artifact was not read.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,7 @@ pub(super) fn read(path: &Path, allowed: &[PathBuf]) -> Result<Vec<u8>, OriginEr
         path: path.to_owned(),
         source,
     };
+    check_links(path)?;
     let path = resolve(path, allowed)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     check_owner(dir, &fs::metadata(dir).map_err(failed)?)?;
@@ -122,7 +127,7 @@ pub(super) fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Or
 fn resolve(path: &Path, allowed: &[PathBuf]) -> Result<PathBuf, OriginError> {
     let is_allowed = |file: &Path| {
         file.parent()
-            .is_some_and(|dir| allowed.iter().any(|a| a == dir))
+            .is_some_and(|dir| allowed.iter().any(|a| leads_to(a, dir)))
     };
     let outside = |resolved| OriginError::Outside {
         path: path.to_owned(),
@@ -149,6 +154,34 @@ fn resolve(path: &Path, allowed: &[PathBuf]) -> Result<PathBuf, OriginError> {
             source,
         }),
     }
+}
+
+/// Whether an allowed directory is `dir` now: it may be named by a link that an installation points elsewhere.
+fn leads_to(allowed: &Path, dir: &Path) -> bool {
+    allowed == dir || allowed.canonicalize().is_ok_and(|allowed| allowed == dir)
+}
+
+/// Refuses a way on which somebody else could point a link elsewhere.
+fn check_links(path: &Path) -> Result<(), OriginError> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for place in Trail::follow(&absolute).places {
+        if !place.is_link {
+            continue;
+        }
+        let failed = |source| OriginError::Read {
+            path: place.dir.clone(),
+            source,
+        };
+        let dir = fs::metadata(&place.dir).map_err(failed)?;
+        let link = place.dir.join(&place.name);
+        let link = link.symlink_metadata().map_err(failed)?;
+        // Where the sticky bit is set, as in /tmp and in /nix/store, an entry is its owner's although others may add some.
+        let is_ours = link.uid() == 0 || link.uid() == nix::unistd::Uid::effective().as_raw();
+        if !(is_ours && dir.mode() & STICKY != 0) {
+            check_owner(&place.dir, &dir)?;
+        }
+    }
+    Ok(())
 }
 
 fn leads(path: &Path, resolved: &Path) -> String {

@@ -1,29 +1,61 @@
-//! How a generation that takes no more requests ends: drain, cut, retire.
+//! How a generation that takes no more requests ends: drain, cut, retire, unload.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::control::on_control_thread;
 use super::generation::Generation;
+use super::loader::{RetiredCode, StillMapped};
 use super::receipt::Requests;
+use crate::controls::Controls;
 
-/// How long `quiesce` and `fini` may take each before nobody waits for them any more.
+/// How long `quiesce`, `fini` and the library's own destructors may take each before nobody waits for them any more.
 const HOOK_DEADLINE: Duration = Duration::from_secs(10);
 /// What a drain may take beyond its deadline, once what still ran was told to end: a poll that does not return holds it up.
 const CUT_DEADLINE: Duration = Duration::from_secs(10);
-/// Why retired code stays mapped in this version.
-const RESIDENT_REASON: &str = "this version keeps retired code mapped until the kernel ends";
+/// How long the workers may take to run what a module left on them: as long as a request that has the worker may.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long threads may take to end that have been told to.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a generation ended.
 pub(super) struct Ended {
     pub(super) drain_ms: u64,
     pub(super) requests: Requests,
-    pub(super) resident_reason: String,
+    /// Its code has left the process, or why not.
+    pub(super) unloaded: Result<(), String>,
 }
 
-/// Drains a generation that takes no more requests, and retires it.
-pub(super) async fn end(old: &Arc<Generation>, under_way: u64, drain_timeout: Duration) -> Ended {
+/// Drains a generation that takes no more requests, and ends it.
+pub(super) async fn end(
+    old: &Arc<Generation>,
+    under_way: u64,
+    drain_timeout: Duration,
+    unloading: &Unloading,
+) -> Ended {
+    let start = Instant::now();
+    let quiesced = drain(old, drain_timeout).await;
+    let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let cancelled = old.stats.cut.load(Ordering::Relaxed);
+    let requests = Requests {
+        finished_on_old: under_way.saturating_sub(cancelled),
+        cancelled,
+    };
+    let unloaded = match retire(old, quiesced).await {
+        Ok(code) => unloading.unload(code).await,
+        Err(reason) => Err(reason),
+    };
+    old.set_unloaded(unloaded.is_ok());
+    Ended {
+        drain_ms,
+        requests,
+        unloaded,
+    }
+}
+
+/// Lets what is under way finish, and cuts what does not; whether `quiesce` has returned.
+async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> bool {
     let start = Instant::now();
     let quiescing = Arc::clone(old);
     let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
@@ -42,39 +74,100 @@ pub(super) async fn end(old: &Arc<Generation>, under_way: u64, drain_timeout: Du
         // What is stuck in a poll stays, and is told in the receipt.
         let _ = tokio::time::timeout(CUT_DEADLINE, old.unpinned()).await;
     }
-    let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let cancelled = old.stats.cut.load(Ordering::Relaxed);
-    let requests = Requests {
-        finished_on_old: under_way.saturating_sub(cancelled),
-        cancelled,
-    };
+    quiesced
+}
+
+/// Ends the instance, unless its code is on a stack.
+async fn retire(old: &Arc<Generation>, quiesced: bool) -> Result<RetiredCode, String> {
+    let limit_s = HOOK_DEADLINE.as_secs();
     let stuck = old.in_flight();
-    let resident_reason = if stuck > 0 {
-        format!("requests still in its code: {stuck}")
-    } else if old.is_saving() {
-        // Its code is on a stack, so that it may not be ended.
-        "on_save has not returned".to_owned()
-    } else if quiesced {
-        let retiring = Arc::clone(old);
-        match on_control_thread(format!("end-{}", old.name), move || retiring.retire()) {
-            Err(error) => format!("the control thread cannot be started: {error}"),
-            Ok(finished) => match tokio::time::timeout(HOOK_DEADLINE, finished).await {
-                Ok(_) => RESIDENT_REASON.to_owned(),
-                Err(_elapsed) => {
-                    format!("fini did not return within {} s", HOOK_DEADLINE.as_secs())
-                }
-            },
+    if stuck > 0 {
+        return Err(format!("requests still in its code: {stuck}"));
+    }
+    if old.is_saving() {
+        return Err("on_save has not returned".to_owned());
+    }
+    if !quiesced {
+        return Err(format!("on_drain did not return within {limit_s} s"));
+    }
+    let retiring = Arc::clone(old);
+    let retired = on_control_thread(format!("end-{}", old.name), move || retiring.retire())
+        .map_err(|error| format!("the control thread cannot be started: {error}"))?;
+    match tokio::time::timeout(HOOK_DEADLINE, retired).await {
+        Ok(Ok(Some(code))) => Ok(code),
+        Ok(_) => Err("its end failed: the kernel's log says why".to_owned()),
+        Err(_elapsed) => Err(format!("on_shutdown did not return within {limit_s} s")),
+    }
+}
+
+/// What is needed to take code out of the process.
+pub(crate) struct Unloading {
+    /// The threads that have called it; empty before they have started.
+    pub(super) workers: OnceLock<Controls>,
+    /// `[kernel] unload = "never"`
+    pub(super) never: bool,
+}
+
+impl Unloading {
+    /// Has every worker run what the code left on it, and unmaps it.
+    async fn unload(&self, code: RetiredCode) -> Result<(), String> {
+        if self.never {
+            code.keep();
+            return Err("`unload = \"never\"` in [kernel]".to_owned());
         }
-    } else {
-        // As above.
-        format!(
-            "on_drain did not return within {} s",
-            HOOK_DEADLINE.as_secs()
-        )
-    };
-    Ended {
-        drain_ms,
-        requests,
-        resident_reason,
+        self.settle_and_close(code, CLOSE_PATIENCE).await
+    }
+
+    async fn settle_and_close(&self, code: RetiredCode, patience: Duration) -> Result<(), String> {
+        if let Err(reason) = self.settle(code.settle()).await {
+            code.keep();
+            return Err(reason);
+        }
+        self.close(code, patience).await
+    }
+
+    async fn settle(&self, settle: impl Fn() + Send + Sync + 'static) -> Result<(), String> {
+        let Some(workers) = self.workers.get() else {
+            return Ok(());
+        };
+        match workers.on_all(Arc::new(settle), SETTLE_DEADLINE).await {
+            0 => Ok(()),
+            held => Err(format!("workers that a module holds: {held}")),
+        }
+    }
+
+    async fn close(&self, code: RetiredCode, patience: Duration) -> Result<(), String> {
+        let name = format!("unload-{}", code.name());
+        let closed = on_control_thread(name, move || code.close(patience))
+            .map_err(|error| format!("the control thread cannot be started: {error}"))?;
+        match tokio::time::timeout(HOOK_DEADLINE, closed).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(StillMapped { code, reason }))) => {
+                code.keep();
+                Err(reason)
+            }
+            Ok(Err(_gone)) => Err("its end failed: the kernel's log says why".to_owned()),
+            Err(_elapsed) => Err(format!(
+                "its destructors did not return within {} s, or another library's constructors have not",
+                HOOK_DEADLINE.as_secs()
+            )),
+        }
+    }
+
+    /// Tries again what was kept before; what has gone now.
+    pub(super) async fn retry(&self) -> Vec<(String, u64)> {
+        let mut gone = Vec::new();
+        if self.never {
+            return gone;
+        }
+        for code in RetiredCode::take_kept() {
+            let (name, generation) = (code.name().to_owned(), code.generation());
+            if code.is_held_for_good() {
+                code.keep();
+            } else if self.settle_and_close(code, Duration::ZERO).await.is_ok() {
+                gone.push((name, generation));
+            }
+        }
+        gone
     }
 }

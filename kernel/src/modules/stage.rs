@@ -1,13 +1,15 @@
 //! The private copy of an artifact that is loaded: checked, hashed, written where only we can enter.
 //!
 //! The author's file is never mapped: overwriting a mapped file crashes the process, and what was checked would not be what
-//! runs. Hash and copy are of the same bytes, read once.
+//! runs. Hash and copy are of the same bytes, read once; one mark in
+//! the copy is changed, so that it can be unloaded.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use midplane_unload::Findings;
 use nix::fcntl::{Flock, FlockArg};
 use ring::digest;
 
@@ -50,6 +52,8 @@ pub(crate) struct Staged {
     /// Lower-case hex.
     pub(crate) sha256: String,
     pub(crate) bytes: Vec<u8>,
+    /// What stands in it about unloading.
+    pub(crate) findings: Findings,
 }
 
 impl Staging {
@@ -110,13 +114,15 @@ impl Staging {
         self.copy(bytes, sha256, label)
     }
 
-    fn copy(&self, bytes: Vec<u8>, sha256: String, label: &str) -> Result<Staged, StageError> {
+    fn copy(&self, mut bytes: Vec<u8>, sha256: String, label: &str) -> Result<Staged, StageError> {
+        let findings = midplane_unload::prepare(&mut bytes);
         let name = format!("{}-{}.so", label.replace('#', "-"), &sha256[..16]);
         let copy = PrivateCopy::write(&self.dir, &name, &bytes)?;
         Ok(Staged {
             copy,
             sha256,
             bytes,
+            findings,
         })
     }
 }

@@ -42,7 +42,7 @@ pub enum Pin {
 
 impl Pin {
     /// Whether it may go away by itself.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         match self {
             Pin::OwnThreads(_) | Pin::UnsettledThreads(_) | Pin::LinkerBusy(_) => true,
             Pin::Unavailable(_)

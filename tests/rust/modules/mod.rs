@@ -14,6 +14,7 @@ mod rollback;
 mod sessions;
 mod state;
 mod stuck;
+mod swap;
 mod watch;
 mod wire;
 

@@ -150,8 +150,12 @@ async fn delete_waits_as_long_as_it_is_told() {
     assert_eq!(receipt["to"], Value::Null);
     assert_eq!(receipt["requests"]["cancelled"], 1, "{receipt}");
     assert!(receipt["drain_ms"].as_u64().unwrap() >= 50, "{receipt}");
-    assert_eq!(receipt["unloaded"], false);
-    assert!(receipt["resident_reason"].is_string(), "{receipt}");
+    assert_eq!(receipt["unloaded"], cfg!(target_os = "linux"), "{receipt}");
+    assert_eq!(
+        receipt["resident_reason"].is_null(),
+        cfg!(target_os = "linux"),
+        "{receipt}"
+    );
     assert_eq!(stream.rest().await.0, format!("{END}draining\"}}\n\n"));
     let gone = kernel.get("/api/faults/marker").bearer(&token).send().await;
     gone.expect_problem(404, "module_not_found");

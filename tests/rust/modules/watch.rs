@@ -255,7 +255,10 @@ async fn a_link_that_is_pointed_elsewhere_is_a_change() {
         symlink(target, &new).unwrap();
         fs::rename(new, root.join(link)).unwrap();
     };
-    let mut watching = Watching::start(&dir, "current/m.so", "").await;
+    // Nothing says where modules may be loaded from: it is where the link leads at the time.
+    let config = "[kernel]\nlog_filter = \"info,kernel=debug\"\n[modules.faults]\npath = \"current/m.so\"\nwatch = true";
+    let builder = Kernel::builder().dir(&dir).config(config);
+    let mut watching = Watching::of(builder, root.clone()).await;
     point("v2", "current");
     watching.swapped_to(2).await;
     point("v1", "current");
@@ -270,6 +273,16 @@ async fn a_link_that_is_pointed_elsewhere_is_a_change() {
     watching.serves(4).await;
     symlink("v2", root.join("current")).unwrap();
     watching.swapped_to(5).await;
+    // Others could point the link elsewhere.
+    write(&path, &build(3));
+    fs::set_permissions(&root, Permissions::from_mode(0o770)).unwrap();
+    point("v1", "current");
+    let event = watching.events.next("module.refused").await;
+    assert!(
+        event["reason"].as_str().unwrap().contains("chmod go-w"),
+        "{event}"
+    );
+    watching.serves(5).await;
 }
 
 #[tokio::test]

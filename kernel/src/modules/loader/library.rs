@@ -1,22 +1,26 @@
-//! A module in the process: its library, its table of functions, its instance and its tasks.
+//! A module in the process: its table of functions, its instance and its tasks.
 
-use std::mem::ManuallyDrop;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ffi::{CStr, c_void};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use midplane_abi::{self as abi, Header, Slice, Status, instance, status};
+use midplane_unload::Findings;
 use smallvec::SmallVec;
 
+use super::code::{Code, RetiredCode};
 use super::unopened::Unopened;
 use super::{Owner, host};
 use crate::modules::exchange::Lease;
 use crate::modules::generation::Pin;
+use crate::modules::private_copy::PrivateCopy;
 use crate::modules::state::SavedState;
 use crate::session::Session;
 use crate::watchdog::beacon;
 
+/// [`abi::ENTRY_SYMBOL`], as the system's loader takes it.
+const ENTRY_SYMBOL: &CStr = c"midplane_module_entry";
 /// Most requests have fewer header fields than this; more spill to the heap.
 const HEADERS_INLINE: usize = 16;
 /// More of an OpenAPI document than anyone writes by hand.
@@ -51,77 +55,42 @@ pub(crate) enum LoadError {
     Save(String),
 }
 
-/// A library whose entry has filled its table, not initialised yet.
+/// A library whose entry has filled its table, not initialised yet. Dropping it unmaps it.
 pub(crate) struct Opened {
-    library: ManuallyDrop<Library>,
+    /// `None` once it has become an instance.
+    code: Option<Code>,
     table: abi::Module,
 }
 
 impl Opened {
     /// Maps the library and asks it for its functions. Runs its constructors: call it on a control thread.
-    pub(crate) fn open(private_copy: &Path) -> Result<Opened, LoadError> {
-        // SAFETY: running a module's constructors is what loading is; the operator named the file, and its ownership,
-        // descriptor and hash have been checked.
-        let library = unsafe { Library::open(Some(private_copy), RTLD_NOW | RTLD_LOCAL) };
-        // Never unmapped by a drop: whether the code may go is decided elsewhere.
-        let library =
-            ManuallyDrop::new(library.map_err(|error| LoadError::Open(Unopened::from(&error)))?);
-        // SAFETY: the symbol has this type by the ABI, which the descriptor promised.
-        let entry = unsafe { library.get::<abi::Entry>(abi::ENTRY_SYMBOL) }
-            .map_err(|_absent| LoadError::NoEntry)?;
-        let mut table = abi::Module {
-            size: size_of_u32::<abi::Module>(),
-            abi_major: abi::MAJOR,
-            abi_minor: abi::MINOR,
-            flags: 0,
-            init: None,
-            restore: None,
-            probe: None,
-            begin: None,
-            poll: None,
-            drop_task: None,
-            on_session: None,
-            openapi: None,
-            quiesce: None,
-            save: None,
-            fini: None,
-        };
-        // SAFETY: the host table is static, and `table` is ours and of the told size.
-        match unsafe { entry(&raw const host::TABLE, &raw mut table) } {
-            status::OK => {}
-            other => return Err(LoadError::EntryRefused(other)),
-        }
-        if table.size < abi::MODULE_LEN_MIN {
-            return Err(LoadError::TableLen(table.size));
-        }
-        for (function, present) in [
-            ("init", table.init.is_some()),
-            ("begin", table.begin.is_some()),
-            ("poll", table.poll.is_some()),
-            ("drop_task", table.drop_task.is_some()),
-            ("fini", table.fini.is_some()),
-        ] {
-            if !present {
-                return Err(LoadError::NoFunction(function));
+    pub(crate) fn open(
+        copy: Arc<PrivateCopy>,
+        findings: Findings,
+        owner: &Owner,
+    ) -> Result<Opened, LoadError> {
+        let code = Code::open(copy, findings, owner)
+            .map_err(|error| LoadError::Open(Unopened::from(&error)))?;
+        match ask(&code) {
+            Ok(table) => Ok(Opened {
+                code: Some(code),
+                table,
+            }),
+            Err(error) => {
+                code.retire().discard();
+                Err(error)
             }
         }
-        Ok(Opened { library, table })
     }
 
     /// Makes the instance. May block for as long as the module likes: call it on a control thread.
-    pub(crate) fn init(
-        self,
-        owner: u64,
-        name: &str,
-        generation: u64,
-        config: &str,
-    ) -> Result<Instance, LoadError> {
+    pub(crate) fn init(mut self, owner: &Owner, config: &str) -> Result<Instance, LoadError> {
         let given = abi::Init {
             size: size_of_u32::<abi::Init>(),
             flags: 0,
-            owner,
-            name: Slice::new(name.as_bytes()),
-            generation,
+            owner: owner.id,
+            name: Slice::new(owner.name.as_bytes()),
+            generation: owner.number,
             config: Slice::new(config.as_bytes()),
         };
         let mut made = abi::Instance {
@@ -136,8 +105,7 @@ impl Opened {
             status::OK => Ok(Instance {
                 table: self.table,
                 made,
-                finished: AtomicBool::new(false),
-                _library: self.library,
+                code: Mutex::new(self.code.take()),
             }),
             status::FAILED | status::INVALID => Err(LoadError::Init(host::take_failure())),
             status::PANICKED => Err(LoadError::InitPanicked(host::take_failure())),
@@ -146,12 +114,64 @@ impl Opened {
     }
 }
 
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(code) = self.code.take() {
+            code.retire().discard();
+        }
+    }
+}
+
+/// Asks a library for its functions.
+fn ask(code: &Code) -> Result<abi::Module, LoadError> {
+    let entry = code.symbol(ENTRY_SYMBOL).ok_or(LoadError::NoEntry)?;
+    // SAFETY: the symbol has this type by the ABI, which the descriptor promised.
+    let entry = unsafe { std::mem::transmute::<NonNull<c_void>, abi::Entry>(entry) };
+    let mut table = abi::Module {
+        size: size_of_u32::<abi::Module>(),
+        abi_major: abi::MAJOR,
+        abi_minor: abi::MINOR,
+        flags: 0,
+        init: None,
+        restore: None,
+        probe: None,
+        begin: None,
+        poll: None,
+        drop_task: None,
+        on_session: None,
+        openapi: None,
+        quiesce: None,
+        save: None,
+        fini: None,
+    };
+    // SAFETY: the host table is static, and `table` is ours and of the told size.
+    match unsafe { entry(&raw const host::TABLE, &raw mut table) } {
+        status::OK => {}
+        other => return Err(LoadError::EntryRefused(other)),
+    }
+    if table.size < abi::MODULE_LEN_MIN {
+        return Err(LoadError::TableLen(table.size));
+    }
+    for (function, present) in [
+        ("init", table.init.is_some()),
+        ("begin", table.begin.is_some()),
+        ("poll", table.poll.is_some()),
+        ("drop_task", table.drop_task.is_some()),
+        ("fini", table.fini.is_some()),
+    ] {
+        if !present {
+            return Err(LoadError::NoFunction(function));
+        }
+    }
+    Ok(table)
+}
+
 /// A module that takes requests.
 pub(crate) struct Instance {
     table: abi::Module,
     made: abi::Instance,
-    finished: AtomicBool,
-    _library: ManuallyDrop<Library>,
+    /// `None` when it has ended.
+    code: Mutex<Option<Code>>,
 }
 
 // SAFETY: the ABI allows every function of the table on any thread; what must be serial is, through `Task`.
@@ -242,22 +262,24 @@ impl Instance {
         }
     }
 
-    /// Ends the instance and its threads; a second call does nothing. Blocks: call it on a control thread, when no pin is
+    /// Ends the instance and its threads; a second call gives nothing. Blocks: call it on a control thread, when no pin is
     /// left and none can be taken.
-    pub(crate) fn fini(&self) {
-        if self.finished.swap(true, Ordering::SeqCst) {
-            return;
-        }
+    pub(crate) fn end(&self) -> Option<RetiredCode> {
+        let mut code = self.code.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = code.take()?;
         let fini = self.table.fini.expect("checked when it was opened");
         // SAFETY: once, and no task is left, since each holds a pin.
         unsafe { fini(self.made.ptr) }
+        Some(code.retire())
     }
 }
 
 impl Drop for Instance {
     /// An instance that never served, since its load was given up, ends here; every other has ended before.
     fn drop(&mut self) {
-        self.fini();
+        if let Some(code) = self.end() {
+            code.discard();
+        }
     }
 }
 

@@ -6,12 +6,14 @@
 
 #![expect(unsafe_code, reason = "this folder is where the C ABI is crossed")]
 
+mod code;
 mod end;
 mod host;
 mod library;
 mod owner;
 mod unopened;
 
+pub(crate) use code::{RetiredCode, StillMapped, mapped};
 pub(crate) use end::end_process;
 pub(crate) use library::{Begun, Instance, LoadError, Opened, Outcome, Task};
 pub(crate) use owner::Owner;

@@ -2,6 +2,8 @@
 //!
 //! The words are those of glibc's `elf/dl-*.c` and of Apple's dyld; whatever else it says is passed on as it is.
 
+use midplane_unload::OpenError;
+
 /// Why `dlopen` failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unopened {
@@ -29,13 +31,12 @@ pub(crate) enum Unopened {
     Other(String),
 }
 
-impl From<&libloading::Error> for Unopened {
-    fn from(error: &libloading::Error) -> Unopened {
-        let text = match std::error::Error::source(error) {
-            Some(source) => source.to_string(),
-            None => error.to_string(),
-        };
-        Unopened::read(&text)
+impl From<&OpenError> for Unopened {
+    fn from(error: &OpenError) -> Unopened {
+        match error {
+            OpenError::Linker(text) => Unopened::read(text),
+            other => Unopened::Other(other.to_string()),
+        }
     }
 }
 

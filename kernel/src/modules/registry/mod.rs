@@ -9,7 +9,7 @@ mod swap;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,7 +23,10 @@ use super::generation::Generation;
 use super::life::Phase;
 use super::load::Artifact;
 pub(crate) use super::load::{GrantSpec, Spec};
+use super::loader;
+use super::retire::Unloading;
 use super::stage::Staging;
+use crate::controls::Controls;
 use crate::events::{Event, Events};
 use crate::problem::{Code, Problem};
 use crate::telemetry::LogHandle;
@@ -35,6 +38,7 @@ pub(crate) struct Registry {
     routes: ArcSwap<Vec<Arc<Generation>>>,
     places: Mutex<BTreeMap<String, Place>>,
     staging: Arc<Staging>,
+    unloading: Arc<Unloading>,
     settings: Settings,
     events: Arc<Events>,
     /// Where drains are awaited: not on a worker.
@@ -48,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) body_bytes_max: u64,
     pub(crate) requests_max: usize,
     pub(crate) state_bytes_max: usize,
+    /// `[kernel] unload = "never"`
+    pub(crate) never_unload: bool,
     pub(crate) quarantine_after: Duration,
     /// `[limits] init_timeout`
     pub(crate) init_timeout: Duration,
@@ -63,8 +69,6 @@ struct Place {
     busy: bool,
     /// What the running generation was loaded with.
     spec: Option<Spec>,
-    /// Generations that have ended or are ending, and are still mapped.
-    resident: u64,
 }
 
 impl Registry {
@@ -78,6 +82,10 @@ impl Registry {
             routes: ArcSwap::default(),
             places: Mutex::default(),
             staging: Arc::new(staging),
+            unloading: Arc::new(Unloading {
+                workers: OnceLock::new(),
+                never: settings.never_unload,
+            }),
             settings,
             events,
             control,
@@ -104,10 +112,15 @@ impl Registry {
         self.routes.load().iter().any(faulted)
     }
 
-    /// Generations of `name` that are still in the process, the running one included.
+    /// Generations of `name` whose code is in the process, the running one included.
     pub(crate) fn resident(&self, name: &str) -> u64 {
-        let resident = self.places().get(name).map_or(0, |place| place.resident);
-        resident + u64::from(self.get(name).is_some())
+        loader::mapped(name)
+    }
+
+    /// The threads that have called modules, and have to run what those leave on them.
+    pub(crate) fn set_workers(&self, workers: Controls) {
+        // Once.
+        let _ = self.unloading.workers.set(workers);
     }
 
     /// Loads what the configuration names.

@@ -223,27 +223,34 @@ impl Registry {
                 drained: None,
             };
         };
-        if let Some(place) = self.places().get_mut(name) {
-            place.resident += 1;
-        }
         let under_way = old.in_flight() as u64;
         let (done, drained) = watch::channel(None);
-        let events = Arc::clone(&self.events);
+        let (events, unloading) = (Arc::clone(&self.events), Arc::clone(&self.unloading));
         let first = receipt.clone();
         self.control.spawn(async move {
-            let end = retire::end(&old, under_way, drain.unwrap_or(old.drain_timeout)).await;
+            let drain = drain.unwrap_or(old.drain_timeout);
+            let end = retire::end(&old, under_way, drain, &unloading).await;
             receipt.drain_ms = Some(end.drain_ms);
             receipt.requests = end.requests;
-            receipt.unloaded = Some(false);
-            receipt.resident_reason = Some(end.resident_reason);
-            tracing::info!(module = %old.label, drain_ms = end.drain_ms, "module retired");
+            receipt.unloaded = Some(end.unloaded.is_ok());
+            receipt.resident_reason = end.unloaded.err();
+            let resident = receipt.resident_reason.as_deref();
+            tracing::info!(module = %old.label, drain_ms = end.drain_ms, resident, "module retired");
             events.publish(Event::ModuleUnloaded {
                 module: receipt.module.clone(),
                 generation: old.number,
-                unloaded: false,
+                unloaded: resident.is_none(),
             });
             // The receiver is gone when nobody waits.
             let _ = done.send(Some(receipt));
+            for (module, generation) in unloading.retry().await {
+                tracing::info!(module, generation, "a module that was held has left the process");
+                events.publish(Event::ModuleUnloaded {
+                    module,
+                    generation,
+                    unloaded: true,
+                });
+            }
         });
         Swapped {
             receipt: first,

@@ -19,6 +19,7 @@ use super::task::HandlerFuture;
 use crate::context::{Context, SessionCheck, Surroundings};
 use crate::error::{Error, Result};
 use crate::state::Saved;
+use crate::telemetry;
 
 /// How long the runtime may take to end at the end of a generation; blocking calls of the module count.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -262,6 +263,7 @@ impl Instance {
             contain(|| drop(rest));
         }
         runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
+        telemetry::uninstall();
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::witness::{Witness, count};
 
 pub(crate) fn routes(ctx: &Context<Config>) -> Router {
     let draining = ctx.draining();
+    let label = format!("{}#{}", ctx.name(), ctx.generation());
     Router::new()
         .route("/echo", post(|body: Body| async { body }))
         .route("/large/echo", post(|body: Body| async { body }))
@@ -40,8 +41,34 @@ pub(crate) fn routes(ctx: &Context<Config>) -> Router {
             "/until-drained",
             get(move || until_drained(draining.clone())),
         )
+        .route(
+            "/count-to/{steps}/{ms}",
+            get(move |Path(pace): Path<Pace>| count_to(label, pace)),
+        )
         .route("/timer", get(timer))
         .route("/socket", get(socket))
+}
+
+#[derive(Deserialize)]
+struct Pace {
+    steps: u64,
+    /// From one to the next.
+    ms: u64,
+}
+
+/// A line of the generation's own for each step.
+async fn count_to(label: String, Pace { steps, ms }: Pace) -> Body {
+    let lines = stream::unfold(0, move |step| {
+        let line = format!("{label} {step}\n");
+        async move {
+            if step == steps {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            Some((Ok::<_, std::convert::Infallible>(line), step + 1))
+        }
+    });
+    Body::from_stream(lines)
 }
 
 async fn sum(body: Body) -> Result<String, (StatusCode, String)> {

@@ -1,0 +1,223 @@
+//! Under steady load a swap loses nothing: every request gets exactly one whole answer, from a generation that served when it
+//! came, and what is under way finishes where it began.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt as _;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::wire::{Exchange, Upload};
+use super::{expect_well, faults, logged, module};
+use crate::harness::{Kernel, connect, eventually, private_dir};
+
+/// As long as the longest answers that are common.
+const STREAM_MS: u64 = 10_000;
+/// How long reloads go on; streams that begin at their end go on a little longer.
+const RELOADING: Duration = Duration::from_secs(11);
+
+/// What clients and the one who reloads tell each other.
+struct Shared {
+    kernel: Kernel,
+    token: String,
+    over: AtomicBool,
+    /// The newest generation whose reload has been acknowledged.
+    acknowledged: AtomicU64,
+    answers: AtomicU64,
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Counts an answer to a request that was sent when `acknowledged` was what it was.
+    fn answered(&self, parts: &http::response::Parts, acknowledged: u64) {
+        assert_eq!(parts.status, 200, "{parts:?}");
+        let label = parts.headers["x-midplane-module"].to_str().unwrap();
+        let generation: u64 = label.strip_prefix("faults#").unwrap().parse().unwrap();
+        assert!(
+            generation >= acknowledged,
+            "{label} answered a request that came after {acknowledged} was acknowledged"
+        );
+        self.answers.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Short requests on one connection that is kept.
+async fn short_requests(shared: Arc<Shared>) {
+    let (mut sender, _connection) = connect(&shared.kernel.socket).await;
+    while !shared.is_over() {
+        let acknowledged = shared.acknowledged.load(Ordering::SeqCst);
+        let request = shared
+            .kernel
+            .get("/api/faults/marker")
+            .bearer(&shared.token);
+        let answer = request.send_on(&mut sender).await;
+        shared.answered(&answer.parts, acknowledged);
+    }
+}
+
+/// Uploads, whose handlers read them to their end.
+async fn uploads(shared: Arc<Shared>) {
+    const LEN: u64 = 512 * 1024;
+    while !shared.is_over() {
+        let acknowledged = shared.acknowledged.load(Ordering::SeqCst);
+        let upload = Upload::new(LEN).chunked();
+        let mut exchange =
+            Exchange::start(&shared.kernel, "/api/faults/count", &shared.token, upload).await;
+        let response = (&mut exchange.response).await.unwrap().expect("an answer");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("the whole body").to_bytes();
+        assert_eq!(body, LEN.to_string());
+        shared.answered(&parts, acknowledged);
+    }
+}
+
+/// Streams, each on a connection of its own.
+async fn streams(shared: Arc<Shared>) {
+    const STEPS: u64 = 20;
+    while !shared.is_over() {
+        let acknowledged = shared.acknowledged.load(Ordering::SeqCst);
+        let path = format!("/api/faults/count-to/{STEPS}/{}", STREAM_MS / STEPS);
+        let stream = shared
+            .kernel
+            .get(&path)
+            .bearer(&shared.token)
+            .stream()
+            .await;
+        shared.answered(&stream.parts, acknowledged);
+        let label = stream.parts.headers["x-midplane-module"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let (text, whole) = stream.rest().await;
+        let expect: String = (0..STEPS).map(|step| format!("{label} {step}\n")).collect();
+        assert_eq!((text, whole), (expect, true), "{label}");
+    }
+}
+
+#[tokio::test]
+async fn every_request_gets_one_whole_answer_while_reloads_go_on() {
+    let (kernel, token) = faults("").await;
+    let shared = Arc::new(Shared {
+        kernel,
+        token,
+        over: AtomicBool::new(false),
+        acknowledged: AtomicU64::new(1),
+        answers: AtomicU64::new(0),
+    });
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        clients.spawn(short_requests(Arc::clone(&shared)));
+        if number < 2 {
+            clients.spawn(uploads(Arc::clone(&shared)));
+            clients.spawn(streams(Arc::clone(&shared)));
+        }
+    }
+    let start = Instant::now();
+    let mut reloads = 0_u64;
+    while start.elapsed() < RELOADING {
+        let marker = json!({"config": {"marker": reloads.to_string()}});
+        let reload = shared
+            .kernel
+            .host("POST", "/modules/faults/reload")
+            .json(&marker);
+        let receipt = reload.send().await.expect_status(200).json();
+        reloads += 1;
+        assert_eq!(receipt["to"]["generation"], reloads + 1, "{receipt}");
+        shared.acknowledged.store(reloads + 1, Ordering::SeqCst);
+        // Whatever was sent by now was sent to it or to one before.
+        let seen = shared.answers.load(Ordering::SeqCst);
+        eventually("answers of it", || async {
+            (shared.answers.load(Ordering::SeqCst) > seen + 8).then_some(())
+        })
+        .await;
+    }
+    shared.over.store(true, Ordering::SeqCst);
+    clients.join_all().await;
+    assert!(reloads > 20, "{reloads}");
+    let log = shared.kernel.log();
+    assert!(!log.contains("ERROR") && !log.contains("was cut"), "{log}");
+    // All that was replaced has ended.
+    eventually("the end of every old one", || async {
+        let ended = shared.kernel.log().matches("module retired").count() as u64;
+        (ended == reloads).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_in_the_middle_of_a_drain_lets_it_end() {
+    let (kernel, token) = faults("drain_timeout = \"20s\"").await;
+    let path = "/api/faults/count-to/3/300";
+    let old = kernel.get(path).bearer(&token).stream().await;
+    let reload = kernel
+        .host("POST", "/modules/faults/reload")
+        .json(&json!({}));
+    let receipt = reload.send().await.expect_status(200).json();
+    assert_eq!(receipt["drain_ms"], Value::Null, "{receipt}");
+    let new = kernel.get(path).bearer(&token).stream().await;
+    kernel.signal(Signal::SIGTERM);
+    for (stream, label) in [(old, "faults#1"), (new, "faults#2")] {
+        let expect: String = (0..3).map(|step| format!("{label} {step}\n")).collect();
+        assert_eq!(stream.rest().await, (expect, true));
+    }
+    let status = kernel.wait().await;
+    assert!(status.success(), "{status}");
+    logged(&kernel, &["module retired", "faults#2"]).await;
+    let left = std::fs::read_dir(kernel.dir.path().join("data/modules")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["lock"], "copies are left");
+}
+
+#[tokio::test]
+async fn a_kernel_that_was_killed_in_the_middle_leaves_nothing_that_stays() {
+    let dir = private_dir();
+    for round in 0..12_u64 {
+        let kernel = Kernel::builder()
+            .dir(&dir)
+            .module("faults", "")
+            .start()
+            .await;
+        let kernel = Arc::new(kernel);
+        let reloading = {
+            let kernel = Arc::clone(&kernel);
+            tokio::spawn(async move {
+                loop {
+                    let (mut sender, _connection) = connect(&kernel.socket).await;
+                    let request = http::Request::post("/modules/faults/reload")
+                        .header("host", "localhost")
+                        .header("authorization", format!("Bearer {}", kernel.host_key))
+                        .header("content-type", "application/json")
+                        .body(http_body_util::Full::new("{}".into()))
+                        .unwrap();
+                    // It ends with the kernel.
+                    if sender.send_request(request).await.is_err() {
+                        return;
+                    }
+                }
+            })
+        };
+        // Somewhere in the first reloads, each time elsewhere.
+        tokio::time::sleep(Duration::from_millis(3 + 7 * round)).await;
+        kernel.signal(Signal::SIGKILL);
+        kernel.wait().await;
+        reloading.abort();
+    }
+    let kernel = Kernel::builder()
+        .dir(&dir)
+        .module("faults", "")
+        .start()
+        .await;
+    let token = kernel.session(json!({})).await;
+    expect_well(&kernel, &token).await;
+    assert_eq!(module(&kernel).await["generation"], 1);
+    let mut left = Vec::new();
+    for entry in std::fs::read_dir(dir.path().join("data/modules")).unwrap() {
+        left.push(entry.unwrap().file_name());
+    }
+    assert_eq!(left.len(), 2, "the lock and this kernel's own: {left:?}");
+}
