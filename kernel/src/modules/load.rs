@@ -13,6 +13,7 @@ use super::origin::OriginError;
 use super::private_copy::CopyError;
 use super::stage::{StageError, Staging};
 use super::step::{GivenUp, Overdue, Step};
+use super::trial::{self, TrialError};
 use crate::problem::{Code, Problem};
 
 /// What a module is loaded from and with.
@@ -49,6 +50,8 @@ pub(super) enum Refusal {
     Init(LoadError),
     #[error(transparent)]
     Overdue(Overdue),
+    #[error("{}: {source}", path.display())]
+    Trial { path: PathBuf, source: TrialError },
     #[error("the thread that loaded the module ended early: the kernel's log says why")]
     Ended,
     #[error("the control thread cannot be started: {0}")]
@@ -61,6 +64,8 @@ pub(super) struct Job {
     pub(super) spec: Spec,
     pub(super) staging: Arc<Staging>,
     pub(super) step: Arc<Step>,
+    /// How long the library may take when it is tried first; `None` where nobody could be held up.
+    pub(super) trial: Option<Duration>,
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
@@ -73,6 +78,7 @@ impl Job {
             spec,
             staging,
             step,
+            trial,
             module_dirs,
             body_bytes,
             requests_max,
@@ -80,6 +86,13 @@ impl Job {
         let label = format!("{}#{}", owner.name, owner.number);
         let staged = staging.stage(&spec.path, &module_dirs, spec.sha256.as_deref(), &label)?;
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
+        if let Some(limit) = trial {
+            step.try_out()?;
+            trial::run(&staged.copy, limit).map_err(|source| Refusal::Trial {
+                path: spec.path.clone(),
+                source,
+            })?;
+        }
         let turn = step.open(&label)?;
         let opened = Opened::open(staged.copy.path_to_open()).map_err(|source| Refusal::Open {
             path: spec.path.clone(),
@@ -141,6 +154,7 @@ impl Refusal {
             | Refusal::Descriptor { .. }
             | Refusal::Open { .. }
             | Refusal::Init(_)
+            | Refusal::Trial { .. }
             | Refusal::Overdue(_) => Code::ModuleRefused,
         };
         Problem::new(code, self.to_string())

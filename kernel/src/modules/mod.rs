@@ -10,6 +10,7 @@
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
 //! | `registry` | which generation a name means now, one operation on a name at a time |
+//! | `trial` | constructors, run in a child first |
 //! | `load`, `step` | everything before the exchange of a route, and where it stands when it takes too long |
 //! | `retire` | everything after it: drain, cut, end |
 //! | `control` | the threads that module code may hang |
@@ -28,4 +29,5 @@ pub(crate) mod receipt;
 pub(crate) mod registry;
 mod retire;
 pub(crate) mod stage;
-mod step;
+pub(crate) mod step;
+pub(crate) mod trial;

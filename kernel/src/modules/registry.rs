@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(crate) struct Registry {
     routes: ArcSwap<Vec<Arc<Generation>>>,
     places: Mutex<BTreeMap<String, Place>>,
     staging: Arc<Staging>,
+    /// From when on there is somebody to be held up by a load.
+    serving: AtomicBool,
     settings: Settings,
     events: Arc<Events>,
     /// Where drains are awaited: not on a worker.
@@ -106,6 +109,7 @@ impl Registry {
             routes: ArcSwap::default(),
             places: Mutex::default(),
             staging: Arc::new(staging),
+            serving: AtomicBool::new(false),
             settings,
             events,
             control,
@@ -139,6 +143,7 @@ impl Registry {
                 .await
                 .map_err(|problem| (name.clone(), problem))?;
         }
+        self.serving.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -335,6 +340,10 @@ impl Registry {
             spec: spec.clone(),
             staging: Arc::clone(&self.staging),
             step: Arc::clone(&step),
+            trial: self
+                .serving
+                .load(Ordering::Relaxed)
+                .then_some(self.settings.init_timeout),
             module_dirs: self.settings.module_dirs.clone(),
             body_bytes: self.settings.body_bytes,
             requests_max: self.settings.requests_max,

@@ -132,6 +132,19 @@ impl Opened {
     }
 }
 
+/// Opens a library for the sake of what happens then, in a process that is there for nothing else.
+pub(crate) fn try_open(path: &Path) {
+    // SAFETY: as in `Opened::open`; the process ends with what it runs.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let _never_closed = library.map(ManuallyDrop::new);
+}
+
+/// Ends the process without running what libraries have left to be run at its end.
+pub(crate) fn end_process(code: u8) -> ! {
+    // SAFETY: it has no preconditions, and does not return.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
 /// A module that takes requests.
 pub(crate) struct Instance {
     table: abi::Module,

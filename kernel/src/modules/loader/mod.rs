@@ -11,5 +11,7 @@ mod library;
 mod owner;
 mod unopened;
 
-pub(crate) use library::{Begun, Instance, LoadError, Opened, Outcome, Task};
+pub(crate) use library::{
+    Begun, Instance, LoadError, Opened, Outcome, Task, end_process, try_open,
+};
 pub(crate) use owner::Owner;
