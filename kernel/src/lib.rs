@@ -54,17 +54,18 @@ pub fn main() -> ExitCode {
 
 /// `midplane serve`: from flags to the exit code. Starts no thread before signals are blocked.
 fn serve_command(flags: &Flags) -> ExitCode {
-    match try_serve(flags) {
-        Ok(code) => code,
-        Err((code, message)) => {
-            // Nobody may be reading stderr.
-            let _ = writeln!(std::io::stderr(), "midplane: {message}");
-            ExitCode::from(code)
-        }
+    let code = try_serve(flags).unwrap_or_else(|(code, message)| {
+        // Nobody may be reading stderr.
+        let _ = writeln!(std::io::stderr(), "midplane: {message}");
+        code
+    });
+    if modules::step::is_held() {
+        modules::loader::end_process(code);
     }
+    ExitCode::from(code)
 }
 
-fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
+fn try_serve(flags: &Flags) -> Result<u8, (u8, String)> {
     let environment = |name: &str| std::env::var_os(name);
     let origin = Origin::find(flags.clone(), &environment);
     let config = origin
@@ -76,7 +77,7 @@ fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
     if flags.check {
         // A closed pipe is the reader's choice.
         let _ = std::io::stdout().write_all(config.to_toml().as_bytes());
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
     let software = |error: std::io::Error| (70, error.to_string());
     let signals = signals::Signals::block_early().map_err(software)?;
@@ -97,5 +98,6 @@ fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
     )
     .map_err(|error| (70, error.to_string()))?;
     serve::run(config, origin, &logging, signals, inherited)
+        .map(|()| 0)
         .map_err(|error| (error.exit_code(), error.to_string()))
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use crate::events::Event;
 use crate::hardening;
 use crate::kernel::Kernel;
 use crate::modules::watch::Watch;
+use crate::modules::{loader, step};
 use crate::readiness::Readiness;
 use crate::signals::Signals;
 use crate::socket::BoundSocket;
@@ -41,7 +41,7 @@ pub(crate) fn run(
     logging: &Logging,
     signals: Signals,
     inherited: Inherited,
-) -> Result<ExitCode, StartError> {
+) -> Result<(), StartError> {
     let started = Instant::now();
     hardening::harden(config.kernel.debuggable).map_err(StartError::Harden)?;
     hardening::raise_descriptor_limit();
@@ -70,9 +70,15 @@ pub(crate) fn run(
     let readiness = Readiness::new(inherited.notify_socket);
     control.block_on(async {
         let loaded = kernel.modules.load_configured().await;
-        loaded.map_err(|(name, problem)| StartError::Module {
-            name,
-            reason: problem.detail.into_owned(),
+        loaded.map_err(|(name, problem)| {
+            let error = StartError::Module {
+                name,
+                reason: problem.detail.into_owned(),
+            };
+            if step::is_held() {
+                give_up(&error, &socket);
+            }
+            error
         })?;
         let workers = Workers::start(&kernel, &socket).map_err(StartError::Runtime)?;
         let watchdog = Watchdog::start(
@@ -101,8 +107,16 @@ pub(crate) fn run(
         drop(watchdog);
         sweeper.abort();
         tracing::info!("stopped");
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     })
+}
+
+/// Ends the process while a module's constructor hangs: ending anything in good order would wait for it.
+fn give_up(error: &StartError, socket: &BoundSocket) -> ! {
+    socket.unlink_if_ours();
+    // Nobody may be reading stderr.
+    let _ = writeln!(io::stderr(), "midplane: {error}");
+    loader::end_process(error.exit_code())
 }
 
 /// Lets what is under way finish, and takes nothing new.

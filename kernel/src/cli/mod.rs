@@ -21,11 +21,13 @@ mod table;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::modules::trial;
 use arguments::ClientArgs;
 use failure::{EXIT_USAGE, Failure};
 use midplane_client::Client;
@@ -66,6 +68,9 @@ enum Command {
     Events(ClientArgs),
     /// Print the completions of a shell
     Completions(completions::Arguments),
+    /// Open a library and end: how the kernel finds out whether it can be opened
+    #[command(name = trial::COMMAND, hide = true)]
+    Trial { path: PathBuf },
     /// `midplane NAME` runs `midplane-NAME`
     #[command(external_subcommand)]
     External(Vec<OsString>),
@@ -90,6 +95,7 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(flags) => return Ok(crate::serve_command(&flags)),
+        Command::Trial { path } => return Ok(trial::child(&path)),
         Command::External(words) => return Err(external::run(&words)),
         Command::Completions(arguments) => completions::run(&arguments)?,
         Command::Status(args) => block_on(status::run(&args, &mut Output::of(&args)))?,

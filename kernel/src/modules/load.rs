@@ -16,6 +16,7 @@ use super::private_copy::{CopyError, PrivateCopy};
 use super::stage::{StageError, Staging};
 use super::state::Schemas;
 use super::step::{GivenUp, Overdue, Step};
+use super::trial::{self, TrialError};
 use crate::config::Rollback;
 use crate::events::Events;
 use crate::problem::{Code, Problem};
@@ -88,6 +89,8 @@ pub(super) enum Refusal {
         version: String,
         reads: Schemas,
     },
+    #[error("{}: {source}", path.display())]
+    Trial { path: PathBuf, source: TrialError },
     #[error("the thread that loaded the module ended early: the kernel's log says why")]
     Ended,
     #[error("the control thread cannot be started: {0}")]
@@ -101,6 +104,8 @@ pub(super) struct Job {
     pub(super) artifact: Artifact,
     pub(super) staging: Arc<Staging>,
     pub(super) step: Arc<Step>,
+    /// How long the library may take when it is tried first; `None` where nobody could be held up.
+    pub(super) trial: Option<Duration>,
     pub(super) module_dirs: Vec<PathBuf>,
     pub(super) body_bytes: u64,
     pub(super) requests_max: usize,
@@ -130,6 +135,7 @@ impl Job {
             artifact,
             staging,
             step,
+            trial,
             module_dirs,
             body_bytes,
             requests_max,
@@ -144,6 +150,13 @@ impl Job {
             Artifact::Copy { copy, sha256 } => staging.restage(&copy, sha256, &label)?,
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
+        if let Some(limit) = trial {
+            step.try_out()?;
+            trial::run(&staged.copy, limit).map_err(|source| Refusal::Trial {
+                path: spec.path.clone(),
+                source,
+            })?;
+        }
         let turn = step.open(&label)?;
         let copy = Arc::new(staged.copy);
         let opened =
@@ -233,6 +246,7 @@ impl Refusal {
             | Refusal::Descriptor { .. }
             | Refusal::Open { .. }
             | Refusal::Init(_)
+            | Refusal::Trial { .. }
             | Refusal::Overdue(_)
             | Refusal::HandOver(_)
             | Refusal::HoldOverdue

@@ -13,6 +13,7 @@
 //! | `registry` | which generation a name means now, one operation on a name at a time |
 //! | `life` | the phases of a generation as a pure state machine |
 //! | `load`, `step` | from a file to an instance, and where that stands when it takes too long: the first half of what comes before the exchange of a route |
+//! | `trial` | constructors, run in a child first |
 //! | `handover` | from an instance to a generation that may serve: the second half |
 //! | `retire` | everything after the exchange: drain, cut, end |
 //! | `trail` | the way to a file: the directories and links that decide which one a path means |
@@ -36,6 +37,7 @@ pub(crate) mod registry;
 mod retire;
 pub(crate) mod stage;
 pub(crate) mod state;
-mod step;
+pub(crate) mod step;
 mod trail;
+pub(crate) mod trial;
 pub(crate) mod watch;

@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
@@ -46,7 +47,7 @@ pub(crate) enum PrivateCopy {
     Memory {
         /// A link to the descriptor, for a path that is not used again.
         link: PathBuf,
-        _contents: OwnedFd,
+        contents: OwnedFd,
     },
 }
 
@@ -67,7 +68,11 @@ impl PrivateCopy {
         // From here on, dropping it removes what is there of it.
         let copy = PrivateCopy::File(path);
         if may_be_run(copy.path_to_open()) {
-            file.write_all(bytes).map_err(failed)?;
+            if let Err(source) = file.write_all(bytes) {
+                // First, so that what is told to be free is what there is without it.
+                drop((file, copy));
+                return Err(failed(source));
+            }
             return Ok(copy);
         }
         let path = copy.path_to_open().to_owned();
@@ -79,7 +84,19 @@ impl PrivateCopy {
         link_to(&contents, &path).map_err(failed)?;
         Ok(PrivateCopy::Memory {
             link: path,
-            _contents: contents,
+            contents,
+        })
+    }
+
+    /// The path that a child opens, and what it has to have as its standard input for that.
+    pub(super) fn for_child(&self) -> io::Result<(PathBuf, Stdio)> {
+        Ok(match self {
+            PrivateCopy::File(path) => (path.clone(), Stdio::null()),
+            // The link leads to a descriptor of whoever follows it.
+            PrivateCopy::Memory { contents, .. } => (
+                PathBuf::from("/proc/self/fd/0"),
+                Stdio::from(contents.try_clone()?),
+            ),
         })
     }
 
@@ -185,7 +202,7 @@ mod tests {
         link_to(&contents, &link).unwrap();
         let copy = PrivateCopy::Memory {
             link: link.clone(),
-            _contents: contents,
+            contents,
         };
         assert_eq!(fs::read(copy.path_to_open()).unwrap(), b"bytes");
         let change = OpenOptions::new()

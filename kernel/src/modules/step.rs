@@ -22,13 +22,24 @@ pub(crate) enum Overdue {
     )]
     Waiting { holder: String },
     #[error(
-        "the library's constructors did not return within {0:?}, the `init_timeout` of [limits]; until they do, no other module can be loaded: move what may block to the module's function"
+        "the library's constructors did not return within {0:?}, the `init_timeout` of [limits]: run nothing there that may block, but in the module's function"
+    )]
+    Trial(Duration),
+    #[error(
+        "the library's constructors did not return within {0:?}, the `init_timeout` of [limits], and hold up the kernel's process: restart it, and run nothing there that may block, but in the module's function"
     )]
     Constructors(Duration),
     #[error(
         "the module's function (`init`) did not return within {0:?}, the `init_timeout` of [limits]: wait for what may take long in a task (`ctx.spawn`), or give it more time"
     )]
     Init(Duration),
+}
+
+/// Whether a library is being opened. Then the process cannot end as usual, since that needs what its constructors hold.
+pub(crate) fn is_held() -> bool {
+    TURN.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_some()
 }
 
 /// The load was given up meanwhile: nobody is told any more.
@@ -40,15 +51,21 @@ pub(crate) struct GivenUp;
 pub(crate) struct Step(AtomicU8);
 
 const STAGING: u8 = 0;
-const WAITING: u8 = 1;
-const OPENING: u8 = 2;
-const INITIALISING: u8 = 3;
-const GIVEN_UP: u8 = 4;
+const TRYING: u8 = 1;
+const WAITING: u8 = 2;
+const OPENING: u8 = 3;
+const INITIALISING: u8 = 4;
+const GIVEN_UP: u8 = 5;
 
 /// The right to open a library.
 pub(crate) struct Turn(());
 
 impl Step {
+    /// The library is opened in another process.
+    pub(crate) fn try_out(&self) -> Result<(), GivenUp> {
+        self.advance(TRYING)
+    }
+
     /// Waits until no other library is being opened. `label` says who opens one now.
     pub(crate) fn open(&self, label: &str) -> Result<Turn, GivenUp> {
         self.advance(WAITING)?;
@@ -71,6 +88,7 @@ impl Step {
     pub(crate) fn give_up(&self, limit: Duration) -> Overdue {
         match self.0.swap(GIVEN_UP, Ordering::SeqCst) {
             STAGING => Overdue::Staging(limit),
+            TRYING => Overdue::Trial(limit),
             WAITING => {
                 let holder = TURN.lock().unwrap_or_else(PoisonError::into_inner);
                 Overdue::Waiting {
@@ -135,5 +153,8 @@ mod tests {
         assert!(overdue.to_string().contains("7s"), "{overdue}");
         assert_eq!(overdue, Overdue::Init(LIMIT));
         assert_eq!(Step::default().give_up(LIMIT), Overdue::Staging(LIMIT));
+        let fifth = Step::default();
+        fifth.try_out().unwrap();
+        assert_eq!(fifth.give_up(LIMIT), Overdue::Trial(LIMIT));
     }
 }

@@ -41,7 +41,7 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the worker that is left has to tell those who listen on `GET /events`.
 const EVENT_GRACE: Duration = Duration::from_millis(100);
 /// sysexits.h: `EX_SOFTWARE`.
-const EXIT_SOFTWARE: i32 = 70;
+const EXIT_SOFTWARE: u8 = 70;
 
 /// A worker that a module holds.
 #[derive(Debug, Clone, Serialize)]

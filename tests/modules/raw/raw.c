@@ -1,7 +1,7 @@
 /* A module that misuses the ABI on request, in plain C from hand-written declarations.
  *
- * tests/rust/modules/abi.rs compiles it; the macros that leave something out make the files of refusals.rs. It must not
- * include a header of the SDK: what is tested is what any caller of these functions may do.
+ * tests/rust/modules/abi.rs compiles it. It must not include a header of the SDK: what is tested is what any caller of these
+ * functions may do.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -62,7 +62,6 @@ typedef struct {
     const void *(*get_api)(slice, uint32_t);
 } host_table;
 
-#ifndef NO_DESCRIPTOR
 typedef struct {
     uint32_t name_len, body_len, note_type;
     char note_name[12];
@@ -77,16 +76,7 @@ typedef struct {
         .name_len = 9, .body_len = sizeof(descriptor) - 24, .note_type = 1, .note_name = "Midplane",                 \
         .magic = {'M', 'I', 'D', 'P', 'L', 'A', 'N', 'E'}, .len = sizeof(descriptor) - 24, .abi_major = 1,           \
         .name = "raw", .version = "0.0.1", .sdk = "none", .compiler = "cc"}
-DESCRIPTOR(first);
-#ifdef TWO_DESCRIPTORS
-DESCRIPTOR(second);
-#endif
-#endif
-
-#ifdef MISSING_SYMBOL
-extern int nowhere_defined(void);
-int (*needs_it)(void) = nowhere_defined;
-#endif
+DESCRIPTOR(only);
 
 static const host_table *host;
 static uint64_t owner;
@@ -187,18 +177,12 @@ static void start(task *t, void *(*run)(void *)) {
 }
 
 static int32_t module_init(const init_args *given, instance_out *out) {
-#ifdef INIT_STATUS
-    (void)given;
-    (void)out;
-    return INIT_STATUS;
-#else
     owner = given->owner;
     expect(host->body_limit(owner, text("no slash"), 1), INVALID);
     expect(host->body_limit(owner, text("/a*b"), 1), INVALID);
     expect(host->body_limit(owner, text("/ok/*"), 1), OK);
     out->ptr = &tasks;
     return OK;
-#endif
 }
 
 static int32_t module_begin(void *instance, uint64_t request, const request_head *head, uint64_t *out) {
@@ -336,28 +320,14 @@ static void module_fini(void *instance) {
     if (pthread_create(&thread, NULL, haunt, NULL) == 0) pthread_detach(thread);
 }
 
-#ifdef NO_ENTRY
-#define ENTRY static __attribute__((unused))
-#else
-#define ENTRY
-#endif
-
-ENTRY int32_t midplane_module_entry(const host_table *table, module_table *out) {
-#ifdef ENTRY_REFUSES
-    (void)table;
-    (void)out;
-    return INVALID;
-#else
+int32_t midplane_module_entry(const host_table *table, module_table *out) {
     host = table;
     *out = (module_table){.size = sizeof *out,
                           .abi_major = 1,
                           .init = module_init,
                           .begin = module_begin,
-#ifndef NO_POLL
                           .poll = module_poll,
-#endif
                           .drop_task = module_drop,
                           .fini = module_fini};
     return OK;
-#endif
 }

@@ -9,7 +9,7 @@ use super::{eventually, logged};
 use crate::harness::{Answer, Kernel};
 
 /// Compiles `tests/modules/raw/raw.c` to `to`.
-pub(super) fn compile(to: &Path, defines: &[&str]) -> PathBuf {
+fn compile(to: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../modules/raw/raw.c");
     let output = Command::new("cc")
         .args([
@@ -25,7 +25,6 @@ pub(super) fn compile(to: &Path, defines: &[&str]) -> PathBuf {
             "-o",
         ])
         .arg(to)
-        .args(defines.iter().map(|define| format!("-D{define}")))
         .arg(source)
         .output()
         .expect("a C compiler");
@@ -39,7 +38,7 @@ pub(super) fn compile(to: &Path, defines: &[&str]) -> PathBuf {
 
 async fn raw_module() -> (Kernel, String) {
     let dir = tempfile::tempdir().unwrap();
-    let path = compile(&dir.path().join("libraw.so"), &[]);
+    let path = compile(&dir.path().join("libraw.so"));
     let kernel = Kernel::builder().module_at("raw", path, "").start().await;
     let token = kernel.session(json!({})).await;
     (kernel, token)

@@ -1,241 +1,319 @@
-//! Files that are no module for this kernel: each is refused with its own sentence, and what runs keeps running.
+//! What is refused before a swap: each fault of `tests/modules/refused` with its own sentence, while the old generation goes on.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+mod deadlines;
+mod served;
+#[cfg(target_os = "linux")]
+mod storage;
+mod trust;
+
+use std::path::Path;
 
 use serde_json::json;
 
-use super::{abi, expect_well, faults};
-use crate::harness::{Answer, Kernel, artifact};
+use crate::harness::{Kernel, artifact};
+use served::{Served, compile, expect_detail, install};
 
-/// Where the description starts after the note's name, as the kernel finds it by program header.
-fn description(file: &[u8]) -> usize {
-    let start = b"Midplane\0\0\0\0MIDPLANE";
-    let mut found = file
-        .windows(start.len())
-        .enumerate()
-        .filter(|(_, bytes)| bytes == start);
-    let (at, _) = found.next().expect("a descriptor");
-    assert!(found.next().is_none(), "one descriptor");
-    at + 12
+/// A file of `tests/modules/refused`, and what the author of such a module is told.
+type Fault = (&'static str, &'static [&'static str]);
+
+const FAULTS: [Fault; 20] = [
+    (
+        "descriptor_missing",
+        &["no module descriptor", "#[midplane_sdk::module]"],
+    ),
+    (
+        "descriptor_twice",
+        &[
+            "2 module descriptors",
+            "a dependency is itself a module",
+            "depend on a plain library",
+        ],
+    ),
+    (
+        "descriptor_short",
+        &[
+            "the descriptor is 40 bytes long",
+            "needs at least 800",
+            "newer SDK",
+        ],
+    ),
+    (
+        "magic_wrong",
+        &["magic is \"MIDPLANT\" instead of \"MIDPLANE\""],
+    ),
+    (
+        "abi_major_other",
+        &[
+            "built for ABI 2, the kernel has ABI 1.0",
+            "rebuild the module with an SDK of ABI 1",
+        ],
+    ),
+    (
+        "abi_minor_newer",
+        &[
+            "needs ABI 1.700, the kernel has 1.0",
+            "update the kernel or build with an older SDK",
+        ],
+    ),
+    (
+        "name_other",
+        &[
+            "is the module `other`",
+            "the module `refused` was to be loaded",
+            "correct the path, or the name",
+        ],
+    ),
+    (
+        "name_malformed",
+        &[
+            "`name` is not valid",
+            "\"../Refused\" is not a name",
+            "lower-case letters",
+        ],
+    ),
+    (
+        "grant_unknown",
+        &["`grants` is not valid", "knows no grant 0x40000000"],
+    ),
+    (
+        "flag_reserved",
+        &["`flags` is not valid", "0x1 is reserved"],
+    ),
+    (
+        "symbol_unresolved",
+        &[
+            "the symbol `nowhere_defined`",
+            "link what defines it into the module, statically",
+        ],
+    ),
+    (
+        "dependency_missing",
+        &[
+            "the shared library `libabsent.so`",
+            "link it into the module, statically",
+        ],
+    ),
+    (
+        "constructor_crashes",
+        &[
+            "a constructor of the library ended the process with SIGABRT",
+            "it was tried in one of its own",
+        ],
+    ),
+    (
+        "constructor_exits",
+        &["a constructor of the library ended the process with status 0"],
+    ),
+    (
+        "entry_missing",
+        &[
+            "exports no `midplane_module_entry`",
+            "#[midplane_sdk::module] makes it",
+        ],
+    ),
+    (
+        "entry_refuses",
+        &[
+            "`midplane_module_entry` refused this kernel (status -3)",
+            "ABI 1.0",
+        ],
+    ),
+    (
+        "function_missing",
+        &["left the function `poll` empty", "fill it"],
+    ),
+    (
+        "init_fails",
+        &["init failed: the model's file is missing: set `model` to its path"],
+    ),
+    (
+        "init_panics",
+        &["init panicked: index out of bounds at src/lib.rs:7"],
+    ),
+    (
+        "init_answers_nonsense",
+        &[
+            "init answered 77, which is no status of the ABI",
+            "OK (0)",
+            "FAILED (-4)",
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn every_faulty_library_is_refused_and_changes_nothing() {
+    let mut served = Served::well(Kernel::builder()).await;
+    let modules = served.modules();
+    let configured = modules.join("well.so");
+    let well = std::fs::read(&configured).unwrap();
+    for (fault, reason) in FAULTS {
+        let path = build(&modules, fault);
+        let answer = served.put(&json!({"path": path})).await;
+        served
+            .expect_refused(&answer, 422, "module_refused", reason)
+            .await;
+        // The same where the module's file is replaced.
+        install(&configured, &std::fs::read(&path).unwrap());
+        let answer = served.reload(&json!({})).await;
+        served
+            .expect_refused(&answer, 422, "module_refused", reason)
+            .await;
+        install(&configured, &well);
+    }
+    served.stop_and_reload().await;
 }
 
-/// Offsets in the description.
-const MAGIC: usize = 0;
-const MAJOR: usize = 12;
-const MINOR: usize = 14;
-const FLAGS: usize = 20;
-
-fn write(kernel: &Kernel, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = kernel.dir.path().join("modules").join(name);
-    std::fs::write(&path, bytes).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
-async fn put(kernel: &Kernel, name: &str, path: &Path) -> Answer {
-    let request = kernel.host("PUT", &format!("/modules/{name}"));
-    request.json(&json!({"path": path})).send().await
-}
-
-async fn expect_refused(kernel: &Kernel, name: &str, path: &Path, reason: &str) {
-    let answer = put(kernel, name, path).await;
-    answer.expect_problem(422, "module_refused");
-    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains(reason), "{detail:?} lacks {reason:?}");
+fn build(dir: &Path, fault: &str) -> std::path::PathBuf {
+    if fault != "dependency_missing" {
+        return compile(dir, fault, &[]);
+    }
+    let dependency = tempfile::tempdir().unwrap();
+    let absent = dependency.path().join("libabsent.so");
+    served::compile_as(&absent, "descriptor_missing", &["-Wl,-soname,libabsent.so"]);
+    let absent = absent.to_str().unwrap();
+    compile(dir, fault, &["-Wl,--no-as-needed", absent])
 }
 
 #[tokio::test]
-async fn a_damaged_or_foreign_artifact() {
-    let (kernel, token) = faults("").await;
-    let whole = std::fs::read(artifact("faults")).unwrap();
-    let at = description(&whole);
-    let patched = |offset: usize, bytes: &[u8]| {
+async fn every_file_that_is_no_library_of_this_machine_is_refused_and_changes_nothing() {
+    let mut served = Served::well(Kernel::builder()).await;
+    let modules = served.modules();
+    let whole = std::fs::read(modules.join("well.so")).unwrap();
+    let patched = |at: usize, byte: u8| {
         let mut file = whole.clone();
-        file[offset..offset + bytes.len()].copy_from_slice(bytes);
+        file[at] = byte;
         file
     };
-    let cases: [(&str, Vec<u8>, &str); 9] = [
+    let (foreign, foreign_name) = if cfg!(target_arch = "aarch64") {
+        (62, "built for x86_64")
+    } else {
+        (183, "built for aarch64")
+    };
+    let this = format!("this machine is {}", std::env::consts::ARCH);
+    // `e_ident[EI_CLASS]`, `e_type` and `e_machine` of the ELF header.
+    let mut files: Vec<(Vec<u8>, Vec<&str>)> = vec![
         (
-            "text.so",
-            b"#!/bin/sh\nexit 0\n".to_vec(),
-            "not a shared library of this machine",
-        ),
-        (
-            "empty.so",
             Vec::new(),
-            "not a shared library of this machine",
+            vec!["not a shared library", "the file is empty"],
         ),
         (
-            "half.so",
-            whole[..whole.len() / 8].to_vec(),
-            "cut short or damaged",
-        ),
-        ("head.so", whole[..80].to_vec(), "cut short or damaged"),
-        (
-            "magic.so",
-            patched(at + MAGIC, b"MIDPLANT"),
-            "magic is \"MIDPLANT\" instead of \"MIDPLANE\"",
+            b"#!/bin/sh\nexit 0\n".to_vec(),
+            vec![
+                "not a shared library",
+                "it starts with \"#!/bin/sh",
+                "cdylib",
+            ],
         ),
         (
-            "major.so",
-            patched(at + MAJOR, &9_u16.to_le_bytes()),
-            "built for ABI 9, the kernel has ABI 1.x",
+            b"INPUT(libreal.so)".to_vec(),
+            vec!["it starts with \"INPUT(libreal.so\""],
         ),
-        (
-            "minor.so",
-            patched(at + MINOR, &7_u16.to_le_bytes()),
-            "needs ABI 1.7, the kernel has 1.0",
-        ),
-        (
-            "flags.so",
-            patched(at + FLAGS, &[1]),
-            "`flags` is not valid",
-        ),
-        (
-            "machine.so",
-            patched(
-                18,
-                &[if cfg!(target_arch = "aarch64") {
-                    62
-                } else {
-                    183
-                }],
-            ),
-            "build it for this machine",
-        ),
+        (patched(4, 1), vec!["of the kind Elf32"]),
+        (patched(16, 2), vec!["it is not a shared object"]),
+        (patched(18, foreign), vec![foreign_name, &this]),
     ];
-    for (name, bytes, reason) in cases {
-        let path = write(&kernel, name, &bytes);
-        expect_refused(&kernel, "faults", &path, reason).await;
-        let answer = kernel.get("/api/faults/timer").bearer(&token).send().await;
-        assert_eq!(
-            answer.expect_status(200).header("x-midplane-module"),
-            "faults#1"
-        );
-        std::fs::remove_file(path).unwrap();
+    // Nothing that ends before it is whole is taken for a module: neither in the header, nor by a byte.
+    let lens = (1..8).map(|eighth| whole.len() * eighth / 8);
+    for len in [64, 100, whole.len() - 1].into_iter().chain(lens) {
+        files.push((
+            whole[..len].to_vec(),
+            vec!["cut short or damaged", "build or copy it again"],
+        ));
     }
-    let path = write(&kernel, "other.so", &whole);
-    expect_refused(
-        &kernel,
-        "other",
-        &path,
-        "the file is the module `faults`, and `other` is configured",
-    )
-    .await;
+    let path = modules.join("patched.so");
+    for (bytes, mut reason) in files {
+        install(&path, &bytes);
+        let answer = served.put(&json!({"path": path})).await;
+        // The sentence starts with the file.
+        reason.push(path.to_str().unwrap());
+        served
+            .expect_refused(&answer, 422, "module_refused", &reason)
+            .await;
+    }
+    served.stop_and_reload().await;
 }
 
+/// As the SDK has it, whose errors and panics cross the boundary as words.
 #[tokio::test]
-async fn a_file_that_cannot_be_had() {
-    let (kernel, token) = faults("").await;
-    let modules = kernel.dir.path().join("modules");
-    expect_refused(
-        &kernel,
-        "faults",
-        &modules.join("absent.so"),
-        "absent.so cannot be read",
-    )
-    .await;
-    let directory = modules.join("directory.so");
-    std::fs::create_dir(&directory).unwrap();
-    expect_refused(&kernel, "faults", &directory, "is not a regular file").await;
-    let path = write(
-        &kernel,
-        "mode.so",
-        &std::fs::read(artifact("faults")).unwrap(),
-    );
-    if !nix::unistd::Uid::effective().is_root() {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
-        expect_refused(
-            &kernel,
-            "faults",
-            &path,
-            "cannot be read: Permission denied",
-        )
-        .await;
-    }
-    for mode in [0o775, 0o757] {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let answer = put(&kernel, "faults", &path).await;
-        answer.expect_problem(403, "module_path_forbidden");
-        assert!(answer.text().contains("chmod go-w"), "{answer}");
-    }
-    let outside = tempfile::tempdir().unwrap();
-    let elsewhere = outside.path().join("libmidplane_faults.so");
-    std::fs::rename(&path, &elsewhere)
-        .or_else(|_| std::fs::copy(&path, &elsewhere).map(drop))
-        .unwrap();
-    let link = modules.join("link.so");
-    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
-    for path in [&elsewhere, &link] {
-        put(&kernel, "faults", path)
-            .await
-            .expect_problem(403, "module_path_forbidden");
-    }
-    let relative = put(&kernel, "faults", Path::new("modules/faults.so")).await;
-    relative.expect_problem(400, "invalid_request");
-    expect_well(&kernel, &token).await;
-}
-
-#[tokio::test]
-async fn a_pin_holds_at_the_start_and_at_every_reload() {
-    let file = std::fs::read(artifact("faults")).unwrap();
-    let sha256: String = ring::digest::digest(&ring::digest::SHA256, &file)
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let wrong = "0".repeat(64);
-    let builder = Kernel::builder().module("faults", &format!("sha256 = {wrong:?}"));
-    let (code, said) = builder.refuse();
-    assert_ne!(code, Some(0));
-    assert!(said.contains(&sha256) && said.contains(&wrong), "{said}");
-
-    let (kernel, token) = faults(&format!("sha256 = {sha256:?}")).await;
-    let path = kernel.dir.path().join("modules/libmidplane_faults.so");
-    put(&kernel, "faults", &path).await.expect_status(200);
-    // A byte after the end changes the file and not the library.
-    let path = write(&kernel, "longer.so", &[&file[..], b"\0"].concat());
-    expect_refused(&kernel, "faults", &path, "is pinned in the configuration").await;
-    expect_well(&kernel, &token).await;
-}
-
-#[tokio::test]
-async fn a_library_that_is_no_module() {
-    let (kernel, token) = faults("").await;
-    let modules = kernel.dir.path().join("modules");
-    for (name, defines, reason) in [
-        ("plain.so", &["NO_DESCRIPTOR"][..], "no module descriptor"),
-        ("two.so", &["TWO_DESCRIPTORS"], "2 module descriptors"),
+async fn a_module_that_does_not_want_to_start_says_why() {
+    let builder = Kernel::builder().module("faults", "config = { marker = \"old\" }");
+    let mut served = Served::start(builder, "faults", "/marker", "old").await;
+    let path = served.modules().join("libmidplane_faults.so");
+    for (config, reason) in [
         (
-            "mute.so",
-            &["NO_ENTRY"],
-            "exports no `midplane_module_entry`",
+            json!({"init": "error"}),
+            &["init failed: set a better `init`"][..],
         ),
         (
-            "refuses.so",
-            &["ENTRY_REFUSES"],
-            "`midplane_module_entry` refused this kernel (status -3)",
-        ),
-        ("hollow.so", &["NO_POLL"], "left the function `poll` empty"),
-        (
-            "symbol.so",
-            &["MISSING_SYMBOL"],
-            "the library cannot be opened: undefined symbol: nowhere_defined",
+            json!({"init": "panic"}),
+            &["init panicked: init panics on purpose"],
         ),
         (
-            "init.so",
-            &["INIT_STATUS=7"],
-            "init answered the unknown status 7",
+            json!({"markre": "new"}),
+            &[
+                "init failed: configuration: unknown member `markre`",
+                "remove or correct it",
+            ],
         ),
         (
-            "silent.so",
-            &["INIT_STATUS=-4"],
-            "init failed: the module gave no reason",
+            json!({"marker": 7}),
+            &[
+                "init failed: configuration: ",
+                "invalid type: integer `7`, expected a string",
+            ],
         ),
     ] {
-        let path = abi::compile(&modules.join(name), defines);
-        expect_refused(&kernel, "raw", &path, reason).await;
+        for answer in [
+            served.put(&json!({"path": path, "config": config})).await,
+            served.reload(&json!({"config": config})).await,
+        ] {
+            served
+                .expect_refused(&answer, 422, "module_refused", reason)
+                .await;
+        }
     }
-    expect_well(&kernel, &token).await;
+    // The configuration that was refused is forgotten: the next load has the one before.
+    served.stop_and_reload().await;
+}
+
+#[tokio::test]
+async fn a_kernel_does_not_start_with_a_module_that_it_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = compile(dir.path(), "abi_major_other", &[]);
+    let (code, said) = Kernel::builder().module_at("refused", path, "").refuse();
+    assert_eq!(code, Some(69), "{said}");
+    for words in ["the module refused cannot be loaded", "built for ABI 2"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_is_refused_at_first_is_not_there() {
+    let kernel = Kernel::start(&["hello"]).await;
+    let path = compile(
+        &kernel.dir.path().join("modules"),
+        "init_fails_silently",
+        &[],
+    );
+    let put = kernel.host("PUT", "/modules/refused");
+    let answer = put.json(&json!({"path": path})).send().await;
+    expect_detail(
+        &answer,
+        422,
+        "module_refused",
+        &["init failed: the module gave no reason"],
+    );
+    let shown = kernel.host("GET", "/modules/refused").send().await;
+    shown.expect_problem(404, "module_not_found");
+    assert_eq!(served::copies(&kernel).len(), 1);
+    // Under its own name it can be loaded as if nothing had been.
+    let path = compile(&kernel.dir.path().join("modules"), "well", &[]);
+    let put = kernel.host("PUT", "/modules/refused");
+    put.json(&json!({"path": path}))
+        .send()
+        .await
+        .expect_status(201);
+    let put = kernel.host("PUT", "/modules/faults");
+    let answer = put.json(&json!({"path": artifact("faults")})).send().await;
+    answer.expect_problem(403, "module_path_forbidden");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_void};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -151,6 +152,13 @@ impl RetiredCode {
     pub(crate) fn take_kept() -> Vec<RetiredCode> {
         std::mem::take(&mut resident())
     }
+}
+
+/// Opens a library for the sake of what happens then, in a process that is there for nothing else.
+pub(crate) fn try_open(path: &Path) {
+    // SAFETY: as in `Code::open`; the process ends with what it runs.
+    let opened = unsafe { Library::open(path, Findings::default()) };
+    drop(opened);
 }
 
 /// How many libraries of the module `name` are mapped.

@@ -13,7 +13,7 @@ mod library;
 mod owner;
 mod unopened;
 
-pub(crate) use code::{RetiredCode, StillMapped, mapped};
+pub(crate) use code::{RetiredCode, StillMapped, mapped, try_open};
 pub(crate) use end::end_process;
 pub(crate) use library::{Begun, Instance, LoadError, Opened, Outcome, Task};
 pub(crate) use owner::Owner;

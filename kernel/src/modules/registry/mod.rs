@@ -9,6 +9,7 @@ mod swap;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct Registry {
     places: Mutex<BTreeMap<String, Place>>,
     staging: Arc<Staging>,
     unloading: Arc<Unloading>,
+    /// From when on there is somebody to be held up by a load.
+    serving: AtomicBool,
     settings: Settings,
     events: Arc<Events>,
     /// Where drains are awaited: not on a worker.
@@ -86,6 +89,7 @@ impl Registry {
                 workers: OnceLock::new(),
                 never: settings.never_unload,
             }),
+            serving: AtomicBool::new(false),
             settings,
             events,
             control,
@@ -130,6 +134,7 @@ impl Registry {
                 .await
                 .map_err(|problem| (name.clone(), problem))?;
         }
+        self.serving.store(true, Ordering::Relaxed);
         Ok(())
     }
 

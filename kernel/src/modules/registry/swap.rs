@@ -1,6 +1,7 @@
 //! One generation takes the place of another.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -141,6 +142,10 @@ impl Registry {
             artifact,
             staging: Arc::clone(&self.staging),
             step: Arc::default(),
+            trial: self
+                .serving
+                .load(Ordering::Relaxed)
+                .then_some(self.settings.init_timeout),
             module_dirs: self.settings.module_dirs.clone(),
             body_bytes: self.settings.body_bytes,
             requests_max: self.settings.requests_max,

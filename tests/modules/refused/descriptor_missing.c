@@ -1,0 +1,4 @@
+/* A library that is no module. */
+#include "module.h"
+
+ENTRY()

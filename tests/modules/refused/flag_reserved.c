@@ -1,0 +1,5 @@
+/* Sets a bit that means nothing yet. */
+#include "module.h"
+
+DESCRIPTOR(only, .flags = 1);
+ENTRY()

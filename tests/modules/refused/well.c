@@ -1,0 +1,5 @@
+/* Nothing is wrong. */
+#include "module.h"
+
+DESCRIPTOR(only);
+ENTRY()
