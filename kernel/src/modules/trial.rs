@@ -177,7 +177,7 @@ mod tests {
             "exit 113",
             "echo noise; exit 113",
             "exec >&-; exit 113",
-            "sleep 600 & exit 113",
+            "sleep 5 2>&- & exit 113",
             "head -c 1000000 /dev/zero; exit 113",
         ] {
             let status = sh(script, long).unwrap().expect(script);
