@@ -161,8 +161,6 @@ mod tests {
         let mut child = Command::new("sh")
             .args(["-c", script])
             .stdout(Stdio::piped())
-            // What it leaves behind holds nothing of the test's.
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
@@ -179,7 +177,7 @@ mod tests {
             "exit 113",
             "echo noise; exit 113",
             "exec >&-; exit 113",
-            "sleep 5 & exit 113",
+            "sleep 5 2>&- & exit 113",
             "head -c 1000000 /dev/zero; exit 113",
         ] {
             let status = sh(script, long).unwrap().expect(script);
