@@ -16,7 +16,15 @@ use served::{Served, compile, expect_detail, install};
 /// A file of `tests/modules/refused`, and what the author of such a module is told.
 type Fault = (&'static str, &'static [&'static str]);
 
-const FAULTS: [Fault; 20] = [
+const FAULTS: [Fault; 22] = [
+    (
+        "restore_refuses",
+        &["refused the state that was handed over: there is no label in it"],
+    ),
+    (
+        "probe_fails",
+        &["the module cannot serve: the model is gone"],
+    ),
     (
         "descriptor_missing",
         &["no module descriptor", "#[midplane_sdk::module]"],
