@@ -57,6 +57,14 @@ pub(crate) enum Event {
         generation: u64,
         reason: String,
     },
+    /// A watched one is loaded again.
+    #[serde(rename = "module.changed")]
+    ModuleChanged { module: String, cause: Cause },
+    /// A watched one's file changed and is not whole; told once.
+    #[serde(rename = "module.incomplete")]
+    ModuleIncomplete { module: String, reason: String },
+    #[serde(rename = "configuration.refused")]
+    ConfigurationRefused { reason: String },
     #[serde(rename = "module.unloaded")]
     ModuleUnloaded {
         module: String,
@@ -79,6 +87,14 @@ pub(crate) enum Event {
     KernelDraining,
     #[serde(rename = "events.lost")]
     Lost { count: u64 },
+}
+
+/// Why a watched module is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cause {
+    File,
+    Configuration,
 }
 
 pub(crate) struct Events {

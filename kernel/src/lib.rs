@@ -41,7 +41,7 @@ pub mod untrusted {
     pub use crate::session::token;
 }
 
-use config::{Config, Flags};
+use config::{Flags, Origin};
 use start_error::StartError;
 
 /// sysexits.h: `EX_CONFIG` is 78; what is wrong in a command or its configuration is one thing to a user.
@@ -66,8 +66,10 @@ fn serve_command(flags: &Flags) -> ExitCode {
 
 fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
     let environment = |name: &str| std::env::var_os(name);
-    let config =
-        Config::load(flags, &environment).map_err(|error| (EXIT_USAGE, error.to_string()))?;
+    let origin = Origin::find(flags.clone(), &environment);
+    let config = origin
+        .read(&environment)
+        .map_err(|error| (EXIT_USAGE, error.to_string()))?;
     for warning in config.warnings() {
         let _ = writeln!(std::io::stderr(), "midplane: warning: {warning}");
     }
@@ -94,6 +96,6 @@ fn try_serve(flags: &Flags) -> Result<ExitCode, (u8, String)> {
         no_colour || !std::io::stderr().is_terminal(),
     )
     .map_err(|error| (70, error.to_string()))?;
-    serve::run(config, &logging, signals, inherited)
+    serve::run(config, origin, &logging, signals, inherited)
         .map_err(|error| (error.exit_code(), error.to_string()))
 }

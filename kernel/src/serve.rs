@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::events::Event;
 use crate::hardening;
 use crate::kernel::Kernel;
+use crate::modules::watch::Watch;
 use crate::readiness::Readiness;
 use crate::signals::Signals;
 use crate::socket::BoundSocket;
@@ -36,6 +37,7 @@ pub(crate) struct Inherited {
 /// Serves until a signal, then drains.
 pub(crate) fn run(
     config: Config,
+    origin: Origin,
     logging: &Logging,
     signals: Signals,
     inherited: Inherited,
@@ -81,11 +83,16 @@ pub(crate) fn run(
             },
         )
         .map_err(StartError::Runtime)?;
+        let watch = Watch::start(&kernel.config, origin, &kernel.modules, &kernel.events)
+            .map_err(StartError::Watch)?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&kernel)));
         kernel.set_ready(workers.controls());
         say_ready(&kernel, &socket, &readiness);
         let signal = wait_for(signals).await;
         tracing::info!(signal, "draining");
+        if let Some(watch) = watch {
+            watch.stop(CLOSE_TIMEOUT).await;
+        }
         drain(&kernel, &socket, &readiness).await;
         workers.stop(CLOSE_TIMEOUT).await;
         drop(watchdog);

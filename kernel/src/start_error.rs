@@ -18,6 +18,10 @@ pub(crate) enum StartError {
     Randomness,
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[source] io::Error),
+    #[error(
+        "the files of modules with `watch = true` cannot be watched: {0}; on Linux, raise fs.inotify.max_user_instances"
+    )]
+    Watch(#[source] io::Error),
     #[error("the module {name} cannot be loaded: {reason}")]
     Module { name: String, reason: String },
 }
@@ -28,7 +32,10 @@ impl StartError {
         match self {
             StartError::Socket(error) => error.exit_code(),
             StartError::Stage(_) => 73,
-            StartError::Harden(_) | StartError::Randomness | StartError::Runtime(_) => 70,
+            StartError::Harden(_)
+            | StartError::Randomness
+            | StartError::Runtime(_)
+            | StartError::Watch(_) => 70,
             StartError::Module { .. } => 69,
         }
     }

@@ -42,31 +42,22 @@ const MODULE_NAME: &str = "a name of [a-z][a-z0-9_-]*, at most 32 characters";
 const SECRET_SOURCE: &str =
     "\"env:VARIABLE\", \"bridge\" or { cmd = [\"program\", …], timeout = \"60s\" }";
 
+/// Where a configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    flags: Flags,
+    file: Option<PathBuf>,
+}
+
 type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Config {
-    /// Reads the file and nothing else; binds, creates and changes nothing.
-    pub(crate) fn load(
+    #[cfg(test)]
+    pub(super) fn load(
         flags: &Flags,
         environment: &impl Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
-        // an empty variable counts as unset, as the XDG base directory specification says of its own
-        let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-        if flags.bridge_fd.is_some() {
-            return Err(ConfigError::BridgeFd);
-        }
-        let named = flags
-            .config
-            .clone()
-            .or_else(|| environment("MIDPLANE_CONFIG").map(PathBuf::from));
-        let path = match named {
-            Some(path) => Some(path),
-            None => default_file(&environment),
-        };
-        let Some(path) = path else {
-            return Config::check("", Path::new("midplane.toml"), flags, &environment);
-        };
-        Config::check(&file::read(&path)?, &path, flags, &environment)
+        Origin::find(flags.clone(), environment).read(environment)
     }
 
     /// `path` names the text in errors, and its directory is what relative paths in it start from.
@@ -99,6 +90,47 @@ impl Config {
             modules,
         })
     }
+}
+
+impl Origin {
+    /// Finds the file, if there is one, and reads nothing.
+    pub(crate) fn find(
+        mut flags: Flags,
+        environment: &impl Fn(&str) -> Option<OsString>,
+    ) -> Origin {
+        let environment = set(environment);
+        let file = flags
+            .config
+            .take()
+            .or_else(|| environment("MIDPLANE_CONFIG").map(PathBuf::from))
+            .or_else(|| default_file(&environment));
+        Origin { flags, file }
+    }
+
+    /// The file, as it was named.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What the file says now, under the same flags. Reads the file and nothing else; binds, creates and changes nothing.
+    pub(crate) fn read(
+        &self,
+        environment: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Config, ConfigError> {
+        let environment = set(environment);
+        if self.flags.bridge_fd.is_some() {
+            return Err(ConfigError::BridgeFd);
+        }
+        match &self.file {
+            Some(path) => Config::check(&file::read(path)?, path, &self.flags, &environment),
+            None => Config::check("", Path::new("midplane.toml"), &self.flags, &environment),
+        }
+    }
+}
+
+/// An empty variable counts as unset, as the XDG base directory specification says of its own.
+fn set(environment: &impl Fn(&str) -> Option<OsString>) -> impl Fn(&str) -> Option<OsString> {
+    move |name| environment(name).filter(|value| !value.is_empty())
 }
 
 fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
@@ -365,6 +397,7 @@ fn read_modules(
             path,
             grants: None,
             public: false,
+            watch: false,
             sha256: None,
             drain_timeout: DRAIN_TIMEOUT,
             rollback: None,
@@ -384,12 +417,8 @@ fn read_module(
     // what this version can do is the only value taken, so that nobody relies on a protection that is not there
     only(s, "isolation", "in-process")?;
     let rollback = read_rollback(s)?;
-    s.get(
-        "watch",
-        (),
-        "false: watching is not available in this version",
-        |v| (v.as_bool() == Some(false)).then_some(()),
-    )?;
+    let watch_at = s.offset("watch");
+    let watch = s.boolean("watch", false)?;
     let grants = s.strings("grants")?;
     let public = s.boolean("public", false)?;
     let sha256 = s.get(
@@ -402,6 +431,14 @@ fn read_module(
                 .then(|| Some(hex.to_ascii_lowercase())),
         },
     )?;
+    if watch && sha256.is_some() {
+        return Err(s.refuse(
+            "watch",
+            watch_at,
+            "true beside a `sha256` pin",
+            "one of the two: a pin holds for every load, so that no changed file could ever be loaded",
+        ));
+    }
     let drain_timeout = s.duration("drain_timeout", DRAIN_TIMEOUT, Duration::ZERO..=HOUR)?;
     let config = match s.take("config") {
         None => serde_json::Map::new(),
@@ -422,6 +459,7 @@ fn read_module(
         path,
         grants,
         public,
+        watch,
         sha256,
         drain_timeout,
         rollback,

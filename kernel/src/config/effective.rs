@@ -131,6 +131,7 @@ fn module_table(module: &Module) -> Table {
     let mut entries = table([
         ("path", path(&module.path)),
         ("public", module.public.into()),
+        ("watch", module.watch.into()),
         (
             "drain_timeout",
             format_duration(module.drain_timeout).into(),

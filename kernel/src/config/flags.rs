@@ -1,4 +1,4 @@
-//! The flags of `midplane serve`, as they are written; `Config::load` checks them.
+//! The flags of `midplane serve`, as they are written; `Origin::read` checks them.
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@
 //! else in the kernel reads an environment variable or a configuration file.
 
 mod build;
+mod changes;
 mod effective;
 mod error;
 mod file;
@@ -16,6 +17,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use build::Origin;
+pub(crate) use changes::restart_needed;
+pub(crate) use error::ConfigError;
 pub(crate) use flags::Flags;
 pub(crate) use limits::Limits;
 
@@ -98,6 +102,8 @@ pub(crate) struct Module {
     /// `None`: all it asks for.
     pub(crate) grants: Option<Vec<String>>,
     pub(crate) public: bool,
+    /// Reloads it when its file or its configuration changes.
+    pub(crate) watch: bool,
     /// Lower-case hex.
     pub(crate) sha256: Option<String>,
     pub(crate) drain_timeout: Duration,

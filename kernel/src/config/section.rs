@@ -159,6 +159,11 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Where the value of `key` stands, to refuse it later.
+    pub(super) fn offset(&self, key: &str) -> usize {
+        self.table.get(key).map_or(0, |value| value.span().start)
+    }
+
     pub(super) fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'a>>> {
         self.known.push(key);
         self.table.remove(key)

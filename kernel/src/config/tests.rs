@@ -70,11 +70,14 @@ path = "lib/libhello.so"
 isolation = "in-process"
 grants = ["secrets"]
 public = true
-watch = false
+watch = true
 rollback = { window = "9s", max_failures = 0 }
-sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 drain_timeout = "1s"
 config = { word = "x", n = 0x10, f = 1.5, on = true, list = [1, { a = "b" }], empty = {} }
+[modules.pinned]
+path = "lib/libpinned.so"
+watch = false
+sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 "#;
 
 #[test]
@@ -109,12 +112,14 @@ fn every_key_reaches_its_place() {
     );
     let hello = &config.modules["hello"];
     assert_eq!(hello.path, Path::new("/etc/midplane/lib/libhello.so"));
-    assert_eq!(hello.sha256.as_deref(), Some("a".repeat(64).as_str()));
     let rollback = hello.rollback.expect("it is on");
     assert_eq!(
         (rollback.window, rollback.max_failures),
         (Duration::from_secs(9), 0)
     );
+    assert!(hello.watch);
+    let pinned = &config.modules["pinned"];
+    assert_eq!(pinned.sha256.as_deref(), Some("a".repeat(64).as_str()));
     assert_eq!(hello.config["n"], 16);
     assert_eq!(hello.config["list"][1]["a"], "b");
 }
@@ -232,8 +237,8 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
             &["not", "available in this version"],
         ),
         (
-            "[modules.h]\npath = \"/x\"\nwatch = true",
-            &["not available in this version"],
+            "[modules.h]\nwatch = true\npath = \"/x\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
+            &["m.toml:2", "watch", "`sha256` pin", "one of the two"],
         ),
         (
             "[modules.h]\npath = \"/x\"\nrollback = true",

@@ -15,6 +15,8 @@
 //! | `load`, `step` | from a file to an instance, and where that stands when it takes too long: the first half of what comes before the exchange of a route |
 //! | `handover` | from an instance to a generation that may serve: the second half |
 //! | `retire` | everything after the exchange: drain, cut, end |
+//! | `trail` | the way to a file: the directories and links that decide which one a path means |
+//! | `watch/` | reloads when a file or the configuration changes |
 //! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
 
@@ -35,3 +37,5 @@ mod retire;
 pub(crate) mod stage;
 pub(crate) mod state;
 mod step;
+mod trail;
+pub(crate) mod watch;

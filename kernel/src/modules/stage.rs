@@ -84,7 +84,7 @@ impl Staging {
         label: &str,
     ) -> Result<Staged, StageError> {
         let bytes = origin::read(path, allowed)?;
-        let sha256 = hex(digest::digest(&digest::SHA256, &bytes).as_ref());
+        let sha256 = sha256(&bytes);
         if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(&sha256)) {
             return Err(StageError::OtherHash {
                 path: path.to_owned(),
@@ -154,6 +154,12 @@ fn remove_abandoned(all: &Path) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Lower-case hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

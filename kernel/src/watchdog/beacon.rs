@@ -108,10 +108,10 @@ impl Beacons {
 
     #[cold]
     fn ask_for_a_look(&self) {
-        if !self.looked_at.swap(true, Ordering::SeqCst) {
-            if let Some(looker) = self.looker.get() {
-                looker.unpark();
-            }
+        if !self.looked_at.swap(true, Ordering::SeqCst)
+            && let Some(looker) = self.looker.get()
+        {
+            looker.unpark();
         }
     }
 }
