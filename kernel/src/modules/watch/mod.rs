@@ -12,31 +12,30 @@
 //! and waits for a restart. What a host has changed by `PUT` stands until the section changes: a module that was loaded
 //! from another path is not watched there, and its own file's changes are left alone.
 
+mod examine;
 mod hints;
 mod settle;
+mod watched;
 mod whole;
 
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::descriptor::ARTIFACT_LEN_MAX;
 use super::registry::{Change, Registry};
-use super::stage::sha256;
 use super::trail::{End, Trail};
-use crate::config::{Config, ConfigError, Module, Origin, restart_needed};
-use crate::events::{Cause, Event, Events};
+use crate::config::{Config, ConfigError, Origin, restart_needed};
+use crate::events::{Event, Events};
 use crate::problem::{Code, Problem};
+use examine::{Found, examine};
 use hints::Hints;
 use settle::{QUIET, Settle, Step};
+use watched::{Decision, Running, Wanted, Watched, decide};
 
 /// Between two looks at least, while hints pour in: a file that is written gives one for every piece.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
@@ -64,26 +63,6 @@ struct Watcher {
     stop: CancellationToken,
 }
 
-/// A module that is watched.
-struct Watched {
-    name: String,
-    /// What it was loaded with, as far as the configuration decides.
-    applied: Wanted,
-    /// What the configuration says now.
-    wanted: Wanted,
-    settle: Settle,
-    reloading: bool,
-    /// It has been told that the file is not whole.
-    told_incomplete: bool,
-}
-
-/// What of a module's section takes effect while the kernel runs.
-#[derive(Debug, Clone, PartialEq)]
-struct Wanted {
-    path: PathBuf,
-    config: Map<String, Value>,
-}
-
 /// The configuration file.
 struct Configuration {
     path: PathBuf,
@@ -99,17 +78,6 @@ struct Reloaded {
     module: usize,
     with: Wanted,
     outcome: Result<(), Problem>,
-}
-
-/// What was found in a file that is quiet.
-enum Found {
-    Whole {
-        /// `None` for what the loader has to refuse.
-        sha256: Option<String>,
-    },
-    Incomplete(whole::Incomplete),
-    /// It changed while it was read.
-    Changed,
 }
 
 impl Watch {
@@ -263,7 +231,7 @@ impl Watcher {
             (Step::Judge, Some(end)) => match examine(end) {
                 Found::Changed => Some(now + QUIET),
                 Found::Incomplete(reason) => {
-                    watched.tell_incomplete(&reason, &self.events);
+                    watched.tell_incomplete(&reason.to_string(), &self.events);
                     watched.settle.incomplete(now)
                 }
                 Found::Whole { sha256 } => {
@@ -273,46 +241,38 @@ impl Watcher {
                     None
                 }
             },
-            (Step::Rest | Step::Judge, _) => None,
+            (Step::Rest | Step::Judge, None) => {
+                watched.tell_absent(&self.events);
+                None
+            }
+            (Step::Rest, Some(_)) => None,
         }
     }
 
     /// Starts a reload of a module whose file is whole, unless that is what runs.
     fn reload_if_new(&mut self, module: usize, sha256: Option<&str>) {
         let watched = &mut self.modules[module];
-        let name = &watched.name;
-        let Some(running) = self.registry.get(name) else {
-            tracing::debug!(module = %name, "a watched module's file changed, and it is not loaded");
-            return;
+        let running = self.registry.get(&watched.name);
+        let running = running.as_ref().map(|running| Running {
+            path: &running.path,
+            sha256: &running.sha256,
+        });
+        let cause = match decide(&watched.applied, &watched.wanted, sha256, running) {
+            Decision::Reload(cause) => cause,
+            Decision::Leave(why) => {
+                tracing::debug!(module = %watched.name, why, "a watched module's file changed and is left alone");
+                return;
+            }
         };
-        let reconfigured = watched.wanted != watched.applied;
-        if !reconfigured && running.path != watched.applied.path {
-            tracing::debug!(module = %running.label, "a watched module's file changed, and what runs was loaded from elsewhere");
-            return;
-        }
-        if !reconfigured && sha256 == Some(&*running.sha256) {
-            tracing::debug!(module = %running.label, "a watched module's file changed, and not its content");
-            return;
-        }
-        let cause = if reconfigured {
-            Cause::Configuration
-        } else {
-            Cause::File
-        };
-        tracing::info!(module = %running.label, ?cause, "module changed, reloading");
+        tracing::info!(module = %watched.name, ?cause, "module changed, reloading");
         self.events.publish(Event::ModuleChanged {
-            module: name.clone(),
+            module: watched.name.clone(),
             cause,
         });
         watched.reloading = true;
         let with = watched.wanted.clone();
-        let change = Change {
-            only_swap: true,
-            path: reconfigured.then(|| with.path.clone()),
-            config: reconfigured.then(|| with.config.clone()),
-            ..Change::default()
-        };
-        let (registry, name) = (Arc::clone(&self.registry), name.clone());
+        let change = watched.change();
+        let (registry, name) = (Arc::clone(&self.registry), watched.name.clone());
         self.reloads.spawn(async move {
             let outcome = put_when_free(&registry, &name, change).await;
             Reloaded {
@@ -362,8 +322,7 @@ impl Watcher {
             if let Some(wanted) = section.map(Wanted::of)
                 && wanted != watched.wanted
             {
-                watched.wanted = wanted;
-                watched.settle.forget();
+                watched.want(wanted);
                 changed = true;
             }
         }
@@ -378,39 +337,6 @@ impl Watcher {
             file.restart_needed = needed;
         }
         changed
-    }
-}
-
-impl Watched {
-    fn new(name: &str, module: &Module) -> Watched {
-        Watched {
-            name: name.to_owned(),
-            applied: Wanted::of(module),
-            wanted: Wanted::of(module),
-            settle: Settle::default(),
-            reloading: false,
-            told_incomplete: false,
-        }
-    }
-
-    fn tell_incomplete(&mut self, reason: &whole::Incomplete, events: &Events) {
-        if std::mem::replace(&mut self.told_incomplete, true) {
-            return;
-        }
-        tracing::info!(module = %self.name, %reason, "module changed, and is not whole yet: waiting for the rest");
-        events.publish(Event::ModuleIncomplete {
-            module: self.name.clone(),
-            reason: reason.to_string(),
-        });
-    }
-}
-
-impl Wanted {
-    fn of(module: &Module) -> Wanted {
-        Wanted {
-            path: module.path.clone(),
-            config: module.config.clone(),
-        }
     }
 }
 
@@ -429,46 +355,6 @@ async fn put_when_free(
             }
             outcome => return outcome.map(|_swapped| ()),
         }
-    }
-}
-
-/// Looks into a file that has been quiet. Never maps it: it may be cut at any time.
-fn examine(end: &End) -> Found {
-    let for_the_loader = Found::Whole { sha256: None };
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&end.path);
-    let Ok(file) = opened else {
-        return for_the_loader;
-    };
-    let unchanged = || {
-        file.metadata()
-            .is_ok_and(|metadata| end.mark.fits(&metadata))
-    };
-    if !unchanged() {
-        return Found::Changed;
-    }
-    let fit = file
-        .metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= ARTIFACT_LEN_MAX);
-    let mut bytes = Vec::new();
-    if !fit
-        || (&file)
-            .take(ARTIFACT_LEN_MAX)
-            .read_to_end(&mut bytes)
-            .is_err()
-    {
-        return for_the_loader;
-    }
-    if !unchanged() {
-        return Found::Changed;
-    }
-    match whole::check(&bytes) {
-        Ok(()) => Found::Whole {
-            sha256: Some(sha256(&bytes)),
-        },
-        Err(incomplete) => Found::Incomplete(incomplete),
     }
 }
 

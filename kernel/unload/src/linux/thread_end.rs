@@ -1,0 +1,130 @@
+//! Running a thread's destructors: those of one library before it is unmapped, and all when the thread ends.
+
+#![expect(
+    unsafe_code,
+    reason = "destructors are called, and one key of the C library's is kept"
+)]
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::OnceLock;
+
+use super::ledger::{self, Call, Id};
+use super::libc_own as own;
+use super::thread::Thread;
+use crate::library::Settled;
+
+/// Destructors may register destructors. After so many at once it is taken for a circle, and given up; a module has some
+/// dozens on a thread.
+const RUNS_MAX: usize = 10_000;
+
+/// Runs the library's destructors on this thread, and those of its keys' values, until none is left.
+///
+/// # Safety
+/// As [`Settler::settle_here`](crate::Settler::settle_here).
+pub(super) unsafe fn settle(id: Id) -> Settled {
+    let thread = Thread::current();
+    let mut ran = 0;
+    loop {
+        let before = ran;
+        // As when a thread ends: thread-locals first (glibc, `start_thread`), the values of keys then, and all over again.
+        // SAFETY: by the contract.
+        ran += unsafe { run_pending(Some(id), thread, RUNS_MAX.saturating_sub(ran)) };
+        // SAFETY: by the contract.
+        ran += unsafe { run_values(id) };
+        if ran == before || ran >= RUNS_MAX {
+            break;
+        }
+    }
+    let left = ledger::with(|ledger| {
+        let left = ledger.pending_len(id, thread);
+        if ran < RUNS_MAX {
+            ledger.settled(id, thread);
+        }
+        left
+    });
+    Settled { ran, left }
+}
+
+/// # Safety
+/// As in the crate's root.
+pub(crate) unsafe fn settle_thread() {
+    let thread = Thread::current();
+    for id in ledger::with(|ledger| ledger.held_by(thread)) {
+        // SAFETY: by the contract.
+        unsafe { settle(id) };
+    }
+}
+
+/// Runs the destructors of thread-locals that are kept for this thread, the last registered first, as many as `runs_max`.
+///
+/// # Safety
+/// As [`settle`]; without a library, for every library.
+unsafe fn run_pending(id: Option<Id>, thread: Thread, runs_max: usize) -> usize {
+    let mut ran = 0;
+    while ran < runs_max
+        && let Some(Call { destructor, object }) =
+            ledger::with(|ledger| ledger.take_pending(id, thread))
+    {
+        // SAFETY: as the C library would, once, on the thread that registered it; its library is mapped, as the thread holds it.
+        unsafe { destructor(object.into_inner()) };
+        ran += 1;
+    }
+    ran
+}
+
+/// Runs the destructors of this thread's values of the library's keys, one round.
+///
+/// # Safety
+/// As [`settle`].
+unsafe fn run_values(id: Id) -> usize {
+    let mut ran = 0;
+    for key in ledger::with(|ledger| ledger.keys(id)) {
+        let Some(destructor) = key.destructor else {
+            continue;
+        };
+        // SAFETY: a key that exists: it is in the ledger, and the library that could delete it is not running.
+        let value = unsafe { libc::pthread_getspecific(key.number) };
+        if value.is_null() {
+            continue;
+        }
+        // SAFETY: as above. The value is the destructor's from here on.
+        unsafe { own::SET_SPECIFIC.get()(key.number, ptr::null()) };
+        // SAFETY: as the C library would, on the thread that has stored the value.
+        unsafe { destructor(value) };
+        ran += 1;
+    }
+    ran
+}
+
+/// Has [`at_exit`] called when this thread ends, or once more if it is ending. Says whether that is possible.
+pub(super) fn announce() -> bool {
+    // SAFETY: a key of this file's; its value is never looked at.
+    key()
+        .is_some_and(|key| unsafe { own::SET_SPECIFIC.get()(key, ptr::without_provenance(1)) } == 0)
+}
+
+/// Makes the key by which the C library tells that a thread ends, if there is none yet.
+///
+/// A program's first key should be this one: std drops what it keeps of a thread by a key of its own, and destructors of
+/// thread-locals may need that. The C library calls in the order of the keys' numbers.
+pub(super) fn make_key() {
+    key();
+}
+
+fn key() -> Option<libc::pthread_key_t> {
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: writes the key if it succeeds.
+        let status = unsafe { own::KEY_CREATE.get()(&raw mut key, Some(at_exit)) };
+        (status == 0).then_some(key)
+    })
+}
+
+/// Runs all that this thread has not run yet. Called by the C library while the thread ends, up to four times, between
+/// destructors of other keys; those may register further ones, which call it again.
+unsafe extern "C" fn at_exit(_value: *mut c_void) {
+    // SAFETY: the thread's functions have all returned. What holds for each destructor is said where it is run.
+    unsafe { run_pending(None, Thread::current(), usize::MAX) };
+}
