@@ -59,12 +59,14 @@ eventually() {
 
 logged() { [[ -e $log ]] && grep -q -- "$1" "$log"; }
 
-# Module files must not be writable by others; cargo's may be.
+# Module files must not be writable by others; cargo's may be. MIDPLANE_HELLO may name another file to be hello.
 artifact() {
-    local suffix=so
+    local suffix=so file
     [[ $(uname) == Darwin ]] && suffix=dylib
+    file=$target/libmidplane_$1.$suffix
+    [[ $1 == hello ]] && file=${MIDPLANE_HELLO:-$file}
     mkdir -p "$dir/modules"
-    install -m 0755 "$target/libmidplane_$1.$suffix" "$dir/modules/"
+    install -m 0755 "$file" "$dir/modules/libmidplane_$1.$suffix"
     echo "$dir/modules/libmidplane_$1.$suffix"
 }
 

@@ -1,7 +1,8 @@
 //! The C ABI between the kernel and its modules: `repr(C)` layouts and nothing else.
 //!
 //! No code runs here and nothing is depended on, so that both sides, and a module written in C, agree on exactly these
-//! bytes. `sdk/abi/src/layout.rs` asserts them.
+//! bytes. `sdk/abi/src/layout.rs` asserts them. `sdk/include/midplane.h` is generated from these sources: after a change, run
+//! `scripts/generate-header`.
 //!
 //! # Rules
 //! - **Slices are borrowed for the call only.** Whoever wants to keep bytes copies them before returning.

@@ -2,10 +2,12 @@
 //! manifest each. `scripts/freeze-sdk` makes them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::c::repository;
+use super::kernel::target_dir;
 
 /// A file of a release.
 pub(crate) struct Frozen {
@@ -17,22 +19,15 @@ pub(crate) struct Frozen {
     pub(crate) sdk: String,
 }
 
-/// Those of this architecture and system; says so when there are none.
+/// Those of this architecture and system; there may be none.
 pub(crate) fn frozen_modules() -> Vec<Frozen> {
-    let root = repository().join("tests/fixtures/modules");
     let platform = format!("-{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    let mut releases: Vec<_> = std::fs::read_dir(&root)
-        .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
-        .unwrap_or_default();
-    releases.retain(|path| path.to_string_lossy().ends_with(&platform));
+    let mut releases: Vec<_> = std::fs::read_dir(repository().join("tests/fixtures/modules"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(&platform))
+        .collect();
     releases.sort();
-    if releases.is_empty() {
-        println!(
-            "{} has no modules of {}: NO frozen module is tested",
-            root.display(),
-            &platform[1..]
-        );
-    }
     releases
         .iter()
         .flat_map(|release| modules(release))
@@ -49,9 +44,24 @@ fn modules(release: &Path) -> Vec<Frozen> {
         .iter()
         .map(|module| Frozen {
             name: text(&module["name"]),
-            path: release.join(text(&module["file"])),
+            path: thaw(&release.join(text(&module["file"]))),
             sha256: text(&module["sha256"]),
             sdk: text(&manifest["sdk"]),
         })
         .collect()
+}
+
+/// The file as it was built. They are kept gzipped, which halves what a clone has to fetch and to hold.
+fn thaw(file: &Path) -> PathBuf {
+    let release = file.parent().and_then(Path::file_name).unwrap();
+    let dir = target_dir().join("frozen").join(release);
+    std::fs::create_dir_all(&dir).unwrap();
+    let output = Command::new("gzip").arg("-dc").arg(file).output().unwrap();
+    assert!(output.status.success(), "{}: {output:?}", file.display());
+    let path = dir.join(file.file_stem().unwrap());
+    // Another test may load the file that is there: it is replaced, not written.
+    let mut whole = tempfile::NamedTempFile::new_in(&dir).unwrap();
+    std::io::Write::write_all(&mut whole, &output.stdout).unwrap();
+    whole.persist(&path).unwrap();
+    path
 }

@@ -17,6 +17,13 @@ use crate::harness::{Answer, Kernel, c_module, compile, hellos, repository};
 /// More than every buffer between module and client.
 const LARGE: u64 = 4 << 20;
 
+/// Has the linker leave out what nothing refers to.
+const DROP_UNUSED: &str = if cfg!(target_os = "macos") {
+    "-Wl,-dead_strip"
+} else {
+    "-Wl,--gc-sections"
+};
+
 /// Loads `file` as the module `name`, over what runs.
 pub(super) async fn load(kernel: &Kernel, name: &str, file: &Path) -> Answer {
     // Every file has a place of its own: one that is mapped is not written to.
@@ -106,6 +113,31 @@ async fn hello_in_c_and_hello_in_rust_take_turns_and_no_request_fails() {
     done.store(true, Ordering::Relaxed);
     for client in clients {
         assert!(client.await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_descriptor_survives_the_linker() {
+    let source = repository().join("modules/hello-c/hello.c");
+    for (name, arguments) in [
+        ("optimised.so", &["-shared", "-O3", "-flto", "-s"][..]),
+        (
+            "sections.so",
+            &[
+                "-shared",
+                "-ffunction-sections",
+                "-fdata-sections",
+                DROP_UNUSED,
+            ],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(name);
+        compile(&[&source], arguments, &file);
+        let kernel = Kernel::builder().module_at("hello", file, "").start().await;
+        let token = kernel.session(json!({"user": "ada"})).await;
+        let answer = kernel.get("/api/hello/hello").bearer(&token).send().await;
+        assert_eq!(answer.expect_status(200).text(), "hello ada");
     }
 }
 

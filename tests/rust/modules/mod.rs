@@ -3,6 +3,7 @@
 mod abi;
 mod bodies;
 mod c;
+mod frozen;
 mod heads;
 mod leaving;
 mod log;
