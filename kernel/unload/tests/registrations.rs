@@ -340,3 +340,9 @@ fn the_programs_own_thread_locals_are_dropped_while_std_still_knows_the_thread()
     thread.join().unwrap();
     assert_eq!(told.recv().unwrap().as_deref(), Some("own"));
 }
+
+#[test]
+#[ignore = "takes a minute, and valgrind: cargo test -p midplane-unload -- --ignored"]
+fn valgrind_finds_nothing() {
+    under_valgrind();
+}

@@ -138,3 +138,9 @@ fn a_signal_handler_left_behind_holds() {
     close(library, PATIENCE).unwrap();
     assert!(!artifact.is_mapped());
 }
+
+#[test]
+#[ignore = "takes a minute, and valgrind: cargo test -p midplane-unload -- --ignored"]
+fn valgrind_finds_nothing() {
+    under_valgrind();
+}
