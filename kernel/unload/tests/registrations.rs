@@ -1,5 +1,7 @@
 //! What libraries leave on the kernel's threads: destructors of thread-locals, and values of keys.
 
+#![cfg(can_unload)]
+
 mod support;
 
 use std::sync::Barrier;

@@ -1,5 +1,6 @@
 //! Two thousand reloads of a library with a tokio runtime: what the process has afterwards is what it had before.
 
+#![cfg(can_unload)]
 #![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 

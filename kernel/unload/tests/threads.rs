@@ -1,5 +1,6 @@
 //! Threads that libraries start, and signal handlers that they leave: nothing is unmapped under them.
 
+#![cfg(can_unload)]
 #![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
@@ -114,6 +115,21 @@ fn detached_threads_of_c_and_cpp_hold_until_their_thread_locals_are_destroyed() 
         control.leave();
         close(bystander, PATIENCE).unwrap();
     }
+}
+
+#[test]
+fn a_cancelled_thread_ends_in_good_order() {
+    let artifact = Artifact::compiled("detached.c", &[]);
+    let control = KernelThread::start("control");
+    for _ in 0..100 {
+        let (library, counter) = (artifact.open(), counter());
+        control.run(|| library.count(c"start_and_cancel", counter));
+        control.run(|| settle(&library));
+        close(library, PATIENCE).unwrap();
+        assert_eq!(value(counter), 2);
+        assert!(!artifact.is_mapped());
+    }
+    control.leave();
 }
 
 #[test]
