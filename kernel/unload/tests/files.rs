@@ -1,5 +1,6 @@
 //! What a library's file says about unloading it.
 
+#![cfg(can_unload)]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! While one library's constructors do not come to an end, the dynamic linker's lock is taken. Others must not wait for it.
 
+#![cfg(can_unload)]
 #![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "a FIFO is made")]
 

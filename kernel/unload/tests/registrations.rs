@@ -1,5 +1,7 @@
 //! What libraries leave on the kernel's threads: destructors of thread-locals, and values of keys.
 
+#![cfg(can_unload)]
+
 mod support;
 
 use std::sync::Barrier;
@@ -339,4 +341,10 @@ fn the_programs_own_thread_locals_are_dropped_while_std_still_knows_the_thread()
         .unwrap();
     thread.join().unwrap();
     assert_eq!(told.recv().unwrap().as_deref(), Some("own"));
+}
+
+#[test]
+#[ignore = "takes a minute, and valgrind: cargo test -p midplane-unload -- --ignored"]
+fn valgrind_finds_nothing() {
+    under_valgrind();
 }

@@ -1,5 +1,6 @@
 //! Two thousand reloads of a library with a tokio runtime: what the process has afterwards is what it had before.
 
+#![cfg(can_unload)]
 #![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
@@ -43,8 +44,10 @@ fn reloads_leave_nothing_behind() {
         (end.regions, end.threads, end.descriptors),
         (warm.regions, warm.threads, warm.descriptors)
     );
+    // A tool that runs the program keeps what it likes for each library.
+    let is_whole = reloads >= RELOADS;
     assert!(
-        end.memory_kib < warm.memory_kib + MEMORY_KIB_MAX,
+        !is_whole || end.memory_kib < warm.memory_kib + MEMORY_KIB_MAX,
         "{warm:?} {end:?}"
     );
     workers.into_iter().for_each(KernelThread::leave);

@@ -1,5 +1,6 @@
 //! Threads that libraries start, and signal handlers that they leave: nothing is unmapped under them.
 
+#![cfg(can_unload)]
 #![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
@@ -117,6 +118,21 @@ fn detached_threads_of_c_and_cpp_hold_until_their_thread_locals_are_destroyed() 
 }
 
 #[test]
+fn a_cancelled_thread_ends_in_good_order() {
+    let artifact = Artifact::compiled("detached.c", &[]);
+    let control = KernelThread::start("control");
+    for _ in 0..100 {
+        let (library, counter) = (artifact.open(), counter());
+        control.run(|| library.count(c"start_and_cancel", counter));
+        control.run(|| settle(&library));
+        close(library, PATIENCE).unwrap();
+        assert_eq!(value(counter), 2);
+        assert!(!artifact.is_mapped());
+    }
+    control.leave();
+}
+
+#[test]
 fn a_signal_handler_left_behind_holds() {
     let (artifact, caught) = (Artifact::compiled("handler.c", &[]), counter());
     let library = artifact.open();
@@ -137,4 +153,10 @@ fn a_signal_handler_left_behind_holds() {
     library.count(c"restore", caught);
     close(library, PATIENCE).unwrap();
     assert!(!artifact.is_mapped());
+}
+
+#[test]
+#[ignore = "takes a minute, and valgrind: cargo test -p midplane-unload -- --ignored"]
+fn valgrind_finds_nothing() {
+    under_valgrind();
 }

@@ -14,7 +14,8 @@ use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::ledger::{self, Call, Destructor, Id, Owner, Registered};
+use super::images::{Id, Owner};
+use super::ledger::{self, Call, Destructor, Registered};
 use super::libc_own::{self as own, Routine};
 use super::thread::{self, Thread};
 use super::{callers, objects, thread_end};
@@ -56,12 +57,12 @@ pub(super) fn delete_keys(numbers: impl IntoIterator<Item = libc::pthread_key_t>
 /// The library at this address. While libraries are loading, their place may not be known yet: the dynamic linker's list has
 /// it already.
 fn owner(address: usize) -> Option<Id> {
-    match ledger::with(|ledger| ledger.owner(address)) {
+    match ledger::with(|ledger| ledger.images.owner(address)) {
         Owner::Known(id) => Some(id),
         Owner::Nobody => None,
         Owner::Ask => {
             let mapped = objects::containing(address)?;
-            ledger::with(|ledger| ledger.located(&mapped.path, &mapped.span))
+            ledger::with(|ledger| ledger.images.located(&mapped.path, &mapped.span))
         }
     }
 }
@@ -80,7 +81,7 @@ unsafe extern "C" fn __cxa_thread_atexit_impl(
     let forward = || unsafe { own::THREAD_ATEXIT.get()(destructor, object, dso) };
     let id = if objects::program().contains(&(dso as usize)) {
         // Of the main thread the C library runs only its own when the process exits.
-        if thread::is_main() && !ledger::with(|ledger| ledger.is_loading()) {
+        if thread::is_main() && !ledger::with(|ledger| ledger.images.is_loading()) {
             return forward();
         }
         Some(Id::PROGRAM)
@@ -248,7 +249,7 @@ fn starters(routine: usize, caller: usize) -> Vec<Id> {
     if let Some(id) = owner(routine).or_else(|| owner(caller)) {
         return vec![id];
     }
-    let all = ledger::with(|ledger| ledger.all());
+    let all = ledger::with(|ledger| ledger.images.ids());
     if program.contains(&caller) || all.is_empty() {
         return Vec::new();
     }

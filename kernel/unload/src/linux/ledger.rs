@@ -1,71 +1,23 @@
-//! Which libraries are mapped, and what each has left where: destructors, keys, threads. Bookkeeping only: no call leaves
-//! this file but to the allocator, so that its lock is never held for longer than a few look-ups.
+//! What libraries have left where: destructors, keys, threads. Bookkeeping only: nothing is called from here but the
+//! allocator, so that the lock is never held for longer than a few look-ups.
 
-use std::ffi::{CStr, CString, c_void};
-use std::ops::Range;
+use std::ffi::c_void;
 use std::sync::atomic::AtomicPtr;
 use std::sync::{Mutex, PoisonError};
 
-use super::maps::FileId;
+use super::images::{Id, Images, Phase};
 use super::thread::Thread;
 
 /// A destructor of a thread-local or of a key's value.
 pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
 
-/// One load of a library; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id(u64);
-
-impl Id {
-    /// What is registered in the program's own name.
-    pub(super) const PROGRAM: Id = Id(0);
-}
-
-/// Whose image has an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    Known(Id),
-    Nobody,
-    /// The dynamic linker's list of what is mapped tells.
-    Ask,
-}
-
 /// Everything that is known.
 pub(super) struct Ledger {
+    pub(super) images: Images,
     last: u64,
-    libraries: Vec<Entry>,
     holds: Vec<Hold>,
     pending: Vec<Pending>,
     keys: Vec<Key>,
-}
-
-struct Entry {
-    id: Id,
-    path: CString,
-    /// Empty until it is known.
-    span: Range<usize>,
-    /// What it is mapped from, if that could be read.
-    file: Option<FileId>,
-    phase: Phase,
-}
-
-/// Where a library is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Place {
-    pub(super) path: CString,
-    pub(super) span: Range<usize>,
-    pub(super) file: Option<FileId>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Its constructors may be running.
-    Loading,
-    Open,
-    /// Nothing holds it, and it is being unmapped; its destructors for the process may be running.
-    Closing,
-    /// The dynamic linker was told to unmap it, and did not. It may do so at any time.
-    Left,
 }
 
 /// A thread that can still run code of a library.
@@ -101,7 +53,7 @@ pub(super) struct Call {
     pub(super) object: AtomicPtr<c_void>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     library: Id,
     pub(super) number: libc::pthread_key_t,
@@ -129,142 +81,18 @@ pub(super) fn with<T>(act: impl FnOnce(&mut Ledger) -> T) -> T {
 impl Ledger {
     const fn new() -> Ledger {
         Ledger {
+            images: Images::new(),
             last: 0,
-            libraries: Vec::new(),
             holds: Vec::new(),
             pending: Vec::new(),
             keys: Vec::new(),
         }
     }
 
-    /// A library is about to be mapped from `path`; `None` if one is known under that path.
-    pub(super) fn loading(&mut self, path: &CStr) -> Option<Id> {
-        if self.has_path(path) {
-            return None;
-        }
-        let id = Id(self.serial());
-        self.libraries.push(Entry {
-            id,
-            path: path.to_owned(),
-            span: 0..0,
-            file: None,
-            phase: Phase::Loading,
-        });
-        Some(id)
-    }
-
-    pub(super) fn has_path(&self, path: &CStr) -> bool {
-        self.libraries.iter().any(|entry| *entry.path == *path)
-    }
-
-    /// Another library whose constructors may be running.
-    pub(super) fn loading_besides(&self, id: Id) -> Option<CString> {
-        self.libraries
-            .iter()
-            .find(|entry| entry.phase == Phase::Loading && entry.id != id)
-            .map(|entry| entry.path.clone())
-    }
-
-    /// Whose image has this address.
-    pub(super) fn owner(&self, address: usize) -> Owner {
-        let found = self
-            .libraries
-            .iter()
-            .find(|entry| entry.span.contains(&address));
-        match found {
-            Some(entry) if entry.phase != Phase::Closing => Owner::Known(entry.id),
-            // Its image may have been unmapped a moment ago, and be another's by now.
-            Some(_) => Owner::Ask,
-            None if self
-                .libraries
-                .iter()
-                .any(|entry| entry.phase == Phase::Loading) =>
-            {
-                Owner::Ask
-            }
-            None => Owner::Nobody,
-        }
-    }
-
-    /// Whether the constructors of a library may be running.
-    pub(super) fn is_loading(&self) -> bool {
-        self.libraries
-            .iter()
-            .any(|entry| entry.phase == Phase::Loading)
-    }
-
-    /// What [`Owner::Ask`] has found to be mapped at an address; it is told which library that is, if any.
-    pub(super) fn located(&mut self, path: &CStr, span: &Range<usize>) -> Option<Id> {
-        let entry = self.libraries.iter().find(|entry| *entry.path == *path)?;
-        let (id, phase) = (entry.id, entry.phase);
-        if phase == Phase::Loading {
-            self.place(id, span);
-        }
-        Some(id)
-    }
-
-    /// The library's constructors are done. Says whether it is a mapping of its own, and not that of another load.
-    pub(super) fn loaded(&mut self, id: Id, span: &Range<usize>, file: Option<FileId>) -> bool {
-        let is_taken = self.libraries.iter().any(|entry| {
-            let is_mapped = matches!(entry.phase, Phase::Loading | Phase::Open);
-            entry.id != id && is_mapped && overlap(&entry.span, span)
-        });
-        if is_taken {
-            return false;
-        }
-        self.place(id, span);
-        if let Some(entry) = self.entry(id) {
-            entry.file = file;
-            entry.phase = Phase::Open;
-        }
-        true
-    }
-
-    fn place(&mut self, id: Id, span: &Range<usize>) {
-        for entry in &mut self.libraries {
-            // What was at these addresses is not mapped any more.
-            if overlap(&entry.span, span) {
-                entry.span = 0..0;
-            }
-            if entry.id == id {
-                entry.span = span.clone();
-            }
-        }
-    }
-
-    /// Every library that code may be running of.
-    pub(super) fn all(&self) -> Vec<Id> {
-        self.libraries
-            .iter()
-            .filter(|entry| entry.phase != Phase::Left)
-            .map(|entry| entry.id)
-            .collect()
-    }
-
-    /// From here on nothing that the library registers is ever run.
-    pub(super) fn closing(&mut self, id: Id) {
-        if let Some(entry) = self.entry(id) {
-            entry.phase = Phase::Closing;
-        }
-    }
-
-    pub(super) fn is_closing(&self, id: Id) -> bool {
-        self.libraries
-            .iter()
-            .any(|entry| entry.id == id && entry.phase == Phase::Closing)
-    }
-
-    /// The library was closed, but stays mapped.
-    pub(super) fn left(&mut self, id: Id) {
-        if let Some(entry) = self.entry(id) {
-            entry.phase = Phase::Left;
-        }
-    }
-
     /// The library is not mapped any more. Gives its keys, to be deleted.
     pub(super) fn gone(&mut self, id: Id) -> Vec<Key> {
         let keys = self.keys(id);
-        self.libraries.retain(|entry| entry.id != id);
+        self.images.gone(id);
         self.holds.retain(|hold| hold.library != id);
         self.pending.retain(|pending| pending.library != id);
         self.keys.retain(|key| key.library != id);
@@ -274,7 +102,7 @@ impl Ledger {
     /// A thread-local's destructor is registered on `thread`.
     pub(super) fn register(&mut self, id: Id, thread: Thread, call: Call) -> Registered {
         if id != Id::PROGRAM {
-            match self.entry(id).map(|entry| entry.phase) {
+            match self.images.phase(id) {
                 Some(Phase::Loading | Phase::Open) => self.hold(id, thread),
                 Some(Phase::Closing) => return Registered::Forgotten,
                 // Something else uses it, and it is the C library that must know then.
@@ -364,7 +192,8 @@ impl Ledger {
 
     /// A thread is about to be started by these libraries. `None` when one of them is being unmapped.
     pub(super) fn starting(&mut self, ids: &[Id]) -> Option<Vec<u64>> {
-        if ids.iter().any(|id| self.is_closing(*id)) {
+        let is_closing = |id: &Id| self.images.phase(*id) == Some(Phase::Closing);
+        if ids.iter().any(is_closing) {
             return None;
         }
         let first = self.holds.len();
@@ -424,29 +253,152 @@ impl Ledger {
             .collect()
     }
 
-    /// Nowhere, if others are mapped there since.
-    pub(super) fn place_of(&self, id: Id) -> Place {
-        self.libraries
-            .iter()
-            .find(|entry| entry.id == id)
-            .map(|entry| Place {
-                path: entry.path.clone(),
-                span: entry.span.clone(),
-                file: entry.file.clone(),
-            })
-            .unwrap_or_default()
-    }
-
-    fn entry(&mut self, id: Id) -> Option<&mut Entry> {
-        self.libraries.iter_mut().find(|entry| entry.id == id)
-    }
-
     fn serial(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 }
 
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+    use std::ops::Range;
+    use std::sync::atomic::Ordering;
+
+    use super::super::images::Owner;
+    use super::*;
+
+    extern "C" fn nothing(_object: *mut c_void) {}
+
+    fn call(number: usize) -> Call {
+        Call {
+            destructor: nothing,
+            object: AtomicPtr::new(std::ptr::without_provenance_mut(number)),
+        }
+    }
+
+    fn open(ledger: &mut Ledger, path: &CStr, span: Range<usize>) -> Id {
+        let id = ledger.images.loading(path).unwrap();
+        assert!(ledger.images.loaded(id, &span, None));
+        id
+    }
+
+    fn drain(ledger: &mut Ledger, id: Option<Id>, thread: Thread) -> Vec<usize> {
+        std::iter::from_fn(|| ledger.take_pending(id, thread))
+            .map(|call| call.object.load(Ordering::Relaxed).addr())
+            .collect()
+    }
+
+    #[test]
+    fn destructors_are_kept_by_thread_and_library_and_given_last_first() {
+        let ledger = &mut Ledger::new();
+        let (a, b) = (open(ledger, c"/a", 10..20), open(ledger, c"/b", 20..30));
+        let (one, two) = (Thread::numbered(1), Thread::numbered(2));
+        for (number, (id, thread)) in [(a, one), (b, one), (a, one), (a, two), (Id::PROGRAM, one)]
+            .into_iter()
+            .enumerate()
+        {
+            assert_eq!(ledger.register(id, thread, call(number)), Registered::Kept);
+        }
+        assert_eq!(
+            (ledger.pending_len(a, one), ledger.pending_len(a, two)),
+            (2, 1)
+        );
+        assert_eq!(drain(ledger, Some(a), one), [2, 0]);
+        assert_eq!(drain(ledger, Some(a), one), []);
+        assert_eq!(drain(ledger, None, one), [4, 1]);
+        assert_eq!(drain(ledger, None, two), [3]);
+    }
+
+    #[test]
+    fn a_thread_holds_what_it_has_destructors_of_until_it_has_settled_or_ended() {
+        let ledger = &mut Ledger::new();
+        let (a, b) = (open(ledger, c"/a", 10..20), open(ledger, c"/b", 20..30));
+        let (one, two) = (Thread::numbered(1), Thread::numbered(2));
+        for id in [a, a, b, Id::PROGRAM] {
+            ledger.register(id, one, call(0));
+        }
+        ledger.add_key(a, 7, Some(nothing));
+        ledger.add_key(b, 8, None);
+        for key in [7, 8, 9] {
+            ledger.value_set(key, two);
+        }
+        assert_eq!(
+            (ledger.held_by(one), ledger.held_by(two)),
+            (vec![a, b], vec![a])
+        );
+        ledger.settled(a, one);
+        assert_eq!(ledger.held_by(one), [b]);
+
+        let [hold] = ledger.holds(b)[..] else {
+            panic!("{:?}", ledger.holds(b));
+        };
+        ledger.ended(hold.serial);
+        ledger.ended(hold.serial);
+        assert_eq!(ledger.held_by(one), []);
+        // What it did not run is forgotten; what it had of others is not.
+        assert_eq!(
+            (ledger.pending_len(b, one), ledger.pending_len(a, one)),
+            (0, 2)
+        );
+    }
+
+    #[test]
+    fn a_librarys_thread_holds_from_before_it_runs_until_it_has_ended() {
+        let ledger = &mut Ledger::new();
+        let a = open(ledger, c"/a", 10..20);
+        let own = Thread::numbered(3);
+        let serials = ledger.starting(&[a]).unwrap();
+        assert!(matches!(
+            ledger.holds(a)[..],
+            [Hold {
+                by: By::Own,
+                thread: None,
+                ..
+            }]
+        ));
+        ledger.runs(&serials, own);
+        assert_eq!(ledger.started(own), [a]);
+        ledger.register(a, own, call(0));
+        ledger.settled(a, own);
+        assert_eq!(ledger.holds(a).len(), 1);
+        ledger.ended(serials[0]);
+        assert_eq!(ledger.holds(a), []);
+    }
+
+    #[test]
+    fn nothing_is_taken_on_for_a_library_that_is_being_unmapped() {
+        let ledger = &mut Ledger::new();
+        let a = open(ledger, c"/a", 10..20);
+        ledger.add_key(a, 7, None);
+        ledger.images.closing(a);
+        let one = Thread::numbered(1);
+        assert_eq!(ledger.register(a, one, call(0)), Registered::Forgotten);
+        assert_eq!(ledger.starting(&[a]), None);
+        ledger.add_key(a, 8, None);
+        ledger.remove_key(7);
+        let keys: Vec<_> = ledger.gone(a).iter().map(|key| key.number).collect();
+        assert_eq!(keys, [8]);
+        assert_eq!(ledger.register(a, one, call(0)), Registered::Forward);
+        assert_eq!(ledger.images.ids(), []);
+    }
+
+    #[test]
+    fn what_was_left_to_the_linker_is_the_c_librarys_business() {
+        let ledger = &mut Ledger::new();
+        let a = open(ledger, c"/a", 10..20);
+        ledger.images.closing(a);
+        ledger.images.left(a);
+        assert_eq!(
+            ledger.register(a, Thread::numbered(1), call(0)),
+            Registered::Forward
+        );
+        assert_eq!(ledger.images.owner(15), Owner::Ask);
+        assert_eq!(ledger.images.loading(c"/a"), None);
+        // The linker has unmapped it after all, and put another one there.
+        let b = open(ledger, c"/b", 15..25);
+        assert_eq!(ledger.images.owner(15), Owner::Known(b));
+        assert_eq!(ledger.images.owner(12), Owner::Nobody);
+        assert_eq!(ledger.images.place_of(a).span, 0..0);
+    }
 }

@@ -8,7 +8,8 @@
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::NonNull;
 
-use super::ledger::{self, By, Id, Key};
+use super::images::Id;
+use super::ledger::{self, By, Key};
 use super::{interpose, maps, objects, signals, thread_end};
 use crate::library::Settled;
 use crate::pin::Pin;
@@ -31,7 +32,7 @@ impl Company {
     pub(crate) fn keep(self) {
         let mut newcomers = objects::paths();
         newcomers.retain(|path| !self.0.contains(path));
-        ledger::with(|ledger| newcomers.retain(|path| !ledger.has_path(path)));
+        ledger::with(|ledger| newcomers.retain(|path| !ledger.images.has_path(path)));
         newcomers.iter().for_each(|path| objects::keep(path));
     }
 }
@@ -40,7 +41,7 @@ impl Load {
     /// Before `dlopen`: constructors register things already.
     /// `None` if a library is known under this path.
     pub(crate) fn begin(path: &CStr) -> Option<Load> {
-        ledger::with(|ledger| ledger.loading(path)).map(Load)
+        ledger::with(|ledger| ledger.images.loading(path)).map(Load)
     }
 
     /// `dlopen` has not mapped it.
@@ -60,7 +61,7 @@ impl Load {
             return false;
         }
         let file = maps::read().and_then(|maps| maps::file_within(&maps, &mapped.span));
-        ledger::with(|ledger| ledger.loaded(self.0, &mapped.span, file))
+        ledger::with(|ledger| ledger.images.loaded(self.0, &mapped.span, file))
     }
 
     /// What holds it, but for what its file says. Forgets threads that have ended.
@@ -84,8 +85,8 @@ impl Load {
             }
         }
         let (span, busy) = ledger::with(|ledger| {
-            let busy = ledger.loading_besides(self.0);
-            (ledger.place_of(self.0).span, busy)
+            let busy = ledger.images.loading_besides(self.0);
+            (ledger.images.place_of(self.0).span, busy)
         });
         let some = |names: Vec<String>| (!names.is_empty()).then_some(names);
         [
@@ -108,18 +109,18 @@ impl Load {
 
     /// Before `dlclose`, when nothing holds it.
     pub(crate) fn closing(self) {
-        ledger::with(|ledger| ledger.closing(self.0));
+        ledger::with(|ledger| ledger.images.closing(self.0));
     }
 
     /// After `dlclose`: says whether it is gone.
     pub(crate) fn closed(self) -> bool {
-        let place = ledger::with(|ledger| ledger.place_of(self.0));
+        let place = ledger::with(|ledger| ledger.images.place_of(self.0));
         let in_maps = || {
             let (maps, file) = (maps::read()?, place.file.as_ref()?);
             Some(maps::is_mapped(&maps, &place.span, file))
         };
         if objects::is_mapped(&place.path, &place.span) || in_maps().unwrap_or(false) {
-            ledger::with(|ledger| ledger.left(self.0));
+            ledger::with(|ledger| ledger.images.left(self.0));
             return false;
         }
         self.forget();

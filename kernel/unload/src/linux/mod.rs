@@ -2,13 +2,14 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `ledger` | what libraries are there, and what holds them; safe, calls nothing |
+//! | `images`, `ledger` | which libraries are where; what each has left behind; both are safe, and call nothing |
 //! | `interpose` | the exported functions |
 //! | `libc_own` | the C library's, behind them |
 //! | `thread_end` | running a thread's destructors: a library's before it goes, all when the thread ends |
 //! | `objects`, `callers`, `maps`, `thread`, `signals` | what is mapped, on the stack, running, and handling signals |
 
 mod callers;
+mod images;
 mod interpose;
 mod ledger;
 mod libc_own;

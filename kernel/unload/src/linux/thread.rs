@@ -5,6 +5,9 @@
 use std::cell::Cell;
 use std::fs;
 
+/// Room for the fields up to the start time: 22 numbers of at most 20 digits, and a name of 15 bytes.
+const STAT_LEN: usize = 512;
+
 /// A thread of this process, told apart from a later one that got the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Thread {
@@ -14,25 +17,31 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    /// Reads `/proc` once for each thread. Allocates no thread-local that would have to be dropped: it is called while
-    /// thread-locals are being registered and destroyed.
+    /// Reads `/proc` once for each thread. It is called while thread-locals are registered and destroyed, so that it has none
+    /// that would have to be dropped, and on threads that may be cancelled, so that it makes its system calls itself: the C
+    /// library's functions would be left by unwinding.
     pub(super) fn current() -> Thread {
         thread_local! {
             static CURRENT: Cell<Option<Thread>> = const { Cell::new(None) };
         }
         CURRENT.with(|current| {
             current.get().unwrap_or_else(|| {
-                // SAFETY: asks for a number.
-                let tid = unsafe { libc::gettid() };
-                let started = read(tid, "stat").and_then(|stat| Some(parse(&stat)?.1));
+                let mut stat = [0; STAT_LEN];
+                let stat = read_own_stat(&mut stat).map(String::from_utf8_lossy);
                 let thread = Thread {
-                    tid,
-                    started: started.unwrap_or(0),
+                    // SAFETY: asks for a number.
+                    tid: unsafe { libc::gettid() },
+                    started: stat.and_then(|stat| Some(parse(&stat)?.1)).unwrap_or(0),
                 };
                 current.set(Some(thread));
                 thread
             })
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn numbered(tid: libc::pid_t) -> Thread {
+        Thread { tid, started: 1 }
     }
 
     /// Whether it runs no instruction of this process any more. What cannot be found out counts as running.
@@ -62,6 +71,22 @@ impl Thread {
 pub(super) fn is_main() -> bool {
     // SAFETY: asks for a number.
     Thread::current().tid == unsafe { libc::getpid() }
+}
+
+/// The calling thread's line.
+fn read_own_stat(to: &mut [u8]) -> Option<&[u8]> {
+    let path = c"/proc/thread-self/stat";
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: a C string, and numbers.
+    let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
+    if file < 0 {
+        return None;
+    }
+    // SAFETY: writes no more than there is room for.
+    let len = unsafe { libc::syscall(libc::SYS_read, file, to.as_mut_ptr(), to.len()) };
+    // SAFETY: a descriptor that was opened here.
+    unsafe { libc::syscall(libc::SYS_close, file) };
+    to.get(..usize::try_from(len).ok()?)
 }
 
 fn read(tid: libc::pid_t, file: &str) -> Option<String> {
@@ -115,6 +140,7 @@ mod tests {
             let _ = gate.recv();
         });
         let other = told.recv().unwrap();
+        assert_ne!(other.started, 0);
         assert_ne!(other, Thread::current());
         assert!(!other.has_ended());
         drop(go);

@@ -9,7 +9,8 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::ledger::{self, Call, Id};
+use super::images::Id;
+use super::ledger::{self, Call};
 use super::libc_own as own;
 use super::thread::Thread;
 use crate::library::Settled;

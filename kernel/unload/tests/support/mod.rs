@@ -252,3 +252,27 @@ pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
 pub(crate) fn value(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::SeqCst)
 }
+
+/// Runs this program's other tests once more, one after the other, under valgrind.
+pub(crate) fn under_valgrind() {
+    let test = std::thread::current().name().unwrap().to_owned();
+    let output = Command::new("valgrind")
+        .args([
+            "--quiet",
+            "--error-exitcode=1",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--test-threads=1", "--skip", &test])
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("valgrind cannot be started: {error}; apt-get install valgrind")
+        });
+    let text = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&text)
+    );
+}
