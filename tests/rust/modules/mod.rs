@@ -3,11 +3,13 @@
 mod abi;
 mod bodies;
 mod c;
+mod chaos;
 mod heads;
 mod leaving;
 mod log;
 mod panics;
 mod quarantine;
+mod receipts;
 mod refusals;
 mod reload;
 mod rollback;
