@@ -15,6 +15,7 @@ mod log_level;
 mod module;
 mod output;
 mod progress;
+mod receipt;
 mod session;
 mod status;
 mod table;

@@ -1,14 +1,16 @@
 //! `midplane module list|load|reload|unload`.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Method;
 use midplane_client::path::{segment, with_query};
-use midplane_client::{Identity, Module, ModuleSource, Receipt};
+use midplane_client::{DrainingGeneration, Module, ModuleList, ModuleSource};
 use serde_json::{Map, Value, json};
 
 use super::arguments::{ClientArgs, json_object};
+use super::receipt::{summary, waits_for};
 use super::{Client, Failure, Output, progress, table};
 
 #[derive(Debug, clap::Subcommand)]
@@ -81,13 +83,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 public: public.then_some(true),
             };
             let body = json!(source);
-            swap.ask(Method::PUT, &segment("/modules/", &name, ""), &body)
-                .await
+            let path = segment("/modules/", &name, "");
+            swap.ask(&name, Method::PUT, &path, &body).await
         }
         Command::Reload { name, config, swap } => {
             let body = config.map_or_else(|| json!({}), |config| json!({ "config": config }));
             let path = segment("/modules/", &name, "/reload");
-            swap.ask(Method::POST, &path, &body).await
+            swap.ask(&name, Method::POST, &path, &body).await
         }
         Command::Unload {
             name,
@@ -101,25 +103,66 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             );
             let host = patient(&client)?;
             let asking = host.send(Method::DELETE, &path, None::<&()>);
-            let answer: Value = progress::during("draining", asking).await?;
-            Output::of(&client).show(&answer, |receipt| summary(&receipt))
+            let answer: Value = Drain::of(&client, &name)?
+                .during("unloading", asking)
+                .await?;
+            Output::of(&client).show(&answer, |receipt| summary(&receipt, &[]))
         }
     }
 }
 
 impl Swap {
-    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<(), Failure> {
+    async fn ask(
+        &self,
+        name: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<(), Failure> {
         let wait = self.wait.then_some("drained");
         let host = patient(&self.client)?;
         let path = with_query(path, &[("wait", wait)]);
         let asking = host.send(method, &path, Some(body));
-        let what = if self.wait {
-            "draining the old one"
+        let drain = Drain::of(&self.client, name)?;
+        let mut output = Output::of(&self.client);
+        if self.wait {
+            let answer: Value = drain.during("loading", asking).await?;
+            return output.show(&answer, |receipt| summary(&receipt, &[]));
+        }
+        let answer: Value = progress::during(&format!("loading {name}"), asking).await?;
+        // For people: a program asks for what it wants to know.
+        let draining = if output.json() {
+            Vec::new()
         } else {
-            "loading"
+            drain.look().await
         };
-        let answer: Value = progress::during(what, asking).await?;
-        Output::of(&self.client).show(&answer, |receipt| summary(&receipt))
+        output.show(&answer, |receipt| summary(&receipt, &draining))
+    }
+}
+
+/// A look at the requests that the old generations of a module finish.
+struct Drain<'a> {
+    name: &'a str,
+    host: Client,
+}
+
+impl Drain<'_> {
+    fn of<'a>(args: &ClientArgs, name: &'a str) -> Result<Drain<'a>, Failure> {
+        let host = args.host()?;
+        Ok(Drain { name, host })
+    }
+
+    /// Awaits `work`, and says which requests hold it up; `otherwise` is what it does when none do.
+    async fn during<T>(&self, otherwise: &str, work: impl Future<Output = T>) -> T {
+        let otherwise = format!("{otherwise} {}", self.name);
+        let look = async || waits_for(self.name, &self.look().await, &otherwise);
+        progress::during_what(look, work).await
+    }
+
+    async fn look(&self) -> Vec<DrainingGeneration> {
+        // What cannot be asked is not told; how the work itself goes says why.
+        let list = self.host.modules().await;
+        list.map_or_else(|_error| Vec::new(), |list| list.draining)
     }
 }
 
@@ -129,20 +172,17 @@ fn patient(args: &ClientArgs) -> Result<Client, Failure> {
 }
 
 async fn list(args: &ClientArgs) -> Result<(), Failure> {
-    #[derive(serde::Deserialize)]
-    struct List {
-        modules: Vec<Module>,
-    }
     let answer: Value = args
         .host()?
         .send(Method::GET, "/modules", None::<&()>)
         .await?;
     let mut output = Output::of(args);
     let colour = output.colour();
-    output.show(&answer, |list: List| rows(&list.modules, colour))
+    output.show(&answer, |list: ModuleList| rows(&list, colour))
 }
 
-pub(super) fn rows(modules: &[Module], colour: bool) -> String {
+/// What takes requests, and below it what only finishes them.
+pub(super) fn rows(list: &ModuleList, colour: bool) -> String {
     let row = |module: &Module| {
         vec![
             module.name.clone(),
@@ -155,7 +195,18 @@ pub(super) fn rows(modules: &[Module], colour: bool) -> String {
             module.sha256.chars().take(12).collect(),
         ]
     };
-    let rows: Vec<_> = modules.iter().map(row).collect();
+    let draining = |one: &DrainingGeneration| {
+        vec![
+            one.name.clone(),
+            one.version.clone(),
+            one.generation.to_string(),
+            "draining".to_owned(),
+            String::new(),
+            one.in_flight_requests.to_string(),
+        ]
+    };
+    let serving = list.modules.iter().map(row);
+    let rows: Vec<_> = serving.chain(list.draining.iter().map(draining)).collect();
     let header = [
         "MODULE",
         "VERSION",
@@ -167,40 +218,4 @@ pub(super) fn rows(modules: &[Module], colour: bool) -> String {
         "SHA256",
     ];
     table::render(&header, &rows, colour)
-}
-
-/// A receipt in a line for what happened and one for the old generation.
-pub(super) fn summary(receipt: &Receipt) -> String {
-    let one = |id: &Identity| format!("{}#{} ({})", receipt.module, id.generation, id.version);
-    let mut text = match (&receipt.from, &receipt.to) {
-        (None, Some(to)) => format!("loaded {}", one(to)),
-        (Some(from), Some(to)) => format!("swapped {} for {}", one(from), one(to)),
-        (Some(from), None) => format!("retired {}", one(from)),
-        (None, None) => format!("{}: nothing to do", receipt.module),
-    };
-    if let Some(us) = receipt.swap_us {
-        text += &format!(" in {us} µs");
-    }
-    text.push('\n');
-    if receipt.from.is_some() {
-        text += &format!("{}\n", fate(receipt));
-    }
-    text
-}
-
-fn fate(receipt: &Receipt) -> String {
-    let end = match (receipt.unloaded, &receipt.resident_reason) {
-        (Some(true), _) => "unloaded".to_owned(),
-        (Some(false), Some(reason)) => format!("still in memory: {reason}"),
-        (Some(false), None) => "still in memory".to_owned(),
-        (None, _) => return "the old one is draining (--wait waits for it)".to_owned(),
-    };
-    let took = receipt
-        .drain_ms
-        .map_or(String::new(), |ms| format!("drained in {ms} ms, "));
-    let requests = receipt.requests;
-    format!(
-        "the old one: {took}{} requests finished, {} cancelled, {end}",
-        requests.finished_on_old, requests.cancelled
-    )
 }

@@ -2,6 +2,7 @@
 
 use clap::{CommandFactory, Parser};
 use http::header::CONTENT_TYPE;
+use midplane_client::DrainingGeneration;
 use serde_json::json;
 
 use super::*;
@@ -135,31 +136,135 @@ fn aligns_columns_and_lets_nothing_drive_the_terminal() {
     );
 }
 
+fn draining(all: &[(&str, u64, u64)]) -> Vec<DrainingGeneration> {
+    let one = |(name, generation, left): &(&str, u64, u64)| json!({"name": name, "version": "1", "generation": generation, "state": "draining", "in_flight_requests": left});
+    serde_json::from_value(all.iter().map(one).collect()).unwrap()
+}
+
 #[test]
 fn says_what_a_receipt_means() {
     let id = |n: u32| json!({"generation": n, "version": "1.0.0", "sha256": "ab"});
-    let drained = json!({"finished_on_old": 2, "cancelled": 0});
-    for (receipt, expected) in [
+    let drained = |finished: u32, cancelled: u32| json!({"finished_on_old": finished, "cancelled": cancelled});
+    let swapped = |more: serde_json::Value| {
+        let mut receipt = json!({"module": "m", "from": id(1), "to": id(2), "swap_us": 40,
+            "drain_ms": null, "requests": drained(0, 0), "state": null, "unloaded": null, "resident_reason": null});
+        let more = more.as_object().unwrap().clone();
+        receipt.as_object_mut().unwrap().extend(more);
+        receipt
+    };
+    let first = "swapped m#1 (1.0.0) for m#2 (1.0.0); new requests waited 40 µs\n";
+    let state = |accepted: bool| {
+        swapped(json!({"drain_ms": 0, "unloaded": true,
+            "state": {"bytes": 12, "schema": 3, "accepted": accepted}}))
+    };
+    let gone = "m#1: finished 0 requests, cancelled 0 in 0 ms; its code has left the process\n";
+    for (receipt, left, expected) in [
         (
-            json!({"module": "m", "from": null, "to": id(1)}),
-            "loaded m#1 (1.0.0)\n",
+            json!({"module": "m", "from": null, "to": id(1), "swap_us": 3}),
+            &[][..],
+            "loaded m#1 (1.0.0)\n".to_owned(),
         ),
         (
-            json!({"module": "m", "from": id(1), "to": id(2), "swap_us": 40, "unloaded": null}),
-            "swapped m#1 (1.0.0) for m#2 (1.0.0) in 40 µs\nthe old one is draining (--wait waits for it)\n",
+            swapped(json!({})),
+            &[("m", 1, 2)],
+            format!(
+                "{first}m#1: finishes 2 requests, then ends; `midplane module list` shows it, --wait waits for it\n"
+            ),
+        ),
+        // Others that drain are not the one that was replaced.
+        (
+            swapped(json!({})),
+            &[("m", 7, 2), ("other", 1, 5)],
+            format!("{first}m#1: has no request left, and ends (--wait waits for it)\n"),
         ),
         (
-            json!({"module": "m", "from": id(2), "to": null, "drain_ms": 7, "requests": drained, "unloaded": true}),
-            "retired m#2 (1.0.0)\nthe old one: drained in 7 ms, 2 requests finished, 0 cancelled, unloaded\n",
+            swapped(json!({"swap_us": 12_345, "drain_ms": 7, "requests": drained(1, 2), "unloaded": true})),
+            &[],
+            "swapped m#1 (1.0.0) for m#2 (1.0.0); new requests waited 12 ms\n\
+             m#1: finished 1 request, cancelled 2 in 7 ms; its code has left the process\n"
+                .to_owned(),
+        ),
+        (
+            state(true),
+            &[],
+            format!("{first}state: 12 bytes of schema 3, taken over\n{gone}"),
+        ),
+        (
+            state(false),
+            &[],
+            format!(
+                "{first}state: 12 bytes of schema 3, left behind: the new version takes none\n{gone}"
+            ),
         ),
         (
             json!({"module": "m", "from": id(2), "to": null, "unloaded": false, "resident_reason": "a thread"}),
-            "retired m#2 (1.0.0)\nthe old one: 0 requests finished, 0 cancelled, still in memory: a thread\n",
+            &[],
+            "retired m#2 (1.0.0)\nm#2: finished 0 requests, cancelled 0; its code is still in memory: a thread\n"
+                .to_owned(),
+        ),
+        (
+            json!({"module": "m", "from": null, "to": null}),
+            &[],
+            "m: nothing to do\n".to_owned(),
         ),
     ] {
+        let told = receipt.to_string();
         let receipt = serde_json::from_value(receipt).unwrap();
-        assert_eq!(module::summary(&receipt), expected);
+        assert_eq!(
+            receipt::summary(&receipt, &draining(left)),
+            expected,
+            "{told}"
+        );
     }
+}
+
+#[test]
+fn says_what_a_drain_waits_for() {
+    for (all, expected) in [
+        (&[][..], "loading m"),
+        (&[("other", 1, 3)], "loading m"),
+        (&[("m", 1, 1)], "m#1 finishes 1 request"),
+        (
+            &[("m", 1, 0), ("other", 2, 9), ("m", 3, 2)],
+            "m#1 finishes 0 requests, m#3 finishes 2 requests",
+        ),
+    ] {
+        assert_eq!(
+            receipt::waits_for("m", &draining(all), "loading m"),
+            expected
+        );
+    }
+}
+
+#[test]
+fn rewrites_its_line_on_a_terminal_and_adds_lines_elsewhere() {
+    let told = |terminal| {
+        let mut line = progress::Line::new(terminal);
+        let ticks = [("a", 1), ("a", 2), ("b", 3)];
+        let lines: Vec<_> = ticks.map(|(what, s)| line.next(what, s)).into();
+        (lines.concat(), line.end())
+    };
+    let rewritten =
+        "\r\u{1b}[Kmidplane: a (1 s)\r\u{1b}[Kmidplane: a (2 s)\r\u{1b}[Kmidplane: b (3 s)";
+    assert_eq!(told(true), (rewritten.to_owned(), "\r\u{1b}[K"));
+    assert_eq!(told(false), ("midplane: a\nmidplane: b\n".to_owned(), ""));
+    // Nothing was written, so that there is nothing to take away.
+    assert_eq!(progress::Line::new(true).end(), "");
+}
+
+#[test]
+fn lists_what_drains_below_what_serves() {
+    let list = json!({
+        "modules": [{"name": "m", "version": "2.0", "generation": 2, "state": "serving", "sha256": "0123456789abcdef",
+            "in_flight_requests": 1, "requests": {"2xx": 4, "5xx": 1}, "resident_generations": 2}],
+        "draining": [{"name": "m", "version": "1.0", "generation": 1, "state": "draining", "in_flight_requests": 3}],
+    });
+    assert_eq!(
+        module::rows(&serde_json::from_value(list).unwrap(), false),
+        "MODULE  VERSION  GENERATION  STATE     REQUESTS  IN FLIGHT  RESIDENT  SHA256\n\
+         m       2.0      2           serving   5         1          2         0123456789ab\n\
+         m       1.0      1           draining            3\n"
+    );
 }
 
 #[test]

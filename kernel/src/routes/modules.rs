@@ -37,6 +37,16 @@ struct View<'a> {
     compiler: &'a str,
 }
 
+/// One that was replaced or taken away, and finishes what is under way on it.
+#[derive(Serialize)]
+struct DrainingView<'a> {
+    name: &'a str,
+    version: &'a str,
+    generation: u64,
+    state: Phase,
+    in_flight_requests: usize,
+}
+
 /// Answers by status class.
 #[derive(Serialize)]
 struct Requests {
@@ -70,17 +80,17 @@ struct Reload {
 
 pub(super) fn list(call: &Call<'_>) -> Response<Body> {
     #[derive(Serialize)]
-    struct List {
+    struct List<'a> {
         modules: Vec<Value>,
+        draining: Vec<DrainingView<'a>>,
     }
-    let modules = call
-        .kernel
-        .modules
-        .serving()
-        .iter()
-        .map(|generation| view(call, generation))
-        .collect();
-    json(StatusCode::OK, &List { modules })
+    let registry = &call.kernel.modules;
+    let (serving, draining) = (registry.serving(), registry.draining());
+    let list = List {
+        modules: serving.iter().map(|one| view(call, one)).collect(),
+        draining: draining.iter().map(|one| draining_view(one)).collect(),
+    };
+    json(StatusCode::OK, &list)
 }
 
 pub(super) fn get(call: &Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
@@ -220,6 +230,16 @@ fn loaded(call: &Call<'_>, name: &str) -> Result<std::sync::Arc<Generation>, Pro
         )
     };
     call.kernel.modules.get(name).ok_or_else(not_found)
+}
+
+fn draining_view(generation: &Generation) -> DrainingView<'_> {
+    DrainingView {
+        name: &generation.name,
+        version: &generation.descriptor.version,
+        generation: generation.number,
+        state: Phase::Draining,
+        in_flight_requests: generation.in_flight(),
+    }
 }
 
 fn view(call: &Call<'_>, generation: &Generation) -> Value {

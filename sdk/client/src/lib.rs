@@ -15,7 +15,7 @@
 //!
 //! ```no_run
 //! # async fn hello() -> Result<(), Box<dyn std::error::Error>> {
-//! use midplane_client::{Client, NewSession, StuckWorker, locate};
+//! use midplane_client::{Client, NewSession, locate};
 //!
 //! let host = locate::client(None, None)?;
 //! let session = host.issue_session(&NewSession::default()).await?;
@@ -37,7 +37,7 @@ pub use client::{Client, checked};
 pub use error::Error;
 pub use events::EventStream;
 pub use views::{
-    ClientSecret, Health, HealthModule, Identity, IssuedSession, Module, ModuleSource, NewSession,
-    RateLimit, Receipt, ReceiptRequests, RequestCounts, RotatedKeys, Session, SessionPage,
-    StuckWorker,
+    ClientSecret, DrainingGeneration, Health, HealthModule, Identity, IssuedSession, Module,
+    ModuleList, ModuleSource, NewSession, RateLimit, Receipt, ReceiptRequests, ReceiptState,
+    RequestCounts, RotatedKeys, Session, SessionPage, StuckWorker,
 };

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::events::EventStream;
 use crate::path::{segment, with_query};
 use crate::views::{
-    Health, IssuedSession, Module, ModuleSource, NewSession, Receipt, RotatedKeys, Session,
-    SessionPage,
+    Health, IssuedSession, Module, ModuleList, ModuleSource, NewSession, Receipt, RotatedKeys,
+    Session, SessionPage,
 };
 
 const NO_BODY: Option<&()> = None;
@@ -103,13 +103,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`send`](Client::send).
-    pub async fn modules(&self) -> Result<Vec<Module>, Error> {
-        #[derive(Deserialize)]
-        struct List {
-            modules: Vec<Module>,
-        }
-        let list: List = self.send(Method::GET, "/modules", NO_BODY).await?;
-        Ok(list.modules)
+    pub async fn modules(&self) -> Result<ModuleList, Error> {
+        self.send(Method::GET, "/modules", NO_BODY).await
     }
 
     /// `GET /modules/{name}`

@@ -171,6 +171,27 @@ pub struct Module {
     pub resident_generations: u64,
 }
 
+/// `GET /modules`
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct ModuleList {
+    /// Those that take requests, by name.
+    pub modules: Vec<Module>,
+    /// Those that were replaced or taken away and have requests to finish, oldest first.
+    #[serde(default)]
+    pub draining: Vec<DrainingGeneration>,
+}
+
+/// A generation that finishes what is under way on it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct DrainingGeneration {
+    pub name: String,
+    pub version: String,
+    pub generation: u64,
+    pub in_flight_requests: u64,
+}
+
 /// Answers by status class (`2xx`, …), and `cancelled`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -209,11 +230,14 @@ pub struct Receipt {
     pub module: String,
     pub from: Option<Identity>,
     pub to: Option<Identity>,
+    /// For how long new requests waited; `None` when there was nothing to exchange.
     pub swap_us: Option<u64>,
     /// `None` while draining.
     pub drain_ms: Option<u64>,
     #[serde(default)]
     pub requests: ReceiptRequests,
+    /// `None` when the old one had nothing to hand over.
+    pub state: Option<ReceiptState>,
     /// Whether the old code has left the process; `None` while draining.
     pub unloaded: Option<bool>,
     pub resident_reason: Option<String>,
@@ -232,6 +256,15 @@ pub struct Identity {
 pub struct ReceiptRequests {
     pub finished_on_old: u64,
     pub cancelled: u64,
+}
+
+/// State that the old generation handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct ReceiptState {
+    pub bytes: u64,
+    pub schema: u32,
+    /// `false`: the new one takes no state, and has begun anew.
+    pub accepted: bool,
 }
 
 /// The new signing key's name.

@@ -5,6 +5,7 @@ mod frozen;
 mod hello;
 mod kernel;
 mod raw;
+mod remains;
 mod request;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ pub(crate) use frozen::{Frozen, frozen_modules};
 pub(crate) use hello::{Hello, hellos};
 pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
 pub(crate) use raw::{Raw, RawAnswer};
+pub(crate) use remains::private_copies;
 pub(crate) use request::{Answer, Request, Stream, connect};
 
 /// Asks again and again until the answer is there.

@@ -3,12 +3,14 @@
 mod abi;
 mod bodies;
 mod c;
+mod chaos;
 mod frozen;
 mod heads;
 mod leaving;
 mod log;
 mod panics;
 mod quarantine;
+mod receipts;
 mod refusals;
 mod reload;
 mod rollback;

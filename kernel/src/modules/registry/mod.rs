@@ -4,6 +4,7 @@
 //! control thread of its own, so that it holds up nobody else.
 
 mod change;
+mod retiring;
 mod rollback;
 mod swap;
 
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 pub(crate) use change::Change;
+use retiring::Retiring;
 pub(crate) use swap::Swapped;
 use swap::Wanted;
 
@@ -38,6 +40,7 @@ pub(crate) struct Registry {
     /// By name. There are few: looking through them is faster than hashing.
     routes: ArcSwap<Vec<Arc<Generation>>>,
     places: Mutex<BTreeMap<String, Place>>,
+    retiring: Retiring,
     staging: Arc<Staging>,
     unloading: Arc<Unloading>,
     /// From when on there is somebody to be held up by a load.
@@ -84,6 +87,7 @@ impl Registry {
         Registry {
             routes: ArcSwap::default(),
             places: Mutex::default(),
+            retiring: Retiring::default(),
             staging: Arc::new(staging),
             unloading: Arc::new(Unloading {
                 workers: OnceLock::new(),
@@ -108,6 +112,11 @@ impl Registry {
     /// All that take requests, by name.
     pub(crate) fn serving(&self) -> Vec<Arc<Generation>> {
         Vec::clone(&self.routes.load())
+    }
+
+    /// All that take none any more and have some to finish, oldest first.
+    pub(crate) fn draining(&self) -> Vec<Arc<Generation>> {
+        self.retiring.draining()
     }
 
     /// Whether a module is in quarantine.
@@ -186,7 +195,8 @@ impl Registry {
         Ok(self.retire(name, Some(old), None, drain))
     }
 
-    /// Takes every module away, for the end of the process: also one whose load is under way.
+    /// Takes every module away, for the end of the process: also one whose load is under way, and those that were replaced and
+    /// have requests to finish.
     pub(crate) async fn remove_all(&self, drain: Duration) {
         let deadline = tokio::time::Instant::now() + drain;
         loop {
@@ -195,13 +205,11 @@ impl Registry {
                 .iter()
                 .map(|generation| Arc::clone(&generation.name))
                 .collect();
-            let removed: Vec<_> = names
-                .iter()
-                .filter_map(|name| self.remove(name, Some(drain)).ok())
-                .collect();
-            for swapped in removed {
-                swapped.drained().await;
+            for name in names {
+                // One whose load is under way is taken away in the next round.
+                let _ = self.remove(&name, Some(drain));
             }
+            self.retiring.end(deadline).await;
             let busy = self.places().values().any(|place| place.busy);
             if !busy || tokio::time::Instant::now() >= deadline {
                 return;

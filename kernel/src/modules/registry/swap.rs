@@ -230,6 +230,7 @@ impl Registry {
         };
         let under_way = old.in_flight() as u64;
         let (done, drained) = watch::channel(None);
+        self.retiring.add(&old, drained.clone());
         let (events, unloading) = (Arc::clone(&self.events), Arc::clone(&self.unloading));
         let first = receipt.clone();
         self.control.spawn(async move {
