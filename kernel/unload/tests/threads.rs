@@ -20,7 +20,7 @@ fn leave_running(library: &Library, gate: &'static AtomicBool, last_call: extern
 }
 
 fn gate() -> &'static AtomicBool {
-    Box::leak(Box::new(AtomicBool::new(false)))
+    for_ever(AtomicBool::new(false))
 }
 
 /// What a host function does when the module that calls it has been retired: nothing.

@@ -112,7 +112,7 @@ impl Images {
     }
 
     /// Whether the constructors of a library may be running.
-    pub(super) fn is_loading(&self) -> bool {
+    fn is_loading(&self) -> bool {
         self.all.iter().any(|image| image.phase == Phase::Loading)
     }
 

@@ -8,11 +8,13 @@
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::images::Id;
 use super::ledger::{self, Call};
 use super::libc_own as own;
-use super::thread::Thread;
+use super::objects;
+use super::thread::{self, Thread};
 use crate::library::Settled;
 
 /// Destructors may register destructors. After so many at once it is taken for a circle, and given up; a module has some
@@ -100,9 +102,23 @@ unsafe fn run_values(id: Id) -> usize {
 
 /// Has [`at_exit`] called when this thread ends, or once more if it is ending. Says whether that is possible.
 pub(super) fn announce() -> bool {
+    if thread::is_main() {
+        announce_exit();
+    }
     // SAFETY: a key of this file's; its value is never looked at.
-    key()
-        .is_some_and(|key| unsafe { own::SET_SPECIFIC.get()(key, ptr::without_provenance(1)) } == 0)
+    let announce = |key| unsafe { own::SET_SPECIFIC.get()(key, ptr::without_provenance(1)) };
+    key().is_some_and(|key| announce(key) == 0)
+}
+
+/// The main thread does not end when the process exits: of it the C library runs what was registered with it. So one
+/// registration stands for all; the first is made long before anything is loaded.
+fn announce_exit() {
+    static ANNOUNCED: AtomicBool = AtomicBool::new(false);
+    if !ANNOUNCED.swap(true, Ordering::Relaxed) {
+        let program = ptr::with_exposed_provenance_mut(objects::program().start);
+        // SAFETY: `at_exit` uses no object, and is the program's. Should it fail, nothing is run, as if the process were killed.
+        unsafe { own::THREAD_ATEXIT.get()(at_exit, ptr::null_mut(), program) };
+    }
 }
 
 /// Makes the key by which the C library tells that a thread ends, if there is none yet.
@@ -124,7 +140,8 @@ fn key() -> Option<libc::pthread_key_t> {
 }
 
 /// Runs all that this thread has not run yet. Called by the C library while the thread ends, up to four times, between
-/// destructors of other keys; those may register further ones, which call it again.
+/// destructors of other keys; those may register further ones, which call it again. On the main thread, when the process
+/// exits.
 unsafe extern "C" fn at_exit(_value: *mut c_void) {
     // SAFETY: the thread's functions have all returned. What holds for each destructor is said where it is run.
     unsafe { run_pending(None, Thread::current(), usize::MAX) };
