@@ -164,7 +164,7 @@ impl Images {
             .collect()
     }
 
-    /// From here on nothing that the library registers is ever run.
+    /// The library is being unmapped.
     pub(super) fn closing(&mut self, id: Id) {
         if let Some(image) = self.image(id) {
             image.phase = Phase::Closing;

@@ -1,9 +1,9 @@
 //! The functions that libraries call instead of the C library's.
 //!
 //! Each finds out which library it is called for, notes that in the ledger, and goes on to the C library's own; only
-//! destructors of thread-locals are kept from it. They are called while threads start and end, while
-//! constructors run and while the dynamic linker is busy. So they must not call the dynamic linker, take a lock that is held
-//! over a call, or use a thread-local that has to be dropped.
+//! destructors of thread-locals are kept from it. They are called while threads start and end, while constructors run and
+//! while the dynamic linker is busy. So they must not wait for the dynamic linker, take a lock that is held over a call, or use
+//! a thread-local that has to be dropped.
 
 #![expect(
     unsafe_code,

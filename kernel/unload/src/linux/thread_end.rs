@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::images::Id;
-use super::ledger::{self, Call};
+use super::ledger::{self, Call, Destructor};
 use super::libc_own as own;
 use super::objects;
 use super::thread::{self, Thread};
@@ -39,13 +39,10 @@ pub(super) unsafe fn settle(id: Id) -> Settled {
             break;
         }
     }
-    let left = ledger::with(|ledger| {
-        let left = ledger.pending_len(id, thread);
-        if ran < RUNS_MAX {
-            ledger.settled(id, thread);
-        }
-        left
-    });
+    let left = ledger::with(|ledger| ledger.pending_len(id, thread)) + values(id).count();
+    if left == 0 {
+        ledger::with(|ledger| ledger.settled(id, thread));
+    }
     Settled { ran, left }
 }
 
@@ -82,22 +79,24 @@ unsafe fn run_pending(id: Option<Id>, thread: Thread, runs_max: usize) -> usize 
 /// As [`settle`].
 unsafe fn run_values(id: Id) -> usize {
     let mut ran = 0;
-    for key in ledger::with(|ledger| ledger.keys(id)) {
-        let Some(destructor) = key.destructor else {
-            continue;
-        };
-        // SAFETY: a key that exists: it is in the ledger, and the library that could delete it is not running.
-        let value = unsafe { libc::pthread_getspecific(key.number) };
-        if value.is_null() {
-            continue;
-        }
-        // SAFETY: as above. The value is the destructor's from here on.
-        unsafe { own::SET_SPECIFIC.get()(key.number, ptr::null()) };
+    for (key, destructor, value) in values(id) {
+        // SAFETY: a key that exists (below). The value is the destructor's from here on.
+        unsafe { own::SET_SPECIFIC.get()(key, ptr::null()) };
         // SAFETY: as the C library would, on the thread that has stored the value.
         unsafe { destructor(value) };
         ran += 1;
     }
     ran
+}
+
+/// This thread's values of the library's keys, of those that have a destructor.
+fn values(id: Id) -> impl Iterator<Item = (libc::pthread_key_t, Destructor, *mut c_void)> {
+    let keys = ledger::with(|ledger| ledger.keys(id));
+    keys.into_iter().filter_map(|key| {
+        // SAFETY: a key that exists: it is in the ledger. Should a destructor delete it meanwhile, there is no value.
+        let value = unsafe { libc::pthread_getspecific(key.number) };
+        (!value.is_null()).then_some((key.number, key.destructor?, value))
+    })
 }
 
 /// Has [`at_exit`] called when this thread ends, or once more if it is ending. Says whether that is possible.
