@@ -1,8 +1,8 @@
 //! One load of a module: what it was granted, what it has done, and who still uses it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
@@ -44,7 +44,8 @@ pub(crate) struct Generation {
     requests_max: usize,
     owner: Arc<Owner>,
     instance: Instance,
-    copy: Arc<PrivateCopy>,
+    /// It belongs to the code, and goes with it.
+    copy: Weak<PrivateCopy>,
     events: Arc<Events>,
     pins: AtomicUsize,
     /// Pins of requests whose answer has begun.
@@ -141,7 +142,7 @@ impl Generation {
             requests_max,
             owner,
             instance,
-            copy,
+            copy: Arc::downgrade(&copy),
             events,
             pins: AtomicUsize::new(0),
             streaming: AtomicUsize::new(0),
@@ -259,9 +260,9 @@ impl Generation {
         }
     }
 
-    /// The copy its code was loaded from.
-    pub(crate) fn copy(&self) -> Arc<PrivateCopy> {
-        Arc::clone(&self.copy)
+    /// The copy its code was loaded from, as long as that is mapped.
+    pub(crate) fn copy(&self) -> Option<Arc<PrivateCopy>> {
+        self.copy.upgrade()
     }
 
     /// Whether it may have state to hand over.

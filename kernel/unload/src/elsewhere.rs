@@ -55,7 +55,9 @@ impl Load {
     }
 
     /// Not reached: it is always pinned.
-    pub(crate) fn closing(self) {}
+    pub(crate) fn closing(self) -> bool {
+        false
+    }
 
     pub(crate) fn closed(self) -> bool {
         false

@@ -25,7 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Why a library was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the path needs a directory, and no NUL byte: the dynamic linker would search for it")]
+    #[error(
+        "the path needs a directory, and neither a NUL byte nor `$`, to which the dynamic linker gives a meaning"
+    )]
     Path,
     #[error("{0}")]
     Linker(String),
@@ -63,7 +65,7 @@ pub struct Settler(Load);
 pub struct Settled {
     /// Destructors of thread-locals and of key values.
     pub ran: usize,
-    /// Those that were left, because they registered others without end.
+    /// Those that were left, because they register others without end.
     pub left: usize,
 }
 
@@ -94,7 +96,7 @@ impl Library {
         // What the C library has is looked up before its dynamic linker can be busy.
         let _ = platform::availability();
         let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| OpenError::Path)?;
-        if !name.as_bytes().contains(&b'/') {
+        if !name.as_bytes().contains(&b'/') || name.as_bytes().contains(&b'$') {
             return Err(OpenError::Path);
         }
         let load = Load::begin(&name).ok_or(OpenError::AlreadyOpen)?;
@@ -151,22 +153,21 @@ impl Library {
     /// crate follows: the library's own threads, and destructors that were registered on any thread.
     pub unsafe fn close(mut self, patience: Duration) -> Result<(), Resident> {
         let start = Instant::now();
-        let pins = loop {
+        loop {
             let pins = self.pins();
-            let wait = !pins.is_empty() && pins.iter().all(Pin::may_pass);
-            if !wait || start.elapsed() >= patience {
-                break pins;
+            if pins.is_empty() && (self.handle.is_none() || self.load.closing()) {
+                break;
+            }
+            let may_pass = pins.iter().all(Pin::may_pass);
+            if !pins.is_empty() && (!may_pass || start.elapsed() >= patience) {
+                return Err(Resident {
+                    library: self,
+                    pins,
+                });
             }
             std::thread::sleep(LOOK_AGAIN);
-        };
-        if !pins.is_empty() {
-            return Err(Resident {
-                library: self,
-                pins,
-            });
         }
         if let Some(handle) = self.handle.take() {
-            self.load.closing();
             // SAFETY: a handle of dlopen's, closed once. Nothing of the library runs or will run: the caller's part by the
             // contract, and the rest because nothing holds it.
             unsafe { libc::dlclose(handle.0.as_ptr()) };

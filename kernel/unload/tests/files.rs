@@ -125,7 +125,7 @@ fn a_file_that_is_no_library_is_refused_with_the_linkers_words() {
         panic!("{opened:?}");
     };
     assert!(why.contains("text.so"), "{why}");
-    for path in ["plain.so", "/tmp/a\0b.so"] {
+    for path in ["plain.so", "/tmp/a\0b.so", "/tmp/$LIB/a.so"] {
         // SAFETY: as above.
         let opened = unsafe { Library::open(path.as_ref(), findings.clone()) };
         assert!(matches!(opened, Err(OpenError::Path)), "{path:?}");

@@ -7,6 +7,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use midplane_unload::{Library, Pin};
 use support::*;
@@ -19,8 +20,17 @@ fn leave_running(library: &Library, gate: &'static AtomicBool, last_call: extern
     leave(gate, last_call);
 }
 
+/// Asks over and over, without a pause, so that every moment of a thread's end is hit some time.
+fn close_at_last(mut library: Library) {
+    let start = Instant::now();
+    while let Err(resident) = close(library, Duration::ZERO) {
+        assert!(start.elapsed() < DEADLINE, "never: {resident}");
+        library = resident.library;
+    }
+}
+
 fn gate() -> &'static AtomicBool {
-    Box::leak(Box::new(AtomicBool::new(false)))
+    for_ever(AtomicBool::new(false))
 }
 
 /// What a host function does when the module that calls it has been retired: nothing.
@@ -73,20 +83,29 @@ fn a_thread_returns_into_mapped_code_after_its_last_call() {
     let artifact = Artifact::rust("threads");
     let control = KernelThread::start("control");
     for round in 1..=200 {
-        let (mut library, gate) = (artifact.open(), gate());
+        let (library, gate) = (artifact.open(), gate());
         control.run(|| leave_running(&library, gate, last_call));
         control.run(|| settle(&library));
         gate.store(true, Ordering::SeqCst);
         wait_until("the last call", || {
             LAST_CALLS.load(Ordering::SeqCst) == round
         });
-        // It is on its way back through the library; asking over and over finds every moment of it.
-        loop {
-            match close(library, std::time::Duration::ZERO) {
-                Ok(()) => break,
-                Err(resident) => library = resident.library,
-            }
-        }
+        // It is on its way back through the library.
+        close_at_last(library);
+        assert!(!artifact.is_mapped());
+    }
+    control.leave();
+}
+
+#[test]
+fn a_thread_that_starts_another_and_ends_leaves_no_gap() {
+    let artifact = Artifact::compiled("relay.c", &[]);
+    let control = KernelThread::start("control");
+    for _ in 0..20 {
+        let (library, runs) = (artifact.open(), counter());
+        control.run(|| library.count(c"start", runs));
+        close_at_last(library);
+        assert_eq!(value(runs), 300);
         assert!(!artifact.is_mapped());
     }
     control.leave();

@@ -19,6 +19,7 @@ mod sessions;
 mod state;
 mod stuck;
 mod swap;
+mod unload;
 mod watch;
 mod wire;
 

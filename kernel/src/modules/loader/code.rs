@@ -109,6 +109,8 @@ impl RetiredCode {
                 if let Some(mapped) = mapped_of().get_mut(&name) {
                     *mapped -= 1;
                 }
+                drop(copy);
+                give_memory_back();
                 Ok(())
             }
             Err(resident) => {
@@ -159,6 +161,15 @@ pub(crate) fn try_open(path: &Path) {
     // SAFETY: as in `Code::open`; the process ends with what it runs.
     let opened = unsafe { Library::open(path, Findings::default()) };
     drop(opened);
+}
+
+/// What a generation has freed at its end lies between what others have: whole pages of it go back to the system.
+fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes the allocator's own locks, and has no other precondition.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// How many libraries of the module `name` are mapped.

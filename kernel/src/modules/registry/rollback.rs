@@ -33,15 +33,16 @@ pub(super) struct WayBack {
 }
 
 impl WayBack {
-    pub(super) fn to(old: &Generation, spec: Spec, state: Option<SavedState>) -> WayBack {
-        WayBack {
+    /// `None` when its code is gone already.
+    pub(super) fn to(old: &Generation, spec: Spec, state: Option<SavedState>) -> Option<WayBack> {
+        Some(WayBack {
             number: old.number,
             schemas: old.descriptor.state,
-            copy: old.copy(),
+            copy: old.copy()?,
             sha256: old.sha256.clone(),
             spec,
             state,
-        }
+        })
     }
 }
 

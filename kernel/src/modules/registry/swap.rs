@@ -86,8 +86,10 @@ impl Registry {
         let swap_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         drop(hold);
         self.tell_swapped(old.as_deref(), &new);
-        if let (Some(rollback), Some(old), Some(before)) = (spec.rollback, &old, before) {
-            self.watch_over(&new, rollback, WayBack::to(old, before, state));
+        if let (Some(rollback), Some(old), Some(before)) = (spec.rollback, &old, before)
+            && let Some(way_back) = WayBack::to(old, before, state)
+        {
+            self.watch_over(&new, rollback, way_back);
         }
         let swap = Swap {
             to: &new,

@@ -112,7 +112,7 @@ impl Images {
     }
 
     /// Whether the constructors of a library may be running.
-    pub(super) fn is_loading(&self) -> bool {
+    fn is_loading(&self) -> bool {
         self.all.iter().any(|image| image.phase == Phase::Loading)
     }
 
@@ -164,7 +164,7 @@ impl Images {
             .collect()
     }
 
-    /// From here on nothing that the library registers is ever run.
+    /// The library is being unmapped.
     pub(super) fn closing(&mut self, id: Id) {
         if let Some(image) = self.image(id) {
             image.phase = Phase::Closing;

@@ -1,9 +1,9 @@
 //! The functions that libraries call instead of the C library's.
 //!
 //! Each finds out which library it is called for, notes that in the ledger, and goes on to the C library's own; only
-//! destructors of thread-locals are kept from it. They are called while threads start and end, while
-//! constructors run and while the dynamic linker is busy. So they must not call the dynamic linker, take a lock that is held
-//! over a call, or use a thread-local that has to be dropped.
+//! destructors of thread-locals are kept from it. They are called while threads start and end, while constructors run and
+//! while the dynamic linker is busy. So they must not wait for the dynamic linker, take a lock that is held over a call, or use
+//! a thread-local that has to be dropped.
 
 #![expect(
     unsafe_code,
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use super::images::{Id, Owner};
 use super::ledger::{self, Call, Destructor, Registered};
 use super::libc_own::{self as own, Routine};
-use super::thread::{self, Thread};
+use super::thread::Thread;
 use super::{callers, objects, thread_end};
 use crate::pin::Unavailable;
 
@@ -80,10 +80,6 @@ unsafe extern "C" fn __cxa_thread_atexit_impl(
     // SAFETY: the caller's arguments, for the function it called.
     let forward = || unsafe { own::THREAD_ATEXIT.get()(destructor, object, dso) };
     let id = if objects::program().contains(&(dso as usize)) {
-        // Of the main thread the C library runs only its own when the process exits.
-        if thread::is_main() && !ledger::with(|ledger| ledger.images.is_loading()) {
-            return forward();
-        }
         Some(Id::PROGRAM)
     } else {
         // C++ gives destructors of its shared runtime, but always a handle of the library that has the thread-local.

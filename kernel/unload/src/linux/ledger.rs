@@ -89,6 +89,15 @@ impl Ledger {
         }
     }
 
+    /// From here on nothing that the library registers is ever run; unless a thread holds it, which is said.
+    pub(super) fn closing(&mut self, id: Id) -> bool {
+        let is_free = self.holds.iter().all(|hold| hold.library != id);
+        if is_free {
+            self.images.closing(id);
+        }
+        is_free
+    }
+
     /// The library is not mapped any more. Gives its keys, to be deleted.
     pub(super) fn gone(&mut self, id: Id) -> Vec<Key> {
         let keys = self.keys(id);
@@ -371,7 +380,7 @@ mod tests {
         let ledger = &mut Ledger::new();
         let a = open(ledger, c"/a", 10..20);
         ledger.add_key(a, 7, None);
-        ledger.images.closing(a);
+        ledger.closing(a);
         let one = Thread::numbered(1);
         assert_eq!(ledger.register(a, one, call(0)), Registered::Forgotten);
         assert_eq!(ledger.starting(&[a]), None);
@@ -387,7 +396,7 @@ mod tests {
     fn what_was_left_to_the_linker_is_the_c_librarys_business() {
         let ledger = &mut Ledger::new();
         let a = open(ledger, c"/a", 10..20);
-        ledger.images.closing(a);
+        ledger.closing(a);
         ledger.images.left(a);
         assert_eq!(
             ledger.register(a, Thread::numbered(1), call(0)),

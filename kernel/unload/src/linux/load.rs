@@ -9,7 +9,8 @@ use std::ffi::{CStr, CString, c_void};
 use std::ptr::NonNull;
 
 use super::images::Id;
-use super::ledger::{self, By, Key};
+use super::ledger::{self, By, Hold, Key};
+use super::thread::Thread;
 use super::{interpose, maps, objects, signals, thread_end};
 use crate::library::Settled;
 use crate::pin::Pin;
@@ -38,8 +39,7 @@ impl Company {
 }
 
 impl Load {
-    /// Before `dlopen`: constructors register things already.
-    /// `None` if a library is known under this path.
+    /// Before `dlopen`: constructors register things already. `None` if a library is known under this path.
     pub(crate) fn begin(path: &CStr) -> Option<Load> {
         ledger::with(|ledger| ledger.images.loading(path)).map(Load)
     }
@@ -70,20 +70,14 @@ impl Load {
             return vec![Pin::Unavailable(why)];
         }
         let (mut own, mut unsettled) = (Vec::new(), Vec::new());
-        for hold in ledger::with(|ledger| ledger.holds(self.0)) {
-            let Some(thread) = hold.thread else {
-                own.push("starting".to_owned());
-                continue;
-            };
-            if thread.has_ended() {
-                ledger::with(|ledger| ledger.ended(hold.serial));
-                continue;
-            }
-            match hold.by {
-                By::Own => own.push(thread.name()),
-                By::Destructors => unsettled.push(thread.name()),
+        for hold in self.holds() {
+            match (hold.by, hold.thread) {
+                (By::Own, None) => own.push("starting".to_owned()),
+                (By::Own, Some(thread)) => own.push(thread.name()),
+                (By::Destructors, thread) => unsettled.extend(thread.map(Thread::name)),
             }
         }
+        // After the threads: the last one may have left a handler.
         let (span, busy) = ledger::with(|ledger| {
             let busy = ledger.images.loading_besides(self.0);
             (ledger.images.place_of(self.0).span, busy)
@@ -100,6 +94,24 @@ impl Load {
         .collect()
     }
 
+    /// The threads that hold it. Forgets those that have ended.
+    fn holds(self) -> Vec<Hold> {
+        loop {
+            let holds = ledger::with(|ledger| ledger.holds(self.0));
+            let is_over = |hold: &&Hold| hold.thread.is_some_and(Thread::has_ended);
+            let over: Vec<_> = holds
+                .iter()
+                .filter(is_over)
+                .map(|hold| hold.serial)
+                .collect();
+            if over.is_empty() {
+                return holds;
+            }
+            // Before it ended, a thread may have started another that was not there yet when the holds were read.
+            ledger::with(|ledger| over.iter().for_each(|serial| ledger.ended(*serial)));
+        }
+    }
+
     /// # Safety
     /// As [`Settler::settle_here`](crate::Settler::settle_here).
     pub(crate) unsafe fn settle_here(self) -> Settled {
@@ -107,9 +119,9 @@ impl Load {
         unsafe { thread_end::settle(self.0) }
     }
 
-    /// Before `dlclose`, when nothing holds it.
-    pub(crate) fn closing(self) {
-        ledger::with(|ledger| ledger.images.closing(self.0));
+    /// Before `dlclose`. Says whether no thread holds it, and from here on none will.
+    pub(crate) fn closing(self) -> bool {
+        ledger::with(|ledger| ledger.closing(self.0))
     }
 
     /// After `dlclose`: says whether it is gone.

@@ -8,11 +8,13 @@
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::images::Id;
-use super::ledger::{self, Call};
+use super::ledger::{self, Call, Destructor};
 use super::libc_own as own;
-use super::thread::Thread;
+use super::objects;
+use super::thread::{self, Thread};
 use crate::library::Settled;
 
 /// Destructors may register destructors. After so many at once it is taken for a circle, and given up; a module has some
@@ -37,13 +39,10 @@ pub(super) unsafe fn settle(id: Id) -> Settled {
             break;
         }
     }
-    let left = ledger::with(|ledger| {
-        let left = ledger.pending_len(id, thread);
-        if ran < RUNS_MAX {
-            ledger.settled(id, thread);
-        }
-        left
-    });
+    let left = ledger::with(|ledger| ledger.pending_len(id, thread)) + values(id).count();
+    if left == 0 {
+        ledger::with(|ledger| ledger.settled(id, thread));
+    }
     Settled { ran, left }
 }
 
@@ -80,17 +79,9 @@ unsafe fn run_pending(id: Option<Id>, thread: Thread, runs_max: usize) -> usize 
 /// As [`settle`].
 unsafe fn run_values(id: Id) -> usize {
     let mut ran = 0;
-    for key in ledger::with(|ledger| ledger.keys(id)) {
-        let Some(destructor) = key.destructor else {
-            continue;
-        };
-        // SAFETY: a key that exists: it is in the ledger, and the library that could delete it is not running.
-        let value = unsafe { libc::pthread_getspecific(key.number) };
-        if value.is_null() {
-            continue;
-        }
-        // SAFETY: as above. The value is the destructor's from here on.
-        unsafe { own::SET_SPECIFIC.get()(key.number, ptr::null()) };
+    for (key, destructor, value) in values(id) {
+        // SAFETY: a key that exists (below). The value is the destructor's from here on.
+        unsafe { own::SET_SPECIFIC.get()(key, ptr::null()) };
         // SAFETY: as the C library would, on the thread that has stored the value.
         unsafe { destructor(value) };
         ran += 1;
@@ -98,11 +89,35 @@ unsafe fn run_values(id: Id) -> usize {
     ran
 }
 
+/// This thread's values of the library's keys, of those that have a destructor.
+fn values(id: Id) -> impl Iterator<Item = (libc::pthread_key_t, Destructor, *mut c_void)> {
+    let keys = ledger::with(|ledger| ledger.keys(id));
+    keys.into_iter().filter_map(|key| {
+        // SAFETY: a key that exists: it is in the ledger. Should a destructor delete it meanwhile, there is no value.
+        let value = unsafe { libc::pthread_getspecific(key.number) };
+        (!value.is_null()).then_some((key.number, key.destructor?, value))
+    })
+}
+
 /// Has [`at_exit`] called when this thread ends, or once more if it is ending. Says whether that is possible.
 pub(super) fn announce() -> bool {
+    if thread::is_main() {
+        announce_exit();
+    }
     // SAFETY: a key of this file's; its value is never looked at.
-    key()
-        .is_some_and(|key| unsafe { own::SET_SPECIFIC.get()(key, ptr::without_provenance(1)) } == 0)
+    let announce = |key| unsafe { own::SET_SPECIFIC.get()(key, ptr::without_provenance(1)) };
+    key().is_some_and(|key| announce(key) == 0)
+}
+
+/// The main thread does not end when the process exits: of it the C library runs what was registered with it. So one
+/// registration stands for all; the first is made long before anything is loaded.
+fn announce_exit() {
+    static ANNOUNCED: AtomicBool = AtomicBool::new(false);
+    if !ANNOUNCED.swap(true, Ordering::Relaxed) {
+        let program = ptr::with_exposed_provenance_mut(objects::program().start);
+        // SAFETY: `at_exit` uses no object, and is the program's. Should it fail, nothing is run, as if the process were killed.
+        unsafe { own::THREAD_ATEXIT.get()(at_exit, ptr::null_mut(), program) };
+    }
 }
 
 /// Makes the key by which the C library tells that a thread ends, if there is none yet.
@@ -124,7 +139,8 @@ fn key() -> Option<libc::pthread_key_t> {
 }
 
 /// Runs all that this thread has not run yet. Called by the C library while the thread ends, up to four times, between
-/// destructors of other keys; those may register further ones, which call it again.
+/// destructors of other keys; those may register further ones, which call it again. On the main thread, when the process
+/// exits.
 unsafe extern "C" fn at_exit(_value: *mut c_void) {
     // SAFETY: the thread's functions have all returned. What holds for each destructor is said where it is run.
     unsafe { run_pending(None, Thread::current(), usize::MAX) };

@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with what it finds")]
 #![expect(unsafe_code, reason = "libraries are loaded and called")]
 
+use std::any::Any;
 use std::ffi::{CStr, c_void};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -160,7 +161,15 @@ impl Calls for Library {
 
 /// A counter that lives as long as any library may.
 pub(crate) fn counter() -> &'static AtomicUsize {
-    Box::leak(Box::new(AtomicUsize::new(0)))
+    for_ever(AtomicUsize::new(0))
+}
+
+/// Not lost, but kept: valgrind tells the two apart.
+pub(crate) fn for_ever<T: Any + Send + Sync>(value: T) -> &'static T {
+    static KEPT: Mutex<Vec<&'static (dyn Any + Send + Sync)>> = Mutex::new(Vec::new());
+    let kept = Box::leak(Box::new(value));
+    KEPT.lock().unwrap().push(kept);
+    kept
 }
 
 /// Closes a library that nothing uses but what is followed.
