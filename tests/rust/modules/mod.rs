@@ -6,6 +6,7 @@ mod c;
 mod chaos;
 mod frozen;
 mod heads;
+mod kills;
 mod leaving;
 mod log;
 mod panics;

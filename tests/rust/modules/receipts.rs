@@ -11,10 +11,10 @@ use crate::harness::{Kernel, Stream, connect};
 
 const END: &str = "event: midplane.end\ndata: {\"reason\":\"draining\"}\n\n";
 
-/// A stream that ends by itself, and its lines but the first, as this generation writes them.
-async fn finite(kernel: &Kernel, token: &str, generation: u64) -> (Stream, String) {
-    let path = "/api/faults/count-to/4/250";
-    let mut stream = kernel.get(path).bearer(token).stream().await;
+/// A stream that ends by itself, and its lines but the first, as this generation writes them, one in `ms`.
+async fn finite(kernel: &Kernel, token: &str, generation: u64, ms: u64) -> (Stream, String) {
+    let path = format!("/api/faults/count-to/4/{ms}");
+    let mut stream = kernel.get(&path).bearer(token).stream().await;
     let line = |step| format!("faults#{generation} {step}\n");
     stream.read_until(&line(0)).await;
     (stream, (1..4).map(line).collect())
@@ -52,7 +52,7 @@ async fn a_receipt_counts_what_finished_on_the_old_one_and_what_was_cut() {
     for generation in 1..=2 {
         let mut finite_ones = Vec::new();
         for _ in 0..3 {
-            finite_ones.push(finite(&kernel, &token, generation).await);
+            finite_ones.push(finite(&kernel, &token, generation, 250).await);
         }
         let endless_ones = [
             endless(&kernel, &token).await,
@@ -103,7 +103,7 @@ async fn receipts_under_load_add_up() {
     for generation in 1..=5 {
         let mut streams = Vec::new();
         for _ in 0..STREAMS {
-            streams.push(finite(kernel, token, generation).await);
+            streams.push(finite(kernel, token, generation, 250).await);
         }
         let receipt = reload(kernel, "?wait=drained").await;
         // The streams were under way for certain, and of each client's short requests one may have been.
@@ -121,7 +121,8 @@ async fn receipts_under_load_add_up() {
 #[tokio::test]
 async fn the_end_of_the_process_waits_for_what_was_replaced_before() {
     let (kernel, token) = faults("").await;
-    let (old, lines) = finite(&kernel, &token, 1).await;
+    // Longer than connections are given once nothing is under way.
+    let (old, lines) = finite(&kernel, &token, 1, 1000).await;
     reload(&kernel, "").await;
     assert_eq!(draining(&kernel).await, [(1, 1)]);
     // Nothing is under way on the new one.

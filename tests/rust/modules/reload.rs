@@ -1,8 +1,5 @@
 //! Swapping and taking away while requests run, and how streams end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -173,42 +170,4 @@ async fn delete_waits_as_long_as_it_is_told() {
         2
     );
     expect_well(&kernel, &token).await;
-}
-
-#[tokio::test]
-async fn no_request_fails_while_a_loaded_module_is_swapped_again_and_again() {
-    let (kernel, token) = faults("").await;
-    let kernel = Arc::new(kernel);
-    let (done, answered) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
-    let mut clients = Vec::new();
-    for _ in 0..4 {
-        let (kernel, token) = (Arc::clone(&kernel), token.clone());
-        let (done, answered) = (Arc::clone(&done), Arc::clone(&answered));
-        clients.push(tokio::spawn(async move {
-            while !done.load(Ordering::Relaxed) {
-                let answer = kernel.get("/api/faults/timer").bearer(&token).send().await;
-                assert_eq!(answer.expect_status(200).text(), "in time");
-                answered.fetch_add(1, Ordering::Relaxed);
-            }
-        }));
-    }
-    for number in 2..=6 {
-        let seen = answered.load(Ordering::Relaxed);
-        let receipt = reload(&kernel, "", json!({"marker": number.to_string()})).await;
-        assert_eq!(
-            receipt.expect_status(200).json()["to"]["generation"],
-            number
-        );
-        eventually(&kernel, "requests on it", async || {
-            (answered.load(Ordering::Relaxed) > seen + 4).then_some(())
-        })
-        .await;
-    }
-    done.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.unwrap();
-    }
 }

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::wire::{Exchange, Upload};
-use super::{expect_well, faults, logged, module};
-use crate::harness::{Kernel, connect, eventually, private_dir};
+use super::{faults, logged};
+use crate::harness::{Kernel, connect, eventually};
 
 /// As long as the longest answers that are common.
 const STREAM_MS: u64 = 10_000;
@@ -60,12 +60,12 @@ async fn short_requests(shared: Arc<Shared>) {
     }
 }
 
-/// Uploads, whose handlers read them to their end.
-async fn uploads(shared: Arc<Shared>) {
+/// Uploads, whose handlers read them to their end, with a pause before each of their pieces.
+async fn uploads(shared: Arc<Shared>, pause: Duration) {
     const LEN: u64 = 512 * 1024;
     while !shared.is_over() {
         let acknowledged = shared.acknowledged.load(Ordering::SeqCst);
-        let upload = Upload::new(LEN).chunked();
+        let upload = Upload::new(LEN).chunked().slow(pause);
         let mut exchange =
             Exchange::start(&shared.kernel, "/api/faults/count", &shared.token, upload).await;
         let response = (&mut exchange.response).await.unwrap().expect("an answer");
@@ -113,7 +113,8 @@ async fn every_request_gets_one_whole_answer_while_reloads_go_on() {
     for number in 0..4 {
         clients.spawn(short_requests(Arc::clone(&shared)));
         if number < 2 {
-            clients.spawn(uploads(Arc::clone(&shared)));
+            let pause = Duration::from_millis(50 * number);
+            clients.spawn(uploads(Arc::clone(&shared), pause));
             clients.spawn(streams(Arc::clone(&shared)));
         }
     }
@@ -171,53 +172,4 @@ async fn a_signal_in_the_middle_of_a_drain_lets_it_end() {
     let left = std::fs::read_dir(kernel.dir.path().join("data/modules")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["lock"], "copies are left");
-}
-
-#[tokio::test]
-async fn a_kernel_that_was_killed_in_the_middle_leaves_nothing_that_stays() {
-    let dir = private_dir();
-    for round in 0..12_u64 {
-        let kernel = Kernel::builder()
-            .dir(&dir)
-            .module("faults", "")
-            .start()
-            .await;
-        let kernel = Arc::new(kernel);
-        let reloading = {
-            let kernel = Arc::clone(&kernel);
-            tokio::spawn(async move {
-                loop {
-                    let (mut sender, _connection) = connect(&kernel.socket).await;
-                    let request = http::Request::post("/modules/faults/reload")
-                        .header("host", "localhost")
-                        .header("authorization", format!("Bearer {}", kernel.host_key))
-                        .header("content-type", "application/json")
-                        .body(http_body_util::Full::new("{}".into()))
-                        .unwrap();
-                    // It ends with the kernel.
-                    if sender.send_request(request).await.is_err() {
-                        return;
-                    }
-                }
-            })
-        };
-        // Somewhere in the first reloads, each time elsewhere.
-        tokio::time::sleep(Duration::from_millis(3 + 7 * round)).await;
-        kernel.signal(Signal::SIGKILL);
-        kernel.wait().await;
-        reloading.abort();
-    }
-    let kernel = Kernel::builder()
-        .dir(&dir)
-        .module("faults", "")
-        .start()
-        .await;
-    let token = kernel.session(json!({})).await;
-    expect_well(&kernel, &token).await;
-    assert_eq!(module(&kernel).await["generation"], 1);
-    let mut left = Vec::new();
-    for entry in std::fs::read_dir(dir.path().join("data/modules")).unwrap() {
-        left.push(entry.unwrap().file_name());
-    }
-    assert_eq!(left.len(), 2, "the lock and this kernel's own: {left:?}");
 }

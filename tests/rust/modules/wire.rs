@@ -1,9 +1,10 @@
 //! Requests whose body is sent piece by piece, while the answer is read or not.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,9 @@ pub(super) struct Upload {
     announced: bool,
     /// Does not end, but waits, when all is sent.
     hangs: bool,
+    /// Before each piece.
+    pause: Duration,
+    pausing: Option<Pin<Box<tokio::time::Sleep>>>,
     taken: Arc<AtomicU64>,
 }
 
@@ -37,6 +41,8 @@ impl Upload {
             left: total,
             announced: true,
             hangs: false,
+            pause: Duration::ZERO,
+            pausing: None,
             taken: Arc::default(),
         }
     }
@@ -49,6 +55,12 @@ impl Upload {
     pub(super) fn hanging(mut self) -> Upload {
         self.hangs = true;
         self.chunked()
+    }
+
+    /// Takes its time before each piece.
+    pub(super) fn slow(mut self, pause: Duration) -> Upload {
+        self.pause = pause;
+        self
     }
 
     pub(super) fn left(&self) -> u64 {
@@ -66,8 +78,14 @@ impl Body for Upload {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.pause.is_zero() && self.left > 0 {
+            let pause = self.pause;
+            let sleep = || Box::pin(tokio::time::sleep(pause));
+            ready!(self.pausing.get_or_insert_with(sleep).as_mut().poll(cx));
+            self.pausing = None;
+        }
         if self.left == 0 {
             return if self.hangs {
                 Poll::Pending
