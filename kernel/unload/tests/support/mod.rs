@@ -268,6 +268,7 @@ pub(crate) fn under_valgrind() {
     let output = Command::new("valgrind")
         .args([
             "--quiet",
+            "--fair-sched=try",
             "--error-exitcode=1",
             "--leak-check=full",
             "--errors-for-leak-kinds=definite",
