@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::clock;
-use crate::watchdog::HeldBy;
+use crate::watchdog::held_by::HeldBy;
 
 /// How far a listener may fall behind before it loses events, and is told so. Events are a few a second at most.
 const BACKLOG_LEN: usize = 256;

@@ -9,16 +9,21 @@ pub(super) fn on_control_thread<T: Send + 'static>(
 ) -> std::io::Result<oneshot::Receiver<T>> {
     let (done, outcome) = oneshot::channel();
     std::thread::Builder::new().name(name).spawn(move || {
-        // The receiver is gone when the deadline has passed; what the work made is dropped here then, where it may block.
-        drop(done.send(work()));
-        leave();
+        let value = work();
+        // Before anyone is told: what comes next may be to unmap what this thread still had something of.
+        settle();
+        if let Err(unwanted) = done.send(value) {
+            // The receiver is gone, since the deadline has passed. What was made ends here, where that may block.
+            drop(unwanted);
+            settle();
+        }
     })?;
     Ok(outcome)
 }
 
-/// Runs what modules left on this thread before it ends, while everything of it is still there.
+/// Runs what modules have left on this thread.
 #[expect(unsafe_code, reason = "the contract of what is called is kept here")]
-fn leave() {
-    // SAFETY: the work has returned, so that no module's function is on the stack, and none is called on this thread again.
+fn settle() {
+    // SAFETY: between two pieces of work, no module's function is on the stack; what a second one leaves is settled after it.
     unsafe { midplane_unload::settle_thread() }
 }

@@ -14,7 +14,7 @@ use midplane_abi::Request;
 
 use crate::secrets::SecretError;
 use crate::session::Session;
-use crate::watchdog::HeldBy;
+use crate::watchdog::held_by::HeldBy;
 
 use super::generation::Generation;
 

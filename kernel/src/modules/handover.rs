@@ -18,7 +18,7 @@ use super::state::{SavedState, Schemas};
 use super::step::Overdue;
 
 /// How long new requests may wait for a hand-over: a person does not notice, and no client gives up.
-pub(super) const HOLD_MAX: Duration = Duration::from_millis(250);
+const HOLD_MAX: Duration = Duration::from_millis(250);
 /// How much of that may pass until what is under way has been answered. Most requests are done in a millisecond; one that
 /// waits for its client or a provider is not worth more.
 const QUIET_MAX: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ pub(super) async fn hand_over(
         (Some(hold), Source::Old(old)) => {
             // What takes longer goes on, and what it changes is not handed over.
             let _ = tokio::time::timeout(QUIET_MAX, old.answered()).await;
-            (hold.since + HOLD_MAX, Refusal::HoldOverdue)
+            (hold.since + HOLD_MAX, Refusal::HoldOverdue(HOLD_MAX))
         }
         _ => (
             Instant::now() + init_timeout,

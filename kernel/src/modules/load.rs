@@ -8,13 +8,12 @@ use serde_json::{Map, Value};
 
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
-use super::handover::HOLD_MAX;
 use super::life::Transition;
 use super::loader::{Instance, LoadError, Opened, Owner};
 use super::origin::OriginError;
 use super::private_copy::{CopyError, PrivateCopy};
 use super::stage::{StageError, Staging};
-use super::state::Schemas;
+use super::state::{SavedState, Schemas};
 use super::step::{GivenUp, Overdue, Step};
 use super::trial::{self, TrialError};
 use crate::config::Rollback;
@@ -32,6 +31,14 @@ pub(crate) struct Spec {
     pub(crate) drain_timeout: Duration,
     /// `None`: off.
     pub(crate) rollback: Option<Rollback>,
+}
+
+/// What is to take a place.
+pub(super) struct Wanted {
+    pub(super) spec: Spec,
+    pub(super) artifact: Artifact,
+    /// Given to it instead of what the old one would hand over now.
+    pub(super) kept: Option<Option<SavedState>>,
 }
 
 /// Which bytes are loaded.
@@ -73,9 +80,9 @@ pub(super) enum Refusal {
     HandOver(LoadError),
     #[error(
         "the hand-over of state took longer than the {} ms that requests may wait: hand over less, or do what takes long before `ctx.restore()`",
-        HOLD_MAX.as_millis()
+        .0.as_millis()
     )]
-    HoldOverdue,
+    HoldOverdue(Duration),
     #[error(
         "on_save of {0} has not returned since an earlier reload: unload the module and load it anew, without its state"
     )]
@@ -249,7 +256,7 @@ impl Refusal {
             | Refusal::Trial { .. }
             | Refusal::Overdue(_)
             | Refusal::HandOver(_)
-            | Refusal::HoldOverdue
+            | Refusal::HoldOverdue(_)
             | Refusal::StillSaving(_)
             | Refusal::Schema { .. } => Code::ModuleRefused,
         };

@@ -12,6 +12,7 @@
 //! before are what is lost with it.
 
 pub(crate) mod beacon;
+pub(crate) mod held_by;
 mod sight;
 
 use std::io::{self, Write as _};
@@ -28,6 +29,7 @@ use crate::events::{Event, Events};
 use crate::modules::exchange;
 use crate::modules::loader::end_process;
 use beacon::Beacons;
+use held_by::HeldBy;
 use sight::{Change, Sight};
 pub(crate) use sight::{Limits, Verdict, verdict};
 
@@ -52,16 +54,6 @@ pub(crate) struct StuckWorker {
     pub(crate) held_by: HeldBy,
     #[serde(skip)]
     since: Instant,
-}
-
-/// What holds a worker.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct HeldBy {
-    pub(crate) module: String,
-    pub(crate) generation: u64,
-    /// Method and path below the module's prefix; `session check` for one.
-    pub(crate) route: String,
-    pub(crate) request_id: String,
 }
 
 impl StuckWorker {

@@ -20,11 +20,10 @@ use tokio::runtime::Handle;
 pub(crate) use change::Change;
 use retiring::Retiring;
 pub(crate) use swap::Swapped;
-use swap::Wanted;
 
 use super::generation::Generation;
 use super::life::Phase;
-use super::load::Artifact;
+use super::load::{Artifact, Wanted};
 pub(crate) use super::load::{GrantSpec, Spec};
 use super::loader;
 use super::retire::Unloading;

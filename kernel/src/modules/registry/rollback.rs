@@ -7,13 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::swap::Wanted;
 use super::{Registry, Spec};
 use crate::config::Rollback;
 use crate::events::Event;
 use crate::modules::generation::Generation;
 use crate::modules::handover;
-use crate::modules::load::Artifact;
+use crate::modules::load::{Artifact, Wanted};
 use crate::modules::private_copy::PrivateCopy;
 use crate::modules::state::{SavedState, Schemas};
 

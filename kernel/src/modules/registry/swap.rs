@@ -14,19 +14,11 @@ use crate::modules::control::on_control_thread;
 use crate::modules::generation::Generation;
 use crate::modules::handover::{self, Probed, Source};
 use crate::modules::life::Transition;
-use crate::modules::load::{Artifact, Initialised, Job, Refusal};
+use crate::modules::load::{Artifact, Initialised, Job, Refusal, Wanted};
 use crate::modules::loader::Owner;
 use crate::modules::receipt::{HandedOver, Identity, Receipt, Requests};
 use crate::modules::retire;
 use crate::modules::state::SavedState;
-
-/// What is to take a place.
-pub(super) struct Wanted {
-    pub(super) spec: Spec,
-    pub(super) artifact: Artifact,
-    /// Given to it instead of what the old one would hand over now.
-    pub(super) kept: Option<Option<SavedState>>,
-}
 
 /// What an operation answers at once, and what it answers when the old generation is gone.
 pub(crate) struct Swapped {
