@@ -9,10 +9,13 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::fmt::{self, Display, Formatter};
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
+
+use libloading::os::unix::{self as linker, RTLD_LOCAL, RTLD_NOW};
 
 use crate::findings::Findings;
 use crate::pin::Pin;
@@ -40,20 +43,11 @@ pub enum OpenError {
 /// A library that was opened, and what its file said.
 #[derive(Debug)]
 pub struct Library {
-    /// `None` once the dynamic linker was told to close it.
-    handle: Option<Handle>,
+    /// `None` once the dynamic linker was told to close it. It is never closed by a drop.
+    library: Option<ManuallyDrop<linker::Library>>,
     load: Load,
     findings: Findings,
 }
-
-/// What `dlopen` gave.
-#[derive(Debug, Clone, Copy)]
-struct Handle(NonNull<c_void>);
-
-// SAFETY: dlopen's handles belong to the process, and every function that takes one may be called on any thread.
-unsafe impl Send for Handle {}
-// SAFETY: as above; the handle itself is never written to.
-unsafe impl Sync for Handle {}
 
 /// Runs on a thread what a library left there. It names the library and holds nothing: after the library was closed it does
 /// nothing.
@@ -101,23 +95,26 @@ impl Library {
         }
         let load = Load::begin(&name).ok_or(OpenError::AlreadyOpen)?;
         let company = Company::before();
-        // SAFETY: a C string, and constructors that may run by the contract.
-        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        let Some(handle) = NonNull::new(handle) else {
-            // Before anything else that could replace it.
-            let why = linker_error();
-            load.failed();
-            return Err(OpenError::Linker(why));
+        // SAFETY: constructors that may run by the contract.
+        let opened = unsafe { linker::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+        let handle = match opened {
+            Ok(library) => library.into_raw(),
+            Err(error) => {
+                load.failed();
+                return Err(OpenError::Linker(said(&error)));
+            }
         };
-        if !load.opened(&name, handle) {
+        // SAFETY: the handle that was given up a moment ago.
+        let library = ManuallyDrop::new(unsafe { linker::Library::from_raw(handle) });
+        if !NonNull::new(handle).is_some_and(|handle| load.opened(&name, handle)) {
             load.failed();
-            // SAFETY: a handle of dlopen's, not used afterwards. The library stays, for whoever opened it first.
-            unsafe { libc::dlclose(handle.as_ptr()) };
+            // The library stays, for whoever opened it first.
+            let _ = ManuallyDrop::into_inner(library).close();
             return Err(OpenError::AlreadyOpen);
         }
         company.keep();
         Ok(Library {
-            handle: Some(Handle(handle)),
+            library: Some(library),
             load,
             findings,
         })
@@ -125,9 +122,10 @@ impl Library {
 
     /// The address of what the library exports under this name.
     pub fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
-        let handle = self.handle?;
-        // SAFETY: a handle of dlopen's that was not closed, and a C string.
-        NonNull::new(unsafe { libc::dlsym(handle.0.as_ptr(), name.as_ptr()) })
+        let library = self.library.as_deref()?;
+        // SAFETY: the address is only passed on.
+        let symbol = unsafe { library.get::<*mut c_void>(name.to_bytes_with_nul()) }.ok()?;
+        NonNull::new(symbol.into_raw())
     }
 
     /// For the threads that ran functions of the library.
@@ -151,35 +149,35 @@ impl Library {
     /// # Safety
     /// Nobody calls a function of the library or uses memory of its image from now on, and no call is under way, but what this
     /// crate follows: the library's own threads, and destructors that were registered on any thread.
-    pub unsafe fn close(mut self, patience: Duration) -> Result<(), Resident> {
+    pub unsafe fn close(mut self, patience: Duration) -> Result<(), Box<Resident>> {
         let start = Instant::now();
         loop {
             let pins = self.pins();
-            if pins.is_empty() && (self.handle.is_none() || self.load.closing()) {
+            if pins.is_empty() && (self.library.is_none() || self.load.closing()) {
                 break;
             }
             let may_pass = pins.iter().all(Pin::may_pass);
             if !pins.is_empty() && (!may_pass || start.elapsed() >= patience) {
-                return Err(Resident {
+                return Err(Box::new(Resident {
                     library: self,
                     pins,
-                });
+                }));
             }
             std::thread::sleep(LOOK_AGAIN);
         }
-        if let Some(handle) = self.handle.take() {
-            // SAFETY: a handle of dlopen's, closed once. Nothing of the library runs or will run: the caller's part by the
-            // contract, and the rest because nothing holds it.
-            unsafe { libc::dlclose(handle.0.as_ptr()) };
+        if let Some(library) = self.library.take() {
+            // Nothing of the library runs or will run: the caller's part by the contract, and the rest because nothing holds it.
+            // Whether it went is read from the map.
+            let _ = ManuallyDrop::into_inner(library).close();
         }
         if self.load.closed() {
             Ok(())
         } else {
             let pins = vec![Pin::Mapped];
-            Err(Resident {
+            Err(Box::new(Resident {
                 library: self,
                 pins,
-            })
+            }))
         }
     }
 }
@@ -206,14 +204,10 @@ impl Display for Resident {
 
 impl std::error::Error for Resident {}
 
-fn linker_error() -> String {
-    // SAFETY: gives the calling thread's last error, as a C string until its next call of the dynamic linker, or NULL.
-    let text = unsafe { libc::dlerror() };
-    if text.is_null() {
-        return "the dynamic linker gave no reason".to_owned();
+/// What the linker said, without the words around it.
+fn said(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
     }
-    // SAFETY: as above.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
 }

@@ -173,13 +173,13 @@ pub(crate) fn for_ever<T: Any + Send + Sync>(value: T) -> &'static T {
 }
 
 /// Closes a library that nothing uses but what is followed.
-pub(crate) fn close(library: Library, patience: Duration) -> Result<(), Resident> {
+pub(crate) fn close(library: Library, patience: Duration) -> Result<(), Box<Resident>> {
     // SAFETY: these tests call nothing of a library that they have given away.
     unsafe { library.close(patience) }
 }
 
 /// Asks for a library to be closed that something holds.
-pub(crate) fn refuse(library: Library) -> Resident {
+pub(crate) fn refuse(library: Library) -> Box<Resident> {
     let mut resident = close(library, Duration::ZERO).unwrap_err();
     resident.pins.retain(is_ours);
     resident
