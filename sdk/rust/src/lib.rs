@@ -40,7 +40,15 @@
 //! | hyper's upgrade object | not there |
 //! | HTTP trailers | dropped |
 //!
-//! Statics of a module live as long as its generation: a reload starts with fresh ones.
+//! Statics of a module live as long as its generation: a reload starts with fresh ones, and the old ones leave the process with
+//! the code. What keeps code there is told in the receipt of the reload: a thread that outlives
+//! [`Context::on_shutdown`](Context), a signal handler. Constructors of the library, if it has any, run twice at a reload:
+//! in a process of their own first, which may hang and crash.
+//!
+//! # State
+//! State that is only in memory passes to the next generation by [`Context::on_save`] and [`Context::restore`]. Do not open a
+//! database file of your own in a module: two generations overlap, and two copies of SQLite in one process do not see each
+//! other's POSIX locks (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
 
 #[cfg(panic = "abort")]
 compile_error!(

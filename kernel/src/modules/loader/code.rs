@@ -30,7 +30,7 @@ pub(super) struct Code {
 }
 
 /// A library whose functions nobody calls any more.
-pub(crate) struct RetiredCode(Code);
+pub(crate) struct RetiredCode(Box<Code>);
 
 /// A library that could not be unmapped, and why.
 pub(crate) struct StillMapped {
@@ -63,7 +63,7 @@ impl Code {
 
     /// From here on nobody calls a function of it, and no call is under way.
     pub(super) fn retire(self) -> RetiredCode {
-        RetiredCode(self)
+        RetiredCode(Box::new(self))
     }
 }
 
@@ -100,7 +100,7 @@ impl RetiredCode {
             copy,
             name,
             generation,
-        } = self.0;
+        } = *self.0;
         // SAFETY: by the type nobody calls it any more, and the kernel keeps no pointer into it but the table of the instance
         // that is over.
         match unsafe { library.close(patience) } {
@@ -115,12 +115,13 @@ impl RetiredCode {
             }
             Err(resident) => {
                 let reason = resident.to_string();
-                let code = RetiredCode(Code {
+                let code = Code {
                     library: resident.library,
                     copy,
                     name,
                     generation,
-                });
+                };
+                let code = code.retire();
                 Err(StillMapped { code, reason })
             }
         }
