@@ -1,9 +1,9 @@
 """Reloads modules thousands of times under load, and shows whether anything of the old ones is left in the process.
 
-A release kernel serves hello and chat on one processor; oha sends short requests from another at a steady rate, first without
-reloads and then with them, each of which is answered by `?wait=drained`; for chat, clients read streams besides. From time to
-time the process is looked at: regions it has mapped, threads, descriptors, memory, generations. scripts/bench builds what this
-needs: `scripts/bench reload --help`.
+A release kernel serves hello and chat; oha sends short requests at a steady rate, first without reloads and then with them,
+one after the other, each with `?wait=drained`; for chat, clients read streams besides. From time to time the process is looked
+at: regions it has mapped, threads, descriptors, memory, generations. The load has one processor, the kernel may run on all.
+scripts/bench builds what this needs: `scripts/bench reload --help`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import plot
-from run import LOAD_CPU, ROOT, SERVER_CPU, Midplane, UnixConnection, note, show
+from run import LOAD_CPU, ROOT, Midplane, UnixConnection, note, show
 
 # Looks at the process, besides the one before the first reload.
 SAMPLES = 100
@@ -34,6 +34,8 @@ WARM_UP_SHARE = 0.1
 # What may be added from the end of the warm-up to the last reload, by the straight line through the looks: half of one, of
 # what is counted, is noise. The allocator maps and unmaps regions of its own, a few at a time.
 COUNT_FLAT, REGIONS_FLAT, MEMORY_FLAT_MIB = 0.5, 4, 5
+# What a reload may cost. Shown, and no reason to fail: what else the machine does is in it.
+P99_ADDED_MS, RELOAD_MS = 5, 50
 STEADY_S = 10
 # Short requests: far below what the kernel can take, so that what is measured is waiting and not a queue.
 RATE_PER_S, CONNECTIONS = 500, 4
@@ -53,12 +55,10 @@ class Kernel(Midplane):
     key = ""
 
     def start(self):
-        os.sched_setaffinity(0, {SERVER_CPU})
-        try:
-            self.log = open(self.socket.parent / "log", "w+")
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        finally:
-            os.sched_setaffinity(0, {LOAD_CPU})
+        self.log = open(self.socket.parent / "log", "w+")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        # From here on: the kernel has inherited all.
+        os.sched_setaffinity(0, {LOAD_CPU})
         deadline = time.monotonic() + 20
         while "ready on" not in self.said():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -257,15 +257,22 @@ def report(module, measured, steady, loaded):
         figures = (f"{f[key]:.2f}" for key in ["p50 ms", "p99 ms", "longest ms"])
         rows.append([name, f"{f['requests']:,}", f"{f['streams']:,}", str(len(f["failed"])), *figures])
     show(rows)
+    added = loaded["p99 ms"] - steady["p99 ms"]
+    print(f"p99 with reloads is {added:+.2f} ms: {budget(added, P99_ADDED_MS)}")
     print(
         f"\na reload takes {measured['reload_ms']:.1f} ms to the end of the old one (p99 {measured['reload_p99_ms']:.1f} ms), of which"
-        f" new requests wait {measured['swap_us']:.0f} us and the drain lasts {measured['drain_ms']:.0f} ms (medians)"
+        f" new requests wait {measured['swap_us']:.0f} us and the drain lasts {measured['drain_ms']:.0f} ms (medians):"
+        f" {budget(measured['reload_ms'], RELOAD_MS)}"
     )
     print(f"requests that finished on an old generation: {measured['finished_on_old']:,}, cut: {measured['cancelled']:,}")
     for reason, times in measured["held"].items():
         print(f"NOT UNLOADED at once: {times:,} times: {reason}")
     for text in [*steady["failed"], *loaded["failed"]][:5]:
         print(f"FAILED: {text}")
+
+
+def budget(ms, limit_ms):
+    return f"within the budget of {limit_ms} ms" if ms <= limit_ms else f"OVER the budget of {limit_ms} ms"
 
 
 def went_well(measured, steady, loaded):
