@@ -12,6 +12,7 @@ use crate::config::Rollback;
 use crate::events::Event;
 use crate::modules::generation::Generation;
 use crate::modules::handover;
+use crate::modules::life::Phase;
 use crate::modules::load::{Artifact, Wanted};
 use crate::modules::private_copy::PrivateCopy;
 use crate::modules::state::{SavedState, Schemas};
@@ -77,7 +78,10 @@ impl Registry {
         if !self.get(name).is_some_and(|now| Arc::ptr_eq(&now, failed)) {
             return;
         }
-        let reason = format!("{} failures", failed.failures());
+        let reason = match failed.phase() {
+            Phase::Faulted => "it was put in quarantine".to_owned(),
+            _ => format!("it failed {} times", failed.failures()),
+        };
         tracing::warn!(module = %failed.label, reason, to = way_back.number, "rolling a module back");
         let wanted = |kept| Wanted {
             spec: Spec {
