@@ -118,16 +118,18 @@ async fn run(
         }
         std::future::pending::<()>().await;
     };
-    // Accepting ends with the drain; the others only wait, so that dropping them loses nothing. When there is nothing to
-    // drain both ends come at once, and the answers under way have their time all the same.
+    let mut controlling = std::pin::pin!(controlling);
+    // Accepting ends with the drain; jobs go on to come until the end, since modules are unloaded in it. When there is nothing
+    // to drain both ends come at once, and the answers under way have their time all the same.
     tokio::select! {
         () = accepting => {}
-        () = controlling => {}
+        () = &mut controlling => {}
         () = stop.cancelled() => {}
     }
     connections.close();
     tokio::select! {
-        () = connections.wait() => stop.cancelled().await,
+        () = async { connections.wait().await; stop.cancelled().await } => {}
+        () = controlling => {}
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
     }
 }

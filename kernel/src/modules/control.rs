@@ -13,7 +13,7 @@ pub(super) fn on_control_thread<T: Send + 'static>(
         // Before anyone is told: what comes next may be to unmap what this thread still had something of.
         settle();
         if let Err(unwanted) = done.send(value) {
-            // The receiver is gone, since the deadline has passed. What was made ends here, where that may block.
+            // The receiver is gone, since the deadline has passed. What is left of an instance ends here, where that may block.
             drop(unwanted);
             settle();
         }

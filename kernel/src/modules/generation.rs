@@ -50,8 +50,10 @@ pub(crate) struct Generation {
     pins: AtomicUsize,
     /// Pins of requests whose answer has begun.
     streaming: AtomicUsize,
-    /// `save` is on a control thread's stack.
+    /// `save` is on a control thread's stack, or will be.
     saving: AtomicBool,
+    /// There is a [`Hold`], whatever the phase is.
+    held: AtomicBool,
     /// A failure was counted.
     failed: Notify,
     /// The phase or the pins have changed; told only while it does not simply serve.
@@ -147,6 +149,7 @@ impl Generation {
             pins: AtomicUsize::new(0),
             streaming: AtomicUsize::new(0),
             saving: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             failed: Notify::new(),
             changed: Notify::new(),
         })
@@ -165,6 +168,8 @@ impl Generation {
             Phase::Serving if pins >= self.requests_max => Err(Refused::Full),
             Phase::Serving => Ok(pin),
             Phase::Held => Err(Refused::Held),
+            // Whoever takes its place in a moment takes the request.
+            Phase::Faulted if self.held.load(Ordering::SeqCst) => Err(Refused::Held),
             Phase::Faulted => Err(Refused::Faulted),
             _ => Err(Refused::Draining),
         }
@@ -214,6 +219,7 @@ impl Generation {
 
     /// Lets new requests wait until the hold is dropped or another generation has taken its place.
     pub(crate) fn hold(self: &Arc<Generation>) -> Hold {
+        self.held.store(true, Ordering::SeqCst);
         self.owner.life.advance(Transition::Hold);
         Hold(Arc::clone(self))
     }
@@ -221,6 +227,7 @@ impl Generation {
     /// Takes no more requests from here on.
     pub(crate) fn stop_taking(&self) {
         self.owner.life.advance(Transition::Replace);
+        self.held.store(false, Ordering::SeqCst);
         self.changed.notify_waiters();
     }
 
@@ -275,12 +282,12 @@ impl Generation {
         self.saving.load(Ordering::SeqCst)
     }
 
-    /// What it hands over, if anything. May block: call it on a control thread.
-    pub(crate) fn save(&self) -> Result<Option<SavedState>, LoadError> {
-        self.saving.store(true, Ordering::SeqCst);
-        let saved = self.instance.save(&self.owner);
-        self.saving.store(false, Ordering::SeqCst);
-        saved
+    /// Claims the one call of `save` that there may be; until it is dropped the generation is not ended.
+    pub(crate) fn claim_save(self: &Arc<Generation>) -> Option<SaveClaim> {
+        let claimed = self
+            .saving
+            .compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst);
+        claimed.is_ok().then(|| SaveClaim(Arc::clone(self)))
     }
 
     /// Tells the module that no new request will come. May block: call it on a control thread, once.
@@ -301,7 +308,7 @@ impl Generation {
 
     /// Resolves when new requests need not wait. Cancel-safe.
     pub(crate) async fn released(&self) {
-        self.until(|| self.phase() != Phase::Held).await;
+        self.until(|| !self.held.load(Ordering::SeqCst)).await;
     }
 
     fn tell_unless_serving(&self) {
@@ -327,6 +334,16 @@ impl Generation {
         let code = self.instance.end();
         self.owner.unregister();
         code
+    }
+
+    /// Tells that its code has left the process after all.
+    pub(crate) fn tell_gone(&self) {
+        tracing::info!(module = %self.label, "a module that was held has left the process");
+        self.events.publish(Event::ModuleUnloaded {
+            module: self.name.to_string(),
+            generation: self.number,
+            unloaded: true,
+        });
     }
 
     /// Its code has left the process, or has not.
@@ -394,6 +411,26 @@ impl Drop for Pin {
     }
 }
 
+/// The right to have a generation saved.
+pub(crate) struct SaveClaim(Arc<Generation>);
+
+impl SaveClaim {
+    pub(crate) fn label(&self) -> &str {
+        &self.0.label
+    }
+
+    /// What the generation hands over, if anything. May block: call it on a control thread.
+    pub(crate) fn save(&self) -> Result<Option<SavedState>, LoadError> {
+        self.0.instance.save(&self.0.owner)
+    }
+}
+
+impl Drop for SaveClaim {
+    fn drop(&mut self) {
+        self.0.saving.store(false, Ordering::SeqCst);
+    }
+}
+
 /// New requests wait while there is one.
 pub(crate) struct Hold(Arc<Generation>);
 
@@ -401,6 +438,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         // Not taken when another generation has its place, or it is in quarantine.
         self.0.owner.life.advance(Transition::Release);
+        self.0.held.store(false, Ordering::SeqCst);
         self.0.changed.notify_waiters();
     }
 }

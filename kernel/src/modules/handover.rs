@@ -5,12 +5,13 @@
 //! held at all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::control::on_control_thread;
-use super::generation::{Generation, Hold};
+use super::generation::{Generation, Hold, SaveClaim};
 use super::life::Transition;
 use super::load::{Initialised, Refusal};
 use super::receipt::HandedOver;
@@ -29,7 +30,7 @@ pub(super) struct Probed {
     /// Of the old one; dropped when the place is taken.
     pub(super) hold: Option<Held>,
     pub(super) receipt: Option<HandedOver>,
-    /// What it was given.
+    /// What the old one handed over, taken or not.
     pub(super) state: Option<SavedState>,
 }
 
@@ -53,9 +54,11 @@ pub(super) async fn hand_over(
     source: Source,
     init_timeout: Duration,
 ) -> Result<Probed, Refusal> {
+    let mut claim = None;
     let hold = match &source {
         Source::Old(old) if old.saves() => {
-            if old.is_saving() {
+            claim = old.claim_save();
+            if claim.is_none() {
                 return Err(Refusal::StillSaving(old.label.clone()));
             }
             Some(Held {
@@ -76,13 +79,19 @@ pub(super) async fn hand_over(
             Refusal::Overdue(Overdue::Init(init_timeout)),
         ),
     };
+    let given_up = Arc::new(AtomicBool::new(false));
+    let is_given_up = Arc::clone(&given_up);
     let name = format!("restore-{}", new.owner().name);
-    let ran = on_control_thread(name, move || finish(new, &source)).map_err(Refusal::Thread)?;
+    let ran = on_control_thread(name, move || finish(new, claim, source, &is_given_up))
+        .map_err(Refusal::Thread)?;
     let (generation, state, receipt) = match tokio::time::timeout_at(deadline, ran).await {
         Ok(Ok(outcome)) => outcome?,
         Ok(Err(_gone)) => return Err(Refusal::Ended),
         // The thread is given up; should it return after all, what it made is ended unused.
-        Err(_elapsed) => return Err(refused),
+        Err(_elapsed) => {
+            given_up.store(true, Ordering::SeqCst);
+            return Err(refused);
+        }
     };
     Ok(Probed {
         generation,
@@ -94,21 +103,32 @@ pub(super) async fn hand_over(
 
 type Finished = (Arc<Generation>, Option<SavedState>, Option<HandedOver>);
 
-/// On a control thread: `save` of the old, `restore` and `probe` of the new.
-fn finish(mut new: Initialised, source: &Source) -> Result<Finished, Refusal> {
-    let (saved, from) = match source {
-        Source::Nothing => (None, None),
-        Source::Old(old) if old.saves() => {
-            (old.save().map_err(Refusal::HandOver)?, Some(&*old.label))
-        }
-        Source::Old(_) => (None, None),
-        Source::Kept(state) => (state.clone(), None),
+/// On a control thread: `save` of the old, `restore` and `probe` of the new. Begins none of them once it was given up.
+fn finish(
+    mut new: Initialised,
+    claim: Option<SaveClaim>,
+    source: Source,
+    given_up: &AtomicBool,
+) -> Result<Finished, Refusal> {
+    let go_on = || {
+        // Nobody is told any more.
+        let given_up = given_up.load(Ordering::SeqCst);
+        (!given_up).then_some(()).ok_or(Refusal::Ended)
     };
+    go_on()?;
+    let saved = match (&claim, source) {
+        (Some(claim), _) => claim.save().map_err(Refusal::HandOver)?,
+        (None, Source::Kept(state)) => state,
+        (None, Source::Nothing | Source::Old(_)) => None,
+    };
+    let from = claim.as_ref().map(|claim| claim.label().to_owned());
+    drop(claim);
+    go_on()?;
     let reads = new.descriptor.state;
     let taken = match (&saved, reads) {
         (Some(state), Some(reads)) if !reads.contains(state.schema) => {
             return Err(Refusal::Schema {
-                from: from.unwrap_or("the old generation").to_owned(),
+                from: from.unwrap_or_else(|| "the old generation".to_owned()),
                 schema: state.schema,
                 version: new.descriptor.version.clone(),
                 reads,
@@ -125,6 +145,7 @@ fn finish(mut new: Initialised, source: &Source) -> Result<Finished, Refusal> {
         .restore(taken.as_ref())
         .map_err(Refusal::HandOver)?;
     new.owner().life.advance(Transition::Restore);
+    go_on()?;
     new.instance.probe().map_err(Refusal::HandOver)?;
     new.owner().life.advance(Transition::Probe);
     let receipt = saved.as_ref().map(|state| HandedOver {
@@ -132,7 +153,7 @@ fn finish(mut new: Initialised, source: &Source) -> Result<Finished, Refusal> {
         schema: state.schema,
         accepted: taken.is_some(),
     });
-    Ok((new.into_generation(), taken, receipt))
+    Ok((new.into_generation(), saved, receipt))
 }
 
 /// Whether the state that `new` writes can be read by `old`, so that there is a way back.

@@ -32,16 +32,25 @@ pub(super) async fn end(
     old: &Arc<Generation>,
     under_way: u64,
     drain_timeout: Duration,
-    unloading: &Unloading,
+    unloading: &Arc<Unloading>,
 ) -> Ended {
     let start = Instant::now();
     let drained = drain(old, drain_timeout).await;
     let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let cancelled = old.stats.cut.load(Ordering::Relaxed);
+    let stuck = if drained.unpinned {
+        0
+    } else {
+        old.in_flight() as u64
+    };
     let requests = Requests {
-        finished_on_old: under_way.saturating_sub(cancelled),
+        finished_on_old: under_way.saturating_sub(cancelled + stuck),
         cancelled,
     };
+    if !drained.unpinned {
+        let (old, unloading) = (Arc::clone(old), Arc::clone(unloading));
+        tokio::spawn(async move { end_late(&old, &unloading).await });
+    }
     let unloaded = match retire(old, drained).await {
         Ok(code) => unloading.unload(code).await,
         Err(reason) => Err(reason),
@@ -51,6 +60,22 @@ pub(super) async fn end(
         drain_ms,
         requests,
         unloaded,
+    }
+}
+
+/// Ends a generation whose requests have outlasted the drain, once they are gone: on control threads, and not on the worker
+/// that had the last of them.
+async fn end_late(old: &Arc<Generation>, unloading: &Unloading) {
+    old.unpinned().await;
+    let drained = Drained {
+        quiesced: true,
+        unpinned: true,
+    };
+    if let Ok(code) = retire(old, drained).await
+        && unloading.unload(code).await.is_ok()
+    {
+        old.set_unloaded(true);
+        old.tell_gone();
     }
 }
 

@@ -113,7 +113,8 @@ impl Step {
 impl Drop for Turn {
     fn drop(&mut self) {
         *TURN.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        TURN_FREE.notify_one();
+        // Whoever was given up meanwhile does not take it.
+        TURN_FREE.notify_all();
     }
 }
 

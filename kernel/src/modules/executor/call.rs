@@ -417,16 +417,23 @@ impl Drop for Call {
             .stats
             .cancelled
             .fetch_add(1, Ordering::Relaxed);
-        if !self.begun
-            || poll_timed(
-                &mut task,
-                why::CANCEL,
-                &self.generation,
-                &self.request_id,
-                &self.lease,
-            ) != Outcome::Pending
-        {
+        if !self.begun {
             return;
+        }
+        match poll_timed(
+            &mut task,
+            why::CANCEL,
+            &self.generation,
+            &self.request_id,
+            &self.lease,
+        ) {
+            Outcome::Pending => {}
+            Outcome::Ready => return,
+            failed => {
+                // Told and counted; nobody is there to be answered.
+                self.fault(failed);
+                return;
+            }
         }
         // The module wants to end it in good order. The task keeps its handle meanwhile.
         let lease = std::mem::replace(&mut self.lease, Lease::nothing());

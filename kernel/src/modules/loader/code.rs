@@ -29,8 +29,8 @@ pub(super) struct Code {
     generation: u64,
 }
 
-/// A library whose functions nobody calls any more.
-pub(crate) struct RetiredCode(Box<Code>);
+/// A library whose functions nobody calls any more. One that is dropped is kept, and tried again.
+pub(crate) struct RetiredCode(Option<Box<Code>>);
 
 /// A library that could not be unmapped, and why.
 pub(crate) struct StillMapped {
@@ -63,22 +63,26 @@ impl Code {
 
     /// From here on nobody calls a function of it, and no call is under way.
     pub(super) fn retire(self) -> RetiredCode {
-        RetiredCode(Box::new(self))
+        RetiredCode(Some(Box::new(self)))
     }
 }
 
 impl RetiredCode {
     pub(crate) fn name(&self) -> &str {
-        &self.0.name
+        &self.code().name
     }
 
     pub(crate) fn generation(&self) -> u64 {
-        self.0.generation
+        self.code().generation
+    }
+
+    fn code(&self) -> &Code {
+        self.0.as_deref().expect("only closing it takes it")
     }
 
     /// What every thread that called functions of it has to run: the destructors that it left there.
     pub(crate) fn settle(&self) -> impl Fn() + Send + Sync + use<> {
-        let settler: Settler = self.0.library.settler();
+        let settler: Settler = self.code().library.settler();
         move || {
             // SAFETY: whoever runs this is between two pieces of work, so that nothing of the library is on the stack, and by
             // the type nobody calls it afterwards.
@@ -94,13 +98,13 @@ impl RetiredCode {
 
     /// Unmaps it, once threads that are ending have ended, for which it waits for up to `patience`. Blocks: call it on a
     /// control thread.
-    pub(crate) fn close(self, patience: Duration) -> Result<(), StillMapped> {
+    pub(crate) fn close(mut self, patience: Duration) -> Result<(), StillMapped> {
         let Code {
             library,
             copy,
             name,
             generation,
-        } = *self.0;
+        } = *self.0.take().expect("closed once");
         // SAFETY: by the type nobody calls it any more, and the kernel keeps no pointer into it but the table of the instance
         // that is over.
         match unsafe { library.close(patience) } {
@@ -129,7 +133,7 @@ impl RetiredCode {
 
     /// Whether what holds it stays for as long as the process.
     pub(crate) fn is_held_for_good(&self) -> bool {
-        self.0.library.pins().iter().any(|pin| !pin.may_pass())
+        self.code().library.pins().iter().any(|pin| !pin.may_pass())
     }
 
     /// Unmaps it if that is possible here and now: for what never served, on the thread that loaded it.
@@ -148,7 +152,7 @@ impl RetiredCode {
 
     /// Leaves it mapped until somebody tries again.
     pub(crate) fn keep(self) {
-        resident().push(self);
+        drop(self);
     }
 
     /// Everything that was kept.
@@ -162,6 +166,14 @@ pub(crate) fn try_open(path: &Path) {
     // SAFETY: as in `Code::open`; the process ends with what it runs.
     let opened = unsafe { Library::open(path, Findings::default()) };
     drop(opened);
+}
+
+impl Drop for RetiredCode {
+    fn drop(&mut self) {
+        if let Some(code) = self.0.take() {
+            resident().push(RetiredCode(Some(code)));
+        }
+    }
 }
 
 /// What a generation has freed at its end lies between what others have: whole pages of it go back to the system.

@@ -94,7 +94,9 @@ impl Registry {
             },
             kept,
         };
-        let swapped = match self.swap_in(name, wanted(None)).await {
+        // A version without state has nothing to give back; what it was offered is as good as new.
+        let first = (!failed.saves()).then(|| way_back.state.clone());
+        let swapped = match self.swap_in(name, wanted(first)).await {
             Ok(swapped) => Ok(swapped),
             Err(refusal) => {
                 tracing::warn!(module = %failed.label, reason = %refusal, "the failing version's state cannot be had: going back to the state it was given");

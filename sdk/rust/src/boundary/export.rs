@@ -76,7 +76,11 @@ where
     // SAFETY: valid during this call.
     telemetry::install(unsafe { (*given).owner });
     // SAFETY: handed on.
-    unsafe { make_instance(given, out, schema, module) }
+    let made = unsafe { make_instance(given, out, schema, module) };
+    if made != status::OK {
+        telemetry::uninstall();
+    }
+    made
 }
 
 /// Runs the module's function until it ends or waits for its state.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -111,8 +111,13 @@ impl Instance {
             }))),
             ready: OnceLock::new(),
         };
-        instance.go_on()?;
-        Ok(instance)
+        match instance.go_on() {
+            Ok(()) => Ok(instance),
+            Err(error) => {
+                instance.end();
+                Err(error)
+            }
+        }
     }
 
     /// Gives the module's function what the generation before left, and runs it to its end.
@@ -135,10 +140,7 @@ impl Instance {
 
     /// Polls the module's function until it ends or waits for the state.
     fn go_on(&self) -> Result<()> {
-        let mut slot = self
-            .starting
-            .lock()
-            .expect("no code panics under this lock");
+        let mut slot = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut starting) = slot.take() else {
             return Ok(());
         };
