@@ -23,7 +23,6 @@ impl Controls {
         job: Arc<dyn Fn() + Send + Sync>,
         timeout: Duration,
     ) -> usize {
-        let deadline = tokio::time::Instant::now() + timeout;
         let mut waiting = Vec::with_capacity(self.0.len());
         for control in &self.0 {
             let (done, ran) = oneshot::channel();
@@ -33,10 +32,11 @@ impl Controls {
                 // Nobody waits after the deadline.
                 let _ = done.send(());
             });
-            // Where there is no room, or no worker any more, `done` goes with the job.
-            let _ = tokio::time::timeout_at(deadline, control.send(job)).await;
+            // Where there is no room, or no worker any more, `done` goes with the job, which is the answer, too.
+            let _ = control.try_send(job);
             waiting.push(ran);
         }
+        let deadline = tokio::time::Instant::now() + timeout;
         let mut unreached = 0;
         for ran in waiting {
             let reached = tokio::time::timeout_at(deadline, ran).await;

@@ -35,14 +35,14 @@ pub(super) async fn end(
     unloading: &Unloading,
 ) -> Ended {
     let start = Instant::now();
-    let quiesced = drain(old, drain_timeout).await;
+    let drained = drain(old, drain_timeout).await;
     let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let cancelled = old.stats.cut.load(Ordering::Relaxed);
     let requests = Requests {
         finished_on_old: under_way.saturating_sub(cancelled),
         cancelled,
     };
-    let unloaded = match retire(old, quiesced).await {
+    let unloaded = match retire(old, drained).await {
         Ok(code) => unloading.unload(code).await,
         Err(reason) => Err(reason),
     };
@@ -54,8 +54,17 @@ pub(super) async fn end(
     }
 }
 
-/// Lets what is under way finish, and cuts what does not; whether `quiesce` has returned.
-async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> bool {
+/// How a drain ended.
+struct Drained {
+    /// `quiesce` has returned.
+    quiesced: bool,
+    /// No request was under way any more at one moment. None can come after that; only its counter may still be touched, by a
+    /// request that looked the generation up before it was replaced.
+    unpinned: bool,
+}
+
+/// Lets what is under way finish, and cuts what does not.
+async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> Drained {
     let start = Instant::now();
     let quiescing = Arc::clone(old);
     let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
@@ -68,26 +77,28 @@ async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> bool {
         }
     };
     let left = drain_timeout.saturating_sub(start.elapsed());
-    if tokio::time::timeout(left, old.unpinned()).await.is_err() {
+    let mut unpinned = tokio::time::timeout(left, old.unpinned()).await.is_ok();
+    if !unpinned {
         tracing::warn!(module = %old.label, requests = old.in_flight(), "the drain took too long: what still ran was cut");
         old.cut.cancel();
         // What is stuck in a poll stays, and is told in the receipt.
-        let _ = tokio::time::timeout(CUT_DEADLINE, old.unpinned()).await;
+        unpinned = tokio::time::timeout(CUT_DEADLINE, old.unpinned())
+            .await
+            .is_ok();
     }
-    quiesced
+    Drained { quiesced, unpinned }
 }
 
 /// Ends the instance, unless its code is on a stack.
-async fn retire(old: &Arc<Generation>, quiesced: bool) -> Result<RetiredCode, String> {
+async fn retire(old: &Arc<Generation>, drained: Drained) -> Result<RetiredCode, String> {
     let limit_s = HOOK_DEADLINE.as_secs();
-    let stuck = old.in_flight();
-    if stuck > 0 {
-        return Err(format!("requests still in its code: {stuck}"));
+    if !drained.unpinned {
+        return Err(format!("requests still in its code: {}", old.in_flight()));
     }
     if old.is_saving() {
         return Err("on_save has not returned".to_owned());
     }
-    if !quiesced {
+    if !drained.quiesced {
         return Err(format!("on_drain did not return within {limit_s} s"));
     }
     let retiring = Arc::clone(old);
