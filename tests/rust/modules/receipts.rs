@@ -48,11 +48,11 @@ async fn draining(kernel: &Kernel) -> Vec<(u64, u64)> {
 
 #[tokio::test]
 async fn a_receipt_counts_what_finished_on_the_old_one_and_what_was_cut() {
-    let (kernel, token) = faults("drain_timeout = \"2s\"").await;
+    let (kernel, token) = faults("drain_timeout = \"4s\"").await;
     for generation in 1..=2 {
         let mut finite_ones = Vec::new();
         for _ in 0..3 {
-            finite_ones.push(finite(&kernel, &token, generation, 250).await);
+            finite_ones.push(finite(&kernel, &token, generation, 600).await);
         }
         let endless_ones = [
             endless(&kernel, &token).await,
