@@ -79,7 +79,7 @@ pub(super) enum Refusal {
     #[error(transparent)]
     HandOver(LoadError),
     #[error(
-        "the hand-over of state took longer than the {} ms that requests may wait: hand over less, or do what takes long before `ctx.restore()`",
+        "the hand-over of state took longer than the {} ms that requests may wait: hand over less, or do what takes long before `ctx.restore()`; if `on_save` waits for what hangs, unload the module and load it anew, without its state",
         .0.as_millis()
     )]
     HoldOverdue(Duration),
