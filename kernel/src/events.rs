@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::clock;
+use crate::modules::crash::Crash;
 use crate::watchdog::held_by::HeldBy;
 
 /// How far a listener may fall behind before it loses events, and is told so. Events are a few a second at most.
@@ -57,6 +58,18 @@ pub(crate) enum Event {
         generation: u64,
         reason: String,
     },
+    /// Its process ended by itself.
+    #[serde(rename = "module.crashed")]
+    ModuleCrashed {
+        module: String,
+        #[serde(flatten)]
+        crash: Crash,
+        /// `null`: it is not started again, or was to end anyway.
+        restart_in_ms: Option<u64>,
+        quarantined: bool,
+    },
+    #[serde(rename = "module.restarted")]
+    ModuleRestarted { module: String, from: u64, to: u64 },
     /// A watched one is loaded again.
     #[serde(rename = "module.changed")]
     ModuleChanged { module: String, cause: Cause },

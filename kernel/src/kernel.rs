@@ -80,6 +80,8 @@ impl Kernel {
             never_unload: config.kernel.unload == Unload::Never,
             quarantine_after: config.limits.quarantine_after,
             init_timeout: config.limits.init_timeout,
+            stuck_after: config.limits.stuck_after,
+            workers: config.kernel.workers,
             log: log.clone(),
             configured: config
                 .modules
@@ -177,6 +179,7 @@ fn spec(module: &config::Module) -> Spec {
     };
     Spec {
         path: module.path.clone(),
+        isolation: module.isolation,
         config: module.config.clone(),
         grants,
         public: module.public,

@@ -65,6 +65,8 @@ codes! {
     RateLimited = 429 "rate_limited" "Too many requests of this session";
     Internal = 500 "internal" "Internal error";
     ModuleFailed = 500 "module_failed" "The module failed";
+    ModuleRestarting = 503 "module_restarting" "The module is being started again";
+    ModuleCrashed = 502 "module_crashed" "The module's process ended";
     Starting = 503 "starting" "Starting";
     Draining = 503 "draining" "Shutting down";
     SessionLimit = 503 "session_limit" "Too many sessions";

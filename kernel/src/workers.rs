@@ -3,6 +3,7 @@
 //! A connection stays on the worker that accepted it, and module code runs on workers and control threads only. Each worker
 //! has a control channel, so that something can be run on every one of them by name.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,6 +26,15 @@ const CONTROL_QUEUE_LEN: usize = 16;
 /// The first pause after an accept error, and the longest: descriptors come back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Which worker the calling thread is.
+pub(crate) fn own_number() -> Option<usize> {
+    NUMBER.get()
+}
 
 pub(crate) struct Workers {
     all: Vec<Worker>,
@@ -89,6 +99,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
+                NUMBER.set(Some(number));
                 kernel.beacons.adopt(number);
                 runtime.block_on(run(kernel, listener, jobs, stopping));
                 // Drops what is left, here, where it ran.

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::isolation::worker;
 use crate::modules::trial;
 use arguments::ClientArgs;
 use failure::{EXIT_USAGE, Failure};
@@ -72,6 +73,9 @@ enum Command {
     /// Open a library and end: how the kernel finds out whether it can be opened
     #[command(name = trial::COMMAND, hide = true)]
     Trial { path: PathBuf },
+    /// Run one module in this process: how the kernel runs those with `isolation = "process"`
+    #[command(name = worker::COMMAND, hide = true)]
+    Worker,
     /// `midplane NAME` runs `midplane-NAME`
     #[command(external_subcommand)]
     External(Vec<OsString>),
@@ -97,6 +101,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(flags) => return Ok(crate::serve_command(&flags)),
         Command::Trial { path } => return Ok(trial::child(&path)),
+        Command::Worker => return Ok(worker::run()),
         Command::External(words) => return Err(external::run(&words)),
         Command::Completions(arguments) => completions::run(&arguments)?,
         Command::Status(args) => block_on(status::run(&args, &mut Output::of(&args)))?,

@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
 use super::{
-    Config, Flags, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions, Unload,
-    file,
+    Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions,
+    Unload, file,
 };
 use crate::telemetry::Filter;
 
@@ -392,6 +392,7 @@ fn read_modules(
     modules.extend(by_flag.into_iter().map(|(name, path)| {
         let module = Module {
             path,
+            isolation: Isolation::default(),
             grants: None,
             public: false,
             watch: false,
@@ -411,8 +412,16 @@ fn read_module(
 ) -> Result<Option<Module>, ConfigError> {
     let s = &mut section;
     let path = read_path(s, "path")?;
-    // what this version can do is the only value taken, so that nobody relies on a protection that is not there
-    only(s, "isolation", "in-process")?;
+    let isolation = s.get(
+        "isolation",
+        Isolation::default(),
+        "\"in-process\" or \"process\"",
+        |v| {
+            [Isolation::InProcess, Isolation::Process]
+                .into_iter()
+                .find(|isolation| v.as_str() == Some(isolation.as_str()))
+        },
+    )?;
     let rollback = read_rollback(s)?;
     let watch_at = s.offset("watch");
     let watch = s.boolean("watch", false)?;
@@ -454,6 +463,7 @@ fn read_module(
     section.finish()?;
     Ok(path_by_flag.or(path).map(|path| Module {
         path,
+        isolation,
         grants,
         public,
         watch,
@@ -484,13 +494,6 @@ fn read_rollback(section: &mut Section<'_>) -> Result<Option<Rollback>, ConfigEr
         }
         _ => Err(section.refuse("rollback", offset, "something else", ALLOWED)),
     }
-}
-
-fn only(section: &mut Section<'_>, key: &'static str, value: &str) -> Result<(), ConfigError> {
-    let allowed = format!("\"{value}\": nothing else is available in this version");
-    section.get(key, (), &allowed, |found| {
-        (found.as_str() == Some(value)).then_some(())
-    })
 }
 
 fn json(value: Spanned<DeValue<'_>>) -> Option<Json> {

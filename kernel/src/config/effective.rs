@@ -123,6 +123,7 @@ impl Config {
                 format_duration(l.quarantine_after).into(),
             ),
             ("stuck_after", format_duration(l.stuck_after).into()),
+            ("restart_wait", format_duration(l.restart_wait).into()),
         ])
     }
 }
@@ -130,6 +131,7 @@ impl Config {
 fn module_table(module: &Module) -> Table {
     let mut entries = table([
         ("path", path(&module.path)),
+        ("isolation", module.isolation.as_str().into()),
         ("public", module.public.into()),
         ("watch", module.watch.into()),
         (

@@ -37,6 +37,8 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const QUARANTINE_AFTER: Duration = Duration::from_secs(1);
 /// A thousand times what counts as a slow poll: no work that a handler does by mistake on its worker takes that long.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// A module that reaches its provider when it starts is there by then, and no client has given up.
+const RESTART_WAIT: Duration = Duration::from_secs(5);
 /// Below, a loaded machine would be taken for a module that hangs.
 const STUCK_AFTER_MIN: Duration = Duration::from_millis(100);
 const STUCK_AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -65,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) quarantine_after: Duration,
     /// How long a worker may be inside one call of a module before it counts as lost.
     pub(crate) stuck_after: Duration,
+    /// How long a request may wait for a module that is started again.
+    pub(crate) restart_wait: Duration,
 }
 
 impl Limits {
@@ -111,6 +115,7 @@ impl Limits {
                 STUCK_AFTER,
                 STUCK_AFTER_MIN..=STUCK_AFTER_MAX,
             )?,
+            restart_wait: s.duration("restart_wait", RESTART_WAIT, TIMEOUT)?,
         };
         section.finish()?;
         Ok(limits)

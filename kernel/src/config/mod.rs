@@ -72,6 +72,25 @@ pub(crate) enum Unload {
     Never,
 }
 
+/// Where a module's code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Isolation {
+    /// In the kernel's process: fastest; a crash of its code ends the kernel.
+    #[default]
+    InProcess,
+    /// In a process of its own.
+    Process,
+}
+
+impl Isolation {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Isolation::InProcess => "in-process",
+            Isolation::Process => "process",
+        }
+    }
+}
+
 /// `[sessions]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sessions {
@@ -99,6 +118,7 @@ pub(crate) enum SecretSource {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Module {
     pub(crate) path: PathBuf,
+    pub(crate) isolation: Isolation,
     /// `None`: all it asks for.
     pub(crate) grants: Option<Vec<String>>,
     pub(crate) public: bool,

@@ -233,8 +233,8 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         ("[modules.hello]", &["without a path", "--module"]),
         ("[modules]\nhello = 1", &["a table"]),
         (
-            "[modules.h]\npath = \"/x\"\nisolation = \"process\"",
-            &["not", "available in this version"],
+            "[modules.h]\npath = \"/x\"\nisolation = \"container\"",
+            &["isolation", "\"in-process\" or \"process\""],
         ),
         (
             "[modules.h]\nwatch = true\npath = \"/x\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",

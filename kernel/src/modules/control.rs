@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 /// Runs `work` on a thread of its own, which module code may hang for ever.
-pub(super) fn on_control_thread<T: Send + 'static>(
+pub(crate) fn on_control_thread<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<oneshot::Receiver<T>> {

@@ -131,6 +131,15 @@ impl Descriptor {
     }
 }
 
+impl std::fmt::Display for RoutePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RoutePattern::Exact(path) => f.write_str(path),
+            RoutePattern::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
 impl RoutePattern {
     /// Reads `/path` or `/prefix/*`.
     pub(crate) fn parse(text: &str) -> Option<RoutePattern> {

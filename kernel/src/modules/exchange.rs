@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use midplane_abi::Request;
 
 use crate::secrets::SecretError;
@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::watchdog::held_by::HeldBy;
 
 use super::generation::Generation;
+use super::instance::Outcome;
 
 /// How much of a request body waits for the module: what it reads at once. More is left in the socket.
 pub(crate) const INPUT_WINDOW_LEN: usize = 64 * 1024;
@@ -24,6 +25,8 @@ pub(crate) const INPUT_WINDOW_LEN: usize = 64 * 1024;
 pub(crate) const OUTPUT_WINDOW_LEN: usize = 64 * 1024;
 /// How much of a request's path is kept to tell it by.
 const ROUTE_LEN_MAX: usize = 128;
+/// As many as a request may have (`[limits] header_fields`).
+pub(crate) const RESPONSE_HEADERS_MAX: usize = 100;
 /// Slots are allocated this many at a time and never given back: the pages are reused.
 const CHUNK_LEN: usize = 256;
 /// 64 chunks are 16,384 requests at once, over the sum of what the connection limit lets in.
@@ -70,6 +73,8 @@ pub(crate) struct Exchange {
     pub(crate) output: Output,
     pub(crate) context: Option<Context>,
     pub(crate) refresh: Refresh,
+    /// How a task in another process has ended, until it is looked at.
+    pub(crate) finished: Option<Outcome>,
     /// For people: method and path without the query, cut to [`ROUTE_LEN_MAX`].
     route: String,
 }
@@ -89,6 +94,8 @@ pub(crate) struct Input {
     pub(crate) end: InputEnd,
     /// The module found nothing and waits.
     pub(crate) wanted: bool,
+    /// A first window may be read before the module asks, since asking takes a while.
+    pub(crate) ahead: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,11 +117,56 @@ pub(crate) struct Output {
     pub(crate) ended: bool,
     /// The module was told to stop until there is room.
     pub(crate) full: bool,
+    /// How many bytes another process has sent of it.
+    pub(crate) received: usize,
 }
 
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+}
+
+impl Head {
+    /// `None` when the status or a field is not valid HTTP, or there are too many. Fields that belong to the connection or to
+    /// the kernel are left out (RFC 9110 section 7.6.1).
+    pub(crate) fn new<'a>(
+        code: u16,
+        fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Option<Head> {
+        if fields.len() > RESPONSE_HEADERS_MAX {
+            return None;
+        }
+        // An interim status would end the exchange before the answer.
+        let status = StatusCode::from_u16(code)
+            .ok()
+            .filter(|status| !status.is_informational())?;
+        // Room for the two that the kernel adds.
+        let mut headers = HeaderMap::with_capacity(fields.len() + 2);
+        for (name, value) in fields {
+            let name = HeaderName::from_bytes(name).ok()?;
+            if !is_connections_own(&name) {
+                headers.append(name, HeaderValue::from_bytes(value).ok()?);
+            }
+        }
+        Some(Head { status, headers })
+    }
+}
+
+fn is_connections_own(name: &HeaderName) -> bool {
+    use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+    [
+        CONNECTION,
+        PROXY_AUTHENTICATE,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ]
+    .contains(name)
+        || matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "x-request-id" | "x-midplane-module"
+        )
 }
 
 /// How far asking the secret's source again has come.
@@ -192,12 +244,15 @@ impl Drop for Lease {
             exchange.input.len = 0;
             exchange.input.end = InputEnd::Open;
             exchange.input.wanted = false;
+            exchange.input.ahead = false;
             exchange.output.head = None;
             exchange.output.started = false;
             exchange.output.bytes.clear();
             exchange.output.ended = false;
             exchange.output.full = false;
+            exchange.output.received = 0;
             exchange.refresh = Refresh::Idle;
+            exchange.finished = None;
             exchange.context.take()
         };
         // Outside the lock: it may be the generation's last.
@@ -220,6 +275,11 @@ pub(crate) fn find(handle: Request) -> Option<Guard<'static>> {
     let incarnation = (handle.0 >> 32) as u32;
     let entry = TABLE.slot(index)?.lock();
     (entry.live && entry.incarnation == incarnation).then(|| Guard(entry))
+}
+
+/// Method and path of a live request, for people.
+pub(crate) fn route_of(handle: Request) -> Option<String> {
+    find(handle).map(|exchange| exchange.route.clone())
 }
 
 /// Whose a request is, and what, for people; `None` when its handle is dead, or somebody else looks at it just now.

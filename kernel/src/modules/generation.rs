@@ -10,11 +10,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::descriptor::{Descriptor, Grants, RoutePattern};
+use super::instance::{Instance, Retired};
 use super::life::{Phase, Transition};
-use super::loader::{Instance, LoadError, Owner, RetiredCode};
+use super::loader::{LoadError, Owner};
 use super::private_copy::PrivateCopy;
 use super::state::SavedState;
 use crate::events::{Event, Events};
+use crate::isolation::process::Process;
 
 /// A poll over this holds up the worker's other requests noticeably, and is counted and logged.
 pub(crate) const SLOW_POLL: Duration = Duration::from_millis(10);
@@ -46,6 +48,7 @@ pub(crate) struct Generation {
     instance: Instance,
     /// It belongs to the code, and goes with it.
     copy: Weak<PrivateCopy>,
+    kernel: Option<Box<dyn Tell>>,
     events: Arc<Events>,
     pins: AtomicUsize,
     /// Pins of requests whose answer has begun.
@@ -54,6 +57,10 @@ pub(crate) struct Generation {
     saving: AtomicBool,
     /// There is a [`Hold`], whatever the phase is.
     held: AtomicBool,
+    /// Its process has ended, and another is to take its place.
+    restarting: AtomicBool,
+    /// The version before takes its place if it fails.
+    way_back: AtomicBool,
     /// A failure was counted.
     failed: Notify,
     /// The phase or the pins have changed; told only while it does not simply serve.
@@ -75,6 +82,15 @@ pub(crate) struct Parts {
     pub(crate) instance: Instance,
     pub(crate) events: Arc<Events>,
     pub(crate) copy: Arc<PrivateCopy>,
+    /// In a module process: the kernel's ear.
+    pub(crate) kernel: Option<Box<dyn Tell>>,
+}
+
+/// Tells the kernel what a module did in a process of its own.
+pub(crate) trait Tell: Send + Sync {
+    fn slow_poll(&self, route: &str, request_id: &str, taken: Duration);
+    /// It asked for a secret without the grant.
+    fn denied_secret(&self, request_id: &str);
 }
 
 /// What a generation has done. Counters only grow.
@@ -122,6 +138,7 @@ impl Generation {
             instance,
             events,
             copy,
+            kernel,
         } = parts;
         let label = format!("{}#{}", owner.name, owner.number);
         Arc::new(Generation {
@@ -145,11 +162,14 @@ impl Generation {
             owner,
             instance,
             copy: Arc::downgrade(&copy),
+            kernel,
             events,
             pins: AtomicUsize::new(0),
             streaming: AtomicUsize::new(0),
             saving: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            restarting: AtomicBool::new(false),
+            way_back: AtomicBool::new(false),
             failed: Notify::new(),
             changed: Notify::new(),
         })
@@ -169,10 +189,19 @@ impl Generation {
             Phase::Serving => Ok(pin),
             Phase::Held => Err(Refused::Held),
             // Whoever takes its place in a moment takes the request.
-            Phase::Faulted if self.held.load(Ordering::SeqCst) => Err(Refused::Held),
+            Phase::Faulted if self.is_held() => Err(Refused::Held),
             Phase::Faulted => Err(Refused::Faulted),
             _ => Err(Refused::Draining),
         }
+    }
+
+    /// The process that it has to itself.
+    pub(crate) fn process(&self) -> Option<&Arc<Process>> {
+        self.instance.process()
+    }
+
+    pub(crate) fn owner_id(&self) -> u64 {
+        self.owner.id
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -192,6 +221,13 @@ impl Generation {
             .filter(|(pattern, _)| pattern.matches(path))
             .map(|(_, bytes)| *bytes);
         declared.max().unwrap_or(self.body_bytes)
+    }
+
+    /// What the module declared: pattern and bytes.
+    pub(crate) fn body_limits(&self) -> impl Iterator<Item = (&RoutePattern, u64)> {
+        self.body_limits
+            .iter()
+            .map(|(pattern, bytes)| (pattern, *bytes))
     }
 
     /// Whether `path` needs no session here.
@@ -228,6 +264,7 @@ impl Generation {
     pub(crate) fn stop_taking(&self) {
         self.owner.life.advance(Transition::Replace);
         self.held.store(false, Ordering::SeqCst);
+        self.restarting.store(false, Ordering::SeqCst);
         self.changed.notify_waiters();
     }
 
@@ -238,12 +275,40 @@ impl Generation {
         }
         self.changed.notify_waiters();
         self.failed.notify_waiters();
+        self.tell_faulted(reason);
+    }
+
+    fn tell_faulted(&self, reason: &str) {
         tracing::error!(module = %self.label, reason, "a module is in quarantine until it is reloaded");
         self.events.publish(Event::ModuleFaulted {
             module: self.name.to_string(),
             generation: self.number,
             reason: reason.to_owned(),
         });
+    }
+
+    /// Counts and tells of a poll that held up others; one that took far too long puts it in quarantine, unless it has a process
+    /// to itself, where it holds up nobody else.
+    pub(crate) fn slow_poll(&self, route: &str, request_id: &str, taken: Duration) {
+        if let Some(kernel) = &self.kernel {
+            return kernel.slow_poll(route, request_id, taken);
+        }
+        self.stats.slow_polls.fetch_add(1, Ordering::Relaxed);
+        let poll_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(module = %self.label, route, request_id, poll_ms, "slow poll");
+        if taken > self.quarantine_after && self.process().is_none() {
+            self.quarantine(&format!("one poll of {route} took {poll_ms} ms"));
+        }
+    }
+
+    /// It asked for a secret without the grant.
+    pub(crate) fn denied_secret(&self, request_id: &str) {
+        match &self.kernel {
+            Some(kernel) => kernel.denied_secret(request_id),
+            None => {
+                tracing::warn!(module = %self.label, request_id, "a module asked for a secret without the grant");
+            }
+        }
     }
 
     /// Counts a failure of its code.
@@ -308,7 +373,44 @@ impl Generation {
 
     /// Resolves when new requests need not wait. Cancel-safe.
     pub(crate) async fn released(&self) {
-        self.until(|| !self.held.load(Ordering::SeqCst)).await;
+        self.until(|| !self.is_held()).await;
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst) || self.is_restarting()
+    }
+
+    /// Its process has ended by itself, and nobody has given up on it yet.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.restarting.load(Ordering::SeqCst)
+    }
+
+    /// Its process has ended: lets new requests wait until another has taken its place, or it was given up. Does nothing to
+    /// one that takes no requests any more.
+    pub(crate) fn start_restarting(&self) {
+        self.restarting.store(true, Ordering::SeqCst);
+        if !self.owner.life.advance(Transition::Fault) && self.phase() != Phase::Faulted {
+            self.restarting.store(false, Ordering::SeqCst);
+        }
+        self.failed.notify_waiters();
+    }
+
+    /// Nobody starts it again: what waits for it is refused.
+    pub(crate) fn give_up_restart(&self, reason: &str) {
+        if self.restarting.swap(false, Ordering::SeqCst) {
+            self.changed.notify_waiters();
+            self.tell_faulted(reason);
+        }
+    }
+
+    /// While what this returns lives, the version before takes its place if it fails.
+    pub(crate) fn open_way_back(self: &Arc<Generation>) -> WayBackWindow {
+        self.way_back.store(true, Ordering::SeqCst);
+        WayBackWindow(Arc::clone(self))
+    }
+
+    pub(crate) fn has_way_back(&self) -> bool {
+        self.way_back.load(Ordering::SeqCst)
     }
 
     fn tell_unless_serving(&self) {
@@ -329,11 +431,11 @@ impl Generation {
     }
 
     /// Ends the instance. Blocks: call it on a control thread, once, when the generation drains and nothing pins it.
-    pub(crate) fn retire(&self) -> Option<RetiredCode> {
+    pub(crate) fn retire(&self) -> Option<Retired> {
         self.owner.life.advance(Transition::Retire);
-        let code = self.instance.end();
+        let retired = self.instance.end();
         self.owner.unregister();
-        code
+        retired
     }
 
     /// Tells that its code has left the process after all.
@@ -392,7 +494,7 @@ impl Pin {
     }
 
     /// The answer has begun, and what follows of it may take its time.
-    pub(super) fn set_streaming(&mut self) {
+    pub(crate) fn set_streaming(&mut self) {
         if !std::mem::replace(&mut self.streaming, true) {
             self.generation.streaming.fetch_add(1, Ordering::SeqCst);
             self.generation.tell_unless_serving();
@@ -428,6 +530,15 @@ impl SaveClaim {
 impl Drop for SaveClaim {
     fn drop(&mut self) {
         self.0.saving.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The time in which a version may be replaced by the one before.
+pub(crate) struct WayBackWindow(Arc<Generation>);
+
+impl Drop for WayBackWindow {
+    fn drop(&mut self) {
+        self.0.way_back.store(false, Ordering::SeqCst);
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) async fn hand_over(
     let given_up = Arc::new(AtomicBool::new(false));
     let is_given_up = Arc::clone(&given_up);
     let name = format!("restore-{}", new.owner().name);
+    let process = new.instance.process().map(Arc::downgrade);
     let ran = on_control_thread(name, move || finish(new, claim, source, &is_given_up))
         .map_err(Refusal::Thread)?;
     let (generation, state, receipt) = match tokio::time::timeout_at(deadline, ran).await {
@@ -90,6 +91,9 @@ pub(super) async fn hand_over(
         // The thread is given up; should it return after all, what it made is ended unused.
         Err(_elapsed) => {
             given_up.store(true, Ordering::SeqCst);
+            if let Some(process) = process.and_then(|process| process.upgrade()) {
+                process.kill("it took too long to take over, and was killed");
+            }
             return Err(refused);
         }
     };
@@ -146,7 +150,7 @@ fn finish(
         .map_err(Refusal::HandOver)?;
     new.owner().life.advance(Transition::Restore);
     go_on()?;
-    new.instance.probe().map_err(Refusal::HandOver)?;
+    new.probe().map_err(Refusal::HandOver)?;
     new.owner().life.advance(Transition::Probe);
     let receipt = saved.as_ref().map(|state| HandedOver {
         bytes: state.bytes.len(),

@@ -5,25 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
+use super::instance::Instance;
 use super::life::Transition;
-use super::loader::{Instance, LoadError, Opened, Owner};
+use super::loader::{LoadError, Opened, Owner};
 use super::origin::OriginError;
 use super::private_copy::{CopyError, PrivateCopy};
 use super::stage::{StageError, Staging};
 use super::state::{SavedState, Schemas};
 use super::step::{GivenUp, Overdue, Step};
 use super::trial::{self, TrialError};
-use crate::config::Rollback;
+use crate::config::{Isolation, Rollback};
 use crate::events::Events;
+use crate::isolation::process::{self, Opening, Process};
 use crate::problem::{Code, Problem};
 
 /// What a module is loaded from and with.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) path: PathBuf,
+    pub(crate) isolation: Isolation,
     pub(crate) config: Map<String, Value>,
     pub(crate) grants: GrantSpec,
     pub(crate) public: bool,
@@ -39,6 +43,8 @@ pub(super) struct Wanted {
     pub(super) artifact: Artifact,
     /// Given to it instead of what the old one would hand over now.
     pub(super) kept: Option<Option<SavedState>>,
+    /// The old one is no way back, since it failed itself.
+    pub(super) no_way_back: bool,
 }
 
 /// Which bytes are loaded.
@@ -118,6 +124,16 @@ pub(super) struct Job {
     pub(super) requests_max: usize,
     pub(super) quarantine_after: Duration,
     pub(super) events: Arc<Events>,
+    pub(super) apart: Apart,
+}
+
+/// What a process of the module's own needs.
+pub(super) struct Apart {
+    /// One lane for each of the kernel's workers.
+    pub(super) workers: usize,
+    pub(super) stuck_after: Duration,
+    /// Where what it says is read.
+    pub(super) runtime: Handle,
 }
 
 /// An instance that has not been told what it takes over.
@@ -148,6 +164,7 @@ impl Job {
             requests_max,
             quarantine_after,
             events,
+            apart,
         } = self;
         let label = format!("{}#{}", owner.name, owner.number);
         let staged = match artifact {
@@ -157,26 +174,49 @@ impl Job {
             Artifact::Copy { copy, sha256 } => staging.restage(&copy, sha256, &label)?,
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
-        if let Some(limit) = trial {
-            step.try_out()?;
-            trial::run(&staged.copy, limit).map_err(|source| Refusal::Trial {
-                path: spec.path.clone(),
-                source,
-            })?;
-        }
-        let turn = step.open(&label)?;
-        let copy = Arc::new(staged.copy);
-        let opened =
-            Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(|source| {
-                Refusal::Open {
-                    path: spec.path.clone(),
-                    source,
-                }
-            })?;
-        owner.life.advance(Transition::Load);
-        step.initialise(turn)?;
         let config = Value::Object(spec.config.clone()).to_string();
-        let instance = opened.init(&owner, &config).map_err(Refusal::Init)?;
+        let copy = Arc::new(staged.copy);
+        let not_opened = |source| Refusal::Open {
+            path: spec.path.clone(),
+            source,
+        };
+        let instance = match spec.isolation {
+            Isolation::InProcess => {
+                if let Some(limit) = trial {
+                    step.try_out()?;
+                    trial::run(&copy, limit).map_err(|source| Refusal::Trial {
+                        path: spec.path.clone(),
+                        source,
+                    })?;
+                }
+                let turn = step.open(&label)?;
+                let opened =
+                    Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(not_opened)?;
+                owner.life.advance(Transition::Load);
+                step.initialise(turn)?;
+                Instance::Here(opened.init(&owner, &config).map_err(Refusal::Init)?)
+            }
+            Isolation::Process => {
+                let process = Process::start(
+                    &owner,
+                    Arc::clone(&copy),
+                    apart.workers,
+                    &apart.runtime,
+                    apart.stuck_after,
+                )
+                .map_err(|source| not_opened(LoadError::Start(source)))?;
+                step.try_apart(&process)?;
+                let opening = Opening {
+                    copy: &copy,
+                    config,
+                    grant_secrets: granted(spec.grants, descriptor.grants).secrets,
+                };
+                let opened = process::Opened::open(process, &owner, opening).map_err(not_opened)?;
+                owner.life.advance(Transition::Load);
+                step.initialise_apart()?;
+                Instance::Apart(opened.init().map_err(Refusal::Init)?)
+            }
+        };
         owner.life.advance(Transition::Init);
         Ok(Initialised {
             descriptor,
@@ -198,15 +238,16 @@ impl Initialised {
         &self.owner
     }
 
+    /// Asks whether it can serve. May block: call it on a control thread.
+    pub(super) fn probe(&mut self) -> Result<(), LoadError> {
+        self.instance.probe(&self.owner)
+    }
+
     /// Once it has what it takes over, and can serve.
     pub(super) fn into_generation(self) -> Arc<Generation> {
-        let grants = match self.spec.grants {
-            GrantSpec::All => self.descriptor.grants,
-            GrantSpec::Only(given) => Grants {
-                secrets: given.secrets && self.descriptor.grants.secrets,
-            },
-        };
-        Generation::new(Parts {
+        let grants = granted(self.spec.grants, self.descriptor.grants);
+        let process = self.instance.process().cloned();
+        let generation = Generation::new(Parts {
             owner: self.owner,
             descriptor: self.descriptor,
             sha256: self.sha256,
@@ -220,7 +261,22 @@ impl Initialised {
             instance: self.instance,
             events: self.events,
             copy: self.copy,
-        })
+            kernel: None,
+        });
+        if let Some(process) = process {
+            process.adopt(&generation);
+        }
+        generation
+    }
+}
+
+/// Of what it asks for, what it is given.
+fn granted(given: GrantSpec, asked: Grants) -> Grants {
+    match given {
+        GrantSpec::All => asked,
+        GrantSpec::Only(given) => Grants {
+            secrets: given.secrets && asked.secrets,
+        },
     }
 }
 

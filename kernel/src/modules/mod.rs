@@ -9,24 +9,28 @@
 //! | `loader/` | all the unsafe: opening the library, its table of functions, the functions it may call |
 //! | `exchange` | the state of one request that both sides touch, found by handle |
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
+//! | `instance` | a module that takes requests, and one of those: here, or in a process of its own |
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
 //! | `registry` | which generation a name means now, one operation on a name at a time |
 //! | `life` | the phases of a generation as a pure state machine |
 //! | `load`, `step` | from a file to an instance, and where that stands when it takes too long: the first half of what comes before the exchange of a route |
 //! | `trial` | constructors, run in a child first |
 //! | `handover` | from an instance to a generation that may serve: the second half |
+//! | `restart`, `crash` | when a module whose process has ended is started again, and what is told of it |
 //! | `retire` | everything after the exchange: drain, cut, end |
 //! | `trail` | the way to a file: the directories and links that decide which one a path means |
 //! | `watch/` | reloads when a file or the configuration changes |
 //! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
 
-mod control;
+pub(crate) mod control;
+pub(crate) mod crash;
 pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;
 mod handover;
+pub(crate) mod instance;
 pub(crate) mod life;
 pub(crate) mod load;
 pub(crate) mod loader;
@@ -34,6 +38,7 @@ pub(crate) mod origin;
 pub(crate) mod private_copy;
 pub(crate) mod receipt;
 pub(crate) mod registry;
+pub(crate) mod restart;
 mod retire;
 pub(crate) mod stage;
 pub(crate) mod state;

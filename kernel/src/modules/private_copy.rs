@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -44,6 +44,8 @@ pub(crate) enum CopyError {
 #[derive(Debug)]
 pub(crate) enum PrivateCopy {
     File(PathBuf),
+    /// Another process's, which keeps it.
+    Given(PathBuf),
     Memory {
         /// A link to the descriptor, for a path that is not used again.
         link: PathBuf,
@@ -91,7 +93,7 @@ impl PrivateCopy {
     /// The path that a child opens, and what it has to have as its standard input for that.
     pub(super) fn for_child(&self) -> io::Result<(PathBuf, Stdio)> {
         Ok(match self {
-            PrivateCopy::File(path) => (path.clone(), Stdio::null()),
+            PrivateCopy::File(path) | PrivateCopy::Given(path) => (path.clone(), Stdio::null()),
             // The link leads to a descriptor of whoever follows it.
             PrivateCopy::Memory { contents, .. } => (
                 PathBuf::from("/proc/self/fd/0"),
@@ -100,17 +102,29 @@ impl PrivateCopy {
         })
     }
 
+    /// The descriptor that whoever opens it elsewhere has to be given.
+    pub(crate) fn contents(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            PrivateCopy::File(_) | PrivateCopy::Given(_) => None,
+            PrivateCopy::Memory { contents, .. } => Some(contents.as_fd()),
+        }
+    }
+
     pub(crate) fn path_to_open(&self) -> &Path {
         match self {
-            PrivateCopy::File(path) | PrivateCopy::Memory { link: path, .. } => path,
+            PrivateCopy::File(path)
+            | PrivateCopy::Given(path)
+            | PrivateCopy::Memory { link: path, .. } => path,
         }
     }
 }
 
 impl Drop for PrivateCopy {
     fn drop(&mut self) {
-        // At the end of the process its whole directory may have gone before.
-        let _ = fs::remove_file(self.path_to_open());
+        if !matches!(self, PrivateCopy::Given(_)) {
+            // At the end of the process its whole directory may have gone before.
+            let _ = fs::remove_file(self.path_to_open());
+        }
     }
 }
 

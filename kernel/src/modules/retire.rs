@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::control::on_control_thread;
 use super::generation::Generation;
+use super::instance::Retired;
 use super::loader::{RetiredCode, StillMapped};
 use super::receipt::Requests;
 use crate::controls::Controls;
@@ -115,7 +116,21 @@ async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> Drained {
 }
 
 /// Ends the instance, unless its code is on a stack.
-async fn retire(old: &Arc<Generation>, drained: Drained) -> Result<RetiredCode, String> {
+async fn retire(old: &Arc<Generation>, drained: Drained) -> Result<Retired, String> {
+    let retired = retire_in_order(old, drained).await;
+    match (retired, old.process()) {
+        // It is gone with its process, whatever held it.
+        (Err(reason), Some(process)) => {
+            process.set_ending();
+            process.kill(format!("{reason}: it was killed"));
+            let _ = tokio::time::timeout(HOOK_DEADLINE, process.ended()).await;
+            Ok(Retired::Process)
+        }
+        (retired, _) => retired,
+    }
+}
+
+async fn retire_in_order(old: &Arc<Generation>, drained: Drained) -> Result<Retired, String> {
     let limit_s = HOOK_DEADLINE.as_secs();
     if !drained.unpinned {
         return Err(format!("requests still in its code: {}", old.in_flight()));
@@ -130,7 +145,7 @@ async fn retire(old: &Arc<Generation>, drained: Drained) -> Result<RetiredCode, 
     let retired = on_control_thread(format!("end-{}", old.name), move || retiring.retire())
         .map_err(|error| format!("the control thread cannot be started: {error}"))?;
     match tokio::time::timeout(HOOK_DEADLINE, retired).await {
-        Ok(Ok(Some(code))) => Ok(code),
+        Ok(Ok(Some(retired))) => Ok(retired),
         Ok(_) => Err("its end failed: the kernel's log says why".to_owned()),
         Err(_elapsed) => Err(format!("on_shutdown did not return within {limit_s} s")),
     }
@@ -146,7 +161,11 @@ pub(crate) struct Unloading {
 
 impl Unloading {
     /// Has every worker run what the code left on it, and unmaps it.
-    async fn unload(&self, code: RetiredCode) -> Result<(), String> {
+    async fn unload(&self, retired: Retired) -> Result<(), String> {
+        let code = match retired {
+            Retired::Code(code) => code,
+            Retired::Process => return Ok(()),
+        };
         if self.never {
             code.keep();
             return Err("`unload = \"never\"` in [kernel]".to_owned());

@@ -4,8 +4,10 @@
 //! lock meanwhile). A turn of our own around it says who holds up whom.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+
+use crate::isolation::process::Process;
 
 static TURN: Mutex<Option<String>> = Mutex::new(None);
 static TURN_FREE: Condvar = Condvar::new();
@@ -48,7 +50,11 @@ pub(crate) struct GivenUp;
 
 /// Shared by the thread that loads and the one that waits for it.
 #[derive(Default)]
-pub(crate) struct Step(AtomicU8);
+pub(crate) struct Step {
+    at: AtomicU8,
+    /// In which the library is opened, if it is one of its own.
+    process: OnceLock<Weak<Process>>,
+}
 
 const STAGING: u8 = 0;
 const TRYING: u8 = 1;
@@ -84,9 +90,25 @@ impl Step {
         self.advance(INITIALISING)
     }
 
+    /// The library is opened in a process of its own, which ends when the load is given up.
+    pub(crate) fn try_apart(&self, process: &Arc<Process>) -> Result<(), GivenUp> {
+        // Once.
+        let _ = self.process.set(Arc::downgrade(process));
+        self.try_out()
+    }
+
+    /// The library is open in a process of its own.
+    pub(crate) fn initialise_apart(&self) -> Result<(), GivenUp> {
+        self.advance(INITIALISING)
+    }
+
     /// Nobody waits any longer than `limit` for the load: what it has not begun by now, it does not begin.
     pub(crate) fn give_up(&self, limit: Duration) -> Overdue {
-        match self.0.swap(GIVEN_UP, Ordering::SeqCst) {
+        let at = self.at.swap(GIVEN_UP, Ordering::SeqCst);
+        if let Some(process) = self.process.get().and_then(Weak::upgrade) {
+            process.kill("it took too long to load, and was killed");
+        }
+        match at {
             STAGING => Overdue::Staging(limit),
             TRYING => Overdue::Trial(limit),
             WAITING => {
@@ -101,7 +123,7 @@ impl Step {
     }
 
     fn advance(&self, to: u8) -> Result<(), GivenUp> {
-        self.0
+        self.at
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |at| {
                 (at != GIVEN_UP).then_some(to)
             })
@@ -132,7 +154,7 @@ mod tests {
         let turn = first.open("slow#1").unwrap();
         let waiting = Arc::clone(&second);
         let waiter = std::thread::spawn(move || waiting.open("other#1").map(drop));
-        while second.0.load(Ordering::SeqCst) != WAITING {
+        while second.at.load(Ordering::SeqCst) != WAITING {
             std::thread::yield_now();
         }
         let overdue = second.give_up(LIMIT);

@@ -5,11 +5,11 @@
 //! never heard of the module, and no thread can be taken out of it. A child is killed instead. What a constructor does besides,
 //! it does twice.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -84,24 +84,31 @@ pub(crate) fn child(path: &Path) -> ExitCode {
 }
 
 fn start(copy: &PrivateCopy) -> io::Result<Child> {
-    let program = if cfg!(target_os = "linux") {
-        // Also when the file was replaced since.
-        "/proc/self/exe".into()
-    } else {
-        std::env::current_exe()?
-    };
     let (path, stdin) = copy.for_child()?;
-    Command::new(program)
+    Command::new(own_program()?)
         .args([OsStr::new(COMMAND), path.as_os_str()])
         .env_clear()
-        .envs(
-            INHERITED
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        )
+        .envs(inherited_environment())
         .stdin(stdin)
         .stdout(Stdio::piped())
         .spawn()
+}
+
+/// This program, to be started again.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        // Also when the file was replaced since.
+        Ok("/proc/self/exe".into())
+    } else {
+        std::env::current_exe()
+    }
+}
+
+/// What of the environment a process that opens a library is given.
+pub(crate) fn inherited_environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    INHERITED
+        .iter()
+        .filter_map(|name| Some((*name, std::env::var_os(name)?)))
 }
 
 /// Until the child has ended, and how; `None` at the deadline.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use http::Response;
 use http::header::HeaderValue;
 use http::request::Parts;
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::X_MIDPLANE_MODULE;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::kernel::Kernel;
-use crate::modules::executor::{self, Actor, Incipient};
+use crate::modules::executor::{self, Actor, Incipient, RequestBody};
 use crate::modules::generation::{Generation, Refused};
 use crate::problem::{Code, Problem};
 
@@ -51,7 +52,8 @@ pub(super) async fn call(
             Err(Refused::Faulted) => return Err(executor::quarantined(&current)),
             // Its state is being handed over: whoever has its place then takes the request.
             Err(Refused::Held) => {
-                current.released().await;
+                let wait = kernel.config.limits.restart_wait;
+                executor::released(&current, wait).await?;
                 generation = kernel.modules.get(module);
             }
             // It was swapped between the look and the pin: the newer one takes the request.
@@ -78,7 +80,8 @@ pub(super) async fn call(
         path,
         request_id: request_id.clone(),
         actor,
-        body,
+        content_length: body.size_hint().exact(),
+        body: RequestBody::Client(body),
     };
     let response = executor::call(incipient, &kernel.surroundings).await?;
     let mut response = response.map(Body::from);

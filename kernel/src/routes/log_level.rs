@@ -30,5 +30,6 @@ pub(super) async fn put(mut call: Call<'_>) -> Result<Response<Body>, Problem> {
         .parse()
         .map_err(|error| Problem::new(Code::InvalidRequest, format!("filter: {error}")))?;
     call.kernel.log.set_filter(filter);
+    call.kernel.modules.tell_log_level();
     Ok(get(&call))
 }

@@ -422,7 +422,10 @@ async fn pin(call: &Call<'_>, name: &str) -> Result<Option<Pin>, Problem> {
             Ok(pin) => return Ok(Some(pin)),
             Err(Refused::Full) => return Err(executor::overloaded()),
             Err(Refused::Faulted) => return Err(executor::quarantined(&generation)),
-            Err(Refused::Held) => generation.released().await,
+            Err(Refused::Held) => {
+                let wait = call.kernel.config.limits.restart_wait;
+                executor::released(&generation, wait).await?;
+            }
             // Swapped meanwhile: the newer one is asked.
             Err(Refused::Draining) => {}
         }

@@ -110,6 +110,21 @@ impl Session {
         }
     }
 
+    /// The image, in a module process, of a session that lives in the kernel.
+    pub(crate) fn image(
+        id: String,
+        new: NewSession,
+        metadata_json: String,
+        secret: Option<Arc<Secret>>,
+        expires_at: u64,
+    ) -> Session {
+        Session {
+            metadata_json,
+            expires_at: AtomicU64::new(expires_at),
+            ..Session::new(id, new, secret, 0)
+        }
+    }
+
     pub(crate) fn id(&self) -> &str {
         &self.id
     }

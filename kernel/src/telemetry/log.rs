@@ -78,38 +78,59 @@ pub(crate) fn install(
     Ok(logging)
 }
 
-/// Writes the line if the filter wants it from this module.
-pub(crate) fn module_line(log: &LogHandle, line: ModuleLine<'_>) {
-    let target = mounted(line.module, line.target);
-    if !log.0.filter.load().enables(&target, line.level) {
-        return;
-    }
-    let fields = line.fields.map(module_fields).unwrap_or_default();
-    log.0.write(&Line {
-        time: SystemTime::now(),
-        level: line.level,
-        target: &target,
-        message: cut(line.message),
-        origin: Origin {
-            module: Some(line.module),
-            generation: Some(line.generation),
-            request_id: line.request_id,
-            session: line.session,
-        },
-        fields: &fields,
-    });
+/// Where a module's lines go.
+pub(crate) trait ModuleLog: Send + Sync {
+    /// Writes the line if the filter wants it from this module.
+    fn line(&self, line: ModuleLine<'_>);
+
+    /// The most verbose level of the module that is written, as the number of `midplane_abi::level` (which grow with
+    /// importance), or one more than `ERROR` when none is.
+    fn max_level(&self, module: &str) -> u32;
 }
 
-/// The most verbose level of the module that is written, as the number of `midplane_abi::level` (which grow with
-/// importance), or one more than `ERROR` when none is. Takes no lock.
-pub(crate) fn module_max_level(log: &LogHandle, module: &str) -> u32 {
-    match log.0.filter.load().max_of(module).into_level() {
-        None => level::ERROR + 1,
-        Some(Level::ERROR) => level::ERROR,
-        Some(Level::WARN) => level::WARN,
-        Some(Level::INFO) => level::INFO,
-        Some(Level::DEBUG) => level::DEBUG,
-        Some(Level::TRACE) => level::TRACE,
+impl ModuleLog for LogHandle {
+    fn line(&self, line: ModuleLine<'_>) {
+        let target = mounted(line.module, line.target);
+        if !self.0.filter.load().enables(&target, line.level) {
+            return;
+        }
+        let fields = line.fields.map(module_fields).unwrap_or_default();
+        self.0.write(&Line {
+            time: SystemTime::now(),
+            level: line.level,
+            target: &target,
+            message: cut(line.message),
+            origin: Origin {
+                module: Some(line.module),
+                generation: Some(line.generation),
+                request_id: line.request_id,
+                session: line.session,
+            },
+            fields: &fields,
+        });
+    }
+
+    /// Takes no lock.
+    fn max_level(&self, module: &str) -> u32 {
+        match self.0.filter.load().max_of(module).into_level() {
+            None => level::ERROR + 1,
+            Some(Level::ERROR) => level::ERROR,
+            Some(Level::WARN) => level::WARN,
+            Some(Level::INFO) => level::INFO,
+            Some(Level::DEBUG) => level::DEBUG,
+            Some(Level::TRACE) => level::TRACE,
+        }
+    }
+}
+
+/// The level of a number of `midplane_abi::level`.
+pub(crate) fn level_of(number: u32) -> Level {
+    match number {
+        0..=level::TRACE => Level::TRACE,
+        level::DEBUG => Level::DEBUG,
+        level::INFO => Level::INFO,
+        level::WARN => Level::WARN,
+        _ => Level::ERROR,
     }
 }
 

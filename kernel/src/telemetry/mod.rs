@@ -7,4 +7,4 @@ mod line;
 mod log;
 
 pub(crate) use filter::Filter;
-pub(crate) use log::{LogHandle, Logging, ModuleLine, install, module_line, module_max_level};
+pub(crate) use log::{LogHandle, Logging, ModuleLine, ModuleLog, install, level_of};

@@ -10,17 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use midplane_abi::why;
 
 use super::body::{ModuleBody, Tail, is_event_stream};
+use super::upload::Upload;
 use super::{Actor, Answer, Surroundings, too_large};
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use crate::modules::generation::{Generation, SLOW_POLL};
-use crate::modules::loader::{Begun, Outcome, Task};
+use crate::modules::instance::{Begun, Outcome, Task};
 use crate::problem::{Code, Problem};
-use crate::stall::StallTimer;
 
 /// How long a module may go on with a request whose client has left, once it was told.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
@@ -30,7 +28,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 const POLLS_IN_ROW_MAX: u32 = 16;
 
 /// The kernel's side of one request under way in a module.
-pub(super) struct Call {
+pub(crate) struct Call {
     /// `None` when the module has finished with it. Before `lease`, so that the task is freed while its handle lives.
     task: Option<Task>,
     lease: Lease,
@@ -50,23 +48,15 @@ pub(super) struct Call {
     end: Option<Pin<Box<dyn Future<Output = End> + Send>>>,
 }
 
-/// The client's body, read as the module asks.
-pub(super) struct Upload {
-    pub(super) body: Incoming,
-    pub(super) limit: u64,
-    pub(super) left: u64,
-    pub(super) stall: StallTimer,
-}
-
 /// What a call is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Request,
     SessionCheck,
 }
 
 /// What a call's owner has to act on next.
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// The head, and the body if it is whole.
     Head(Head, Option<Bytes>),
     Bytes(Bytes),
@@ -78,7 +68,7 @@ pub(super) enum Turn {
 
 /// Why a call ends from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     SessionRevoked,
     SessionExpired,
     Drained,
@@ -86,9 +76,11 @@ pub(super) enum End {
 
 /// How a call went wrong.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Failed(String),
-    Panicked,
+    Panicked(String),
+    /// Its process ended, and how.
+    Crashed(String),
     TooLarge(u64),
     Stalled(Duration),
 }
@@ -101,7 +93,7 @@ impl Call {
         surroundings: Surroundings,
         request_id: &HeaderValue,
         purpose: Purpose,
-    ) -> Result<Call, Problem> {
+    ) -> Result<Call, Fault> {
         let generation = lease
             .lock()
             .context
@@ -124,13 +116,7 @@ impl Call {
         };
         match begun {
             Ok(task) => call.task = Some(task),
-            Err(outcome) => {
-                let fault = call.fault(outcome);
-                call.generation
-                    .stats
-                    .count_status(http::StatusCode::INTERNAL_SERVER_ERROR);
-                return Err(fault.problem());
-            }
+            Err(outcome) => return Err(call.fault(outcome)),
         }
         Ok(call)
     }
@@ -190,7 +176,7 @@ impl Call {
     }
 
     /// Goes on until there is something to act on.
-    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         loop {
             if let Some(turn) = self.take_output() {
                 return Poll::Ready(turn);
@@ -254,6 +240,17 @@ impl Call {
     /// What the module has put down and nobody has taken.
     fn take_output(&mut self) -> Option<Turn> {
         let mut exchange = self.lease.lock();
+        if self.task.is_some()
+            && let Some(outcome) = exchange.finished.clone()
+        {
+            // Freeing a task looks at its exchange.
+            drop(exchange);
+            self.task = None;
+            if outcome != Outcome::Ready {
+                return Some(Turn::Fault(self.fault(outcome)));
+            }
+            exchange = self.lease.lock();
+        }
         let output = &mut exchange.output;
         if let Some(head) = output.head.take() {
             return Some(Turn::Head(
@@ -322,18 +319,14 @@ impl Call {
         let mut exchange = self.lease.lock();
         let started = exchange.output.started;
         let input = &mut exchange.input;
-        if !input.wanted {
+        if !(input.wanted || input.ahead) {
             return Poll::Pending;
         }
         while input.end == InputEnd::Open && input.len < INPUT_WINDOW_LEN {
-            match Pin::new(&mut upload.body).poll_frame(cx) {
+            match upload.body.poll_bytes(cx) {
                 Poll::Pending => break,
-                Poll::Ready(None) => input.end = InputEnd::Whole,
-                Poll::Ready(Some(Err(_cut_off))) => input.end = InputEnd::Disconnected,
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(bytes) = frame.into_data() else {
-                        continue;
-                    };
+                Poll::Ready(Err(end)) => input.end = end,
+                Poll::Ready(Ok(bytes)) => {
                     match upload.left.checked_sub(bytes.len() as u64) {
                         Some(left) => upload.left = left,
                         None if started => input.end = InputEnd::TooLarge,
@@ -348,8 +341,13 @@ impl Call {
         }
         if input.len > 0 || input.end != InputEnd::Open {
             input.wanted = false;
+            input.ahead = false;
             upload.stall.progress();
             return Poll::Ready(Ok(()));
+        }
+        if !input.wanted {
+            // Nobody waits for it yet.
+            return Poll::Pending;
         }
         let timeout = self.surroundings.body_stall_timeout;
         ready!(upload.stall.poll_stalled(timeout, cx));
@@ -392,7 +390,7 @@ impl Call {
                 self.generation.stats.panics.fetch_add(1, Ordering::Relaxed);
                 self.generation.count_failure();
                 tracing::error!(%module, request_id, reason, "a module panicked");
-                Fault::Panicked
+                Fault::Panicked(reason)
             }
             Outcome::Failed(reason) if self.purpose == Purpose::SessionCheck => {
                 tracing::info!(%module, request_id, reason, "a module refused a session");
@@ -402,6 +400,10 @@ impl Call {
                 self.generation.count_failure();
                 tracing::error!(%module, request_id, reason, "a module failed");
                 Fault::Failed(reason)
+            }
+            Outcome::Crashed(how) => {
+                tracing::debug!(%module, request_id, how, "a request ended with the module's process");
+                Fault::Crashed(how)
             }
             Outcome::Ready | Outcome::Pending => Fault::Failed(String::new()),
         }
@@ -463,7 +465,13 @@ impl Drop for Call {
 impl Fault {
     pub(super) fn problem(&self) -> Problem {
         match self {
-            Fault::Failed(_) | Fault::Panicked => Problem::new(
+            Fault::Crashed(how) => Problem::new(
+                Code::ModuleCrashed,
+                format!(
+                    "the module's process ended ({how}) while the request was in it: it is started again; send the request again if that does no harm"
+                ),
+            ),
+            Fault::Failed(_) | Fault::Panicked(_) => Problem::new(
                 Code::ModuleFailed,
                 "the module failed with this request: the kernel's log says why, under the request id in `instance`",
             ),
@@ -510,13 +518,8 @@ fn poll_timed(
         Ordering::Relaxed,
     );
     if taken > SLOW_POLL {
-        generation.stats.slow_polls.fetch_add(1, Ordering::Relaxed);
-        let route = lease.route();
-        let poll_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(module = %generation.label, route, request_id = request_id.to_str().unwrap_or_default(), poll_ms, "slow poll");
-        if taken > generation.quarantine_after {
-            generation.quarantine(&format!("one poll of {route} took {poll_ms} ms"));
-        }
+        let request_id = request_id.to_str().unwrap_or_default();
+        generation.slow_poll(&lease.route(), request_id, taken);
     }
     outcome
 }

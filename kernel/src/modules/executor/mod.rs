@@ -6,9 +6,11 @@
 
 mod body;
 mod call;
+mod upload;
 
 pub(crate) use body::{Cut, ModuleBody};
-use call::{Call, Fault, Purpose, Turn, Upload};
+pub(crate) use call::{Call, Fault, Purpose, Turn};
+pub(crate) use upload::{RequestBody, Upload};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,17 +20,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response};
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::exchange::{self, InputEnd, Lease};
 use super::generation::{self, Generation};
-use super::loader::Task;
+use super::instance::{RequestHead, Task};
 use crate::clock;
 use crate::problem::{Code, Problem};
 use crate::secrets::SecretError;
 use crate::session::Session;
-use crate::stall::StallTimer;
 
 /// The session a request acts for.
 #[derive(Clone)]
@@ -70,7 +69,9 @@ pub(crate) struct Incipient<'a> {
     pub(crate) path: &'a str,
     pub(crate) request_id: HeaderValue,
     pub(crate) actor: Option<Actor>,
-    pub(crate) body: Incoming,
+    /// How many bytes the body has, if that is known.
+    pub(crate) content_length: Option<u64>,
+    pub(crate) body: RequestBody,
 }
 
 /// A module's response: its body is whole, or still being made.
@@ -86,56 +87,74 @@ pub(crate) async fn call(
     incipient: Incipient<'_>,
     surroundings: &Surroundings,
 ) -> Result<Response<Answer>, Problem> {
+    let limit = incipient.pin.generation().body_limit(incipient.path);
+    if incipient
+        .content_length
+        .is_some_and(|length| length > limit)
+    {
+        return Err(too_large(limit));
+    }
+    let generation = Arc::clone(incipient.pin.generation());
+    let mut call = match begin(incipient, limit, surroundings.clone())? {
+        Ok(call) => call,
+        Err(fault) => {
+            let problem = fault.problem();
+            generation.stats.count_status(problem.status());
+            return Err(problem);
+        }
+    };
+    std::future::poll_fn(|cx| call.poll_head(cx))
+        .await
+        .map(|(head, whole)| call.respond(head, whole))
+}
+
+/// Hands a request to a module, for whoever passes its answer on turn by turn. `Err(_)`: every place is taken; `Ok(Err(_))`:
+/// the module did not take it.
+pub(crate) fn begin(
+    incipient: Incipient<'_>,
+    body_limit: u64,
+    surroundings: Surroundings,
+) -> Result<Result<Call, Fault>, Problem> {
     let Incipient {
         pin,
         parts,
         path,
         request_id,
         actor,
+        content_length,
         body,
     } = incipient;
-    let limit = pin.generation().body_limit(path);
-    let length = body.size_hint().exact();
-    if length.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
-    }
     let lease = lease(
         &pin,
         actor.as_ref().map(|actor| &actor.session),
         &request_id,
         (parts.method.as_str(), path),
     )?;
-    if length == Some(0) {
+    if content_length == Some(0) {
         lease.lock().input.end = InputEnd::Whole;
     }
-    let begun = Task::begin(
-        pin,
-        &lease,
+    let head = RequestHead {
         parts,
         path,
-        request_id.as_bytes(),
-        actor
+        request_id: request_id.to_str().unwrap_or_default(),
+        session: actor
             .as_ref()
             .map(|actor| (&*actor.session, actor.expires_at)),
-        length,
-    );
-    let mut call = Call::new(
+        content_length,
+    };
+    let begun = Task::begin(pin, &lease, &head);
+    let call = Call::new(
         begun,
         lease,
         actor,
-        surroundings.clone(),
+        surroundings,
         &request_id,
         Purpose::Request,
-    )?;
-    call.input = (length != Some(0)).then_some(Upload {
-        body,
-        limit,
-        left: limit,
-        stall: StallTimer::default(),
-    });
-    std::future::poll_fn(|cx| call.poll_head(cx))
-        .await
-        .map(|(head, whole)| call.respond(head, whole))
+    );
+    Ok(call.map(|mut call| {
+        call.input = (content_length != Some(0)).then(|| Upload::new(body, body_limit));
+        call
+    }))
 }
 
 /// Asks a module whether it accepts a session that is about to be issued.
@@ -148,23 +167,9 @@ pub(crate) async fn check_session(
     request_id: HeaderValue,
     surroundings: &Surroundings,
 ) -> Result<(), Result<String, Problem>> {
-    let lease = lease(
-        &pin,
-        Some(&actor.session),
-        &request_id,
-        ("session", "check"),
-    )
-    .map_err(Err)?;
-    let begun = Task::check_session(pin, &lease, &actor.session, actor.expires_at);
-    let mut call = Call::new(
-        begun,
-        lease,
-        Some(actor),
-        surroundings.clone(),
-        &request_id,
-        Purpose::SessionCheck,
-    )
-    .map_err(Err)?;
+    let mut call = begin_check(pin, actor, &request_id, surroundings.clone())
+        .map_err(Err)?
+        .map_err(|fault| Err(fault.problem()))?;
     match std::future::poll_fn(|cx| call.poll_turn(cx)).await {
         Turn::Finished => Ok(()),
         Turn::Fault(Fault::Failed(reason)) => Err(Ok(reason)),
@@ -175,6 +180,31 @@ pub(crate) async fn check_session(
         )
         .problem())),
     }
+}
+
+/// As [`begin`], for a session that is about to be issued.
+pub(crate) fn begin_check(
+    pin: generation::Pin,
+    actor: Actor,
+    request_id: &HeaderValue,
+    surroundings: Surroundings,
+) -> Result<Result<Call, Fault>, Problem> {
+    let lease = lease(&pin, Some(&actor.session), request_id, ("session", "check"))?;
+    let begun = Task::check_session(
+        pin,
+        &lease,
+        request_id.to_str().unwrap_or_default(),
+        &actor.session,
+        actor.expires_at,
+    );
+    Ok(Call::new(
+        begun,
+        lease,
+        Some(actor),
+        surroundings,
+        request_id,
+        Purpose::SessionCheck,
+    ))
 }
 
 fn lease(
@@ -200,12 +230,26 @@ pub(crate) fn overloaded() -> Problem {
     .retry_after(Duration::from_secs(1))
 }
 
+/// Waits until requests of a generation need not wait any more.
+pub(crate) async fn released(generation: &Generation, wait: Duration) -> Result<(), Problem> {
+    tokio::time::timeout(wait, generation.released())
+        .await
+        .map_err(|_elapsed| {
+            let detail = format!(
+                "the process of {} ended, and it is not back after {} s: try again shortly",
+                generation.label,
+                wait.as_secs_f32()
+            );
+            Problem::new(Code::ModuleRestarting, detail).retry_after(Duration::from_secs(1))
+        })
+}
+
 /// The answer to a request for a module in quarantine.
 pub(crate) fn quarantined(generation: &Generation) -> Problem {
     Problem::new(
         Code::ModuleUnavailable,
         format!(
-            "{} is in quarantine, since it held up other requests: the host can reload it",
+            "{} is in quarantine, since it held up other requests or crashed too often: the host can reload it",
             generation.label
         ),
     )

@@ -3,20 +3,19 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use midplane_abi::{self as abi, Header, Request, Slice, Status, level, status};
+use midplane_abi::{self as abi, Header, Request, Slice, Status, status};
 
 use super::owner::Owner;
 use crate::modules::descriptor::RoutePattern;
-use crate::modules::exchange::{self, Head, InputEnd, OUTPUT_WINDOW_LEN, Refresh};
+use crate::modules::exchange::{
+    self, Head, InputEnd, OUTPUT_WINDOW_LEN, RESPONSE_HEADERS_MAX, Refresh,
+};
 use crate::telemetry;
 
 /// A failure's text is for a person: more than this is not read.
 const MESSAGE_LEN_MAX: usize = 8 * 1024;
 /// A log line's fields.
 const FIELDS_LEN_MAX: usize = 32 * 1024;
-/// As many as a request may have (`[limits] header_fields`).
-const RESPONSE_HEADERS_MAX: usize = 100;
 
 thread_local! {
     /// What the call that is on this thread's stack said of its failure.
@@ -74,13 +73,6 @@ unsafe extern "C" fn log(
     let Some(owner) = Owner::find(owner) else {
         return;
     };
-    let level = match level {
-        0..=level::TRACE => tracing::Level::TRACE,
-        level::DEBUG => tracing::Level::DEBUG,
-        level::INFO => tracing::Level::INFO,
-        level::WARN => tracing::Level::WARN,
-        _ => tracing::Level::ERROR,
-    };
     // SAFETY: borrowed for the call, by the ABI.
     let (target, message, fields) = unsafe {
         (
@@ -104,18 +96,16 @@ unsafe extern "C" fn log(
         generation: owner.number,
         request_id: request_id.as_deref(),
         session: session.as_ref().map(|session| session.id()),
-        level,
+        level: telemetry::level_of(level),
         target: &target,
         message: &message,
         fields: fields.as_deref(),
     };
-    telemetry::module_line(&owner.log, line);
+    owner.log.line(line);
 }
 
 unsafe extern "C" fn log_level(owner: u64) -> u32 {
-    Owner::find(owner).map_or(u32::MAX, |owner| {
-        telemetry::module_max_level(&owner.log, &owner.name)
-    })
+    Owner::find(owner).map_or(u32::MAX, |owner| owner.log.max_level(&owner.name))
 }
 
 unsafe extern "C" fn wake(request: Request) -> Status {
@@ -300,11 +290,8 @@ unsafe extern "C" fn secret_get(
 }
 
 fn deny_secret(context: &exchange::Context) -> Status {
-    tracing::warn!(
-        module = %context.generation.label,
-        request_id = context.request_id.to_str().unwrap_or_default(),
-        "a module asked for a secret without the grant"
-    );
+    let request_id = context.request_id.to_str().unwrap_or_default();
+    context.generation.denied_secret(request_id);
     status::DENIED
 }
 
@@ -390,8 +377,7 @@ unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
     std::ptr::null()
 }
 
-/// The head of a response; `None` when a status or field is not valid HTTP. Fields that belong to the connection or to the
-/// kernel are left out (RFC 9110 section 7.6.1).
+/// The head of a response; `None` when it is not valid HTTP.
 ///
 /// # Safety
 /// `headers` points to `len` fields that are valid for the call.
@@ -399,47 +385,21 @@ unsafe fn head(code: u16, headers: *const Header, len: usize) -> Option<Head> {
     if len > RESPONSE_HEADERS_MAX || (headers.is_null() && len > 0) {
         return None;
     }
-    // An interim status would end the exchange before the answer.
-    let status = StatusCode::from_u16(code)
-        .ok()
-        .filter(|status| !status.is_informational())?;
     let fields = match len {
         0 => &[],
         // SAFETY: by the contract.
         len => unsafe { std::slice::from_raw_parts(headers, len) },
     };
-    // Room for the two that the kernel adds.
-    let mut map = HeaderMap::with_capacity(len + 2);
-    for field in fields {
+    let fields = fields.iter().map(|field| {
         // SAFETY: borrowed for the call, by the contract.
-        let (name, value) =
-            unsafe { (field.name.bytes()?, field.value.bytes().unwrap_or_default()) };
-        let name = HeaderName::from_bytes(name).ok()?;
-        if !is_connections_own(&name) {
-            map.append(name, HeaderValue::from_bytes(value).ok()?);
+        unsafe {
+            (
+                field.name.bytes().unwrap_or_default(),
+                field.value.bytes().unwrap_or_default(),
+            )
         }
-    }
-    Some(Head {
-        status,
-        headers: map,
-    })
-}
-
-fn is_connections_own(name: &HeaderName) -> bool {
-    use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-    [
-        CONNECTION,
-        PROXY_AUTHENTICATE,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
-        || matches!(
-            name.as_str(),
-            "keep-alive" | "proxy-connection" | "x-request-id" | "x-midplane-module"
-        )
+    });
+    Head::new(code, fields)
 }
 
 /// A text of the module's, cut at `len_max`; what is not UTF-8 in it is replaced.

@@ -4,7 +4,6 @@ use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::request::Parts;
 use midplane_abi::{self as abi, Header, Slice, Status, instance, status};
 use midplane_unload::Findings;
 use smallvec::SmallVec;
@@ -14,6 +13,7 @@ use super::unopened::Unopened;
 use super::{Owner, host};
 use crate::modules::exchange::Lease;
 use crate::modules::generation::Pin;
+use crate::modules::instance::{self as modules, Outcome, RequestHead};
 use crate::modules::private_copy::PrivateCopy;
 use crate::modules::state::SavedState;
 use crate::session::Session;
@@ -53,6 +53,13 @@ pub(crate) enum LoadError {
     Probe(String),
     #[error("the generation that serves could not hand its state over: {0}")]
     Save(String),
+    /// As its process tells it.
+    #[error("{0}")]
+    Apart(String),
+    #[error("its process ended ({how}) while {step}: the log has what it printed")]
+    Ended { how: String, step: &'static str },
+    #[error("no process can be started for it: {0}")]
+    Start(#[source] std::io::Error),
 }
 
 /// A library whose entry has filled its table, not initialised yet. Dropping it unmaps it.
@@ -179,19 +186,6 @@ unsafe impl Send for Instance {}
 // SAFETY: as above.
 unsafe impl Sync for Instance {}
 
-/// How one poll ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Ready,
-    Pending,
-    /// The module says that it failed, and why.
-    Failed(String),
-    Panicked(String),
-}
-
-/// The outcome of `begin`.
-pub(crate) type Begun = Result<Task, Outcome>;
-
 impl Instance {
     pub(crate) fn needs_secret(&self) -> bool {
         self.made.flags & instance::NEEDS_SECRET != 0
@@ -291,16 +285,15 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Hands a request over. `path` is what stands below the module's prefix.
-    pub(crate) fn begin(
-        pin: Pin,
-        lease: &Lease,
-        parts: &Parts,
-        path: &str,
-        request_id: &[u8],
-        session: Option<(&Session, u64)>,
-        content_length: Option<u64>,
-    ) -> Begun {
+    /// Hands a request over.
+    pub(crate) fn begin(pin: Pin, lease: &Lease, head: &RequestHead<'_>) -> Result<Task, Outcome> {
+        let RequestHead {
+            parts,
+            path,
+            request_id,
+            session,
+            content_length,
+        } = *head;
         let headers: SmallVec<[Header; HEADERS_INLINE]> = parts
             .headers
             .iter()
@@ -322,25 +315,21 @@ impl Task {
                 .map_or(Slice::NONE, |query| Slice::new(query.as_bytes())),
             headers: headers.as_ptr(),
             headers_len: headers.len(),
-            request_id: Slice::new(request_id),
+            request_id: Slice::new(request_id.as_bytes()),
             session: session
                 .as_ref()
                 .map_or(std::ptr::null(), std::ptr::from_ref),
             content_length: content_length
                 .map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX)),
         };
-        let begin = pin
-            .instance()
-            .table
-            .begin
-            .expect("checked when it was opened");
+        let begin = of(&pin).table.begin.expect("checked when it was opened");
         let mut raw = abi::Task(0);
         host::clear_failure();
         let inside = beacon::inside(lease.handle());
         // SAFETY: the pin keeps the instance; everything borrowed outlives the call.
         let answer = unsafe {
             begin(
-                pin.instance().made.ptr,
+                of(&pin).made.ptr,
                 lease.handle(),
                 &raw const head,
                 &raw mut raw,
@@ -356,9 +345,8 @@ impl Task {
         lease: &Lease,
         session: &Session,
         expires_at: u64,
-    ) -> Begun {
-        let on_session = pin
-            .instance()
+    ) -> Result<Task, Outcome> {
+        let on_session = of(&pin)
             .table
             .on_session
             .expect("only asked of modules that have it");
@@ -369,7 +357,7 @@ impl Task {
         // SAFETY: as in `begin`.
         let answer = unsafe {
             on_session(
-                pin.instance().made.ptr,
+                of(&pin).made.ptr,
                 lease.handle(),
                 &raw const session,
                 &raw mut raw,
@@ -386,7 +374,7 @@ impl Task {
 
     /// Goes on with the task, for a reason of [`abi::why`].
     pub(crate) fn poll(&mut self, why: u32) -> Outcome {
-        let instance = self.pin.instance();
+        let instance = of(&self.pin);
         let poll = instance.table.poll.expect("checked when it was opened");
         host::clear_failure();
         let _inside = beacon::inside(self.request);
@@ -397,7 +385,7 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        let instance = self.pin.instance();
+        let instance = of(&self.pin);
         let drop_task = instance
             .table
             .drop_task
@@ -408,7 +396,17 @@ impl Drop for Task {
     }
 }
 
-fn begun(pin: Pin, raw: abi::Task, lease: &Lease, answer: Status) -> Begun {
+/// The instance of a pin whose module is in this process.
+fn of(pin: &Pin) -> &Instance {
+    match pin.instance() {
+        modules::Instance::Here(instance) => instance,
+        modules::Instance::Apart(_) => {
+            unreachable!("tasks of this kind are made for instances here only")
+        }
+    }
+}
+
+fn begun(pin: Pin, raw: abi::Task, lease: &Lease, answer: Status) -> Result<Task, Outcome> {
     match outcome(answer) {
         Outcome::Ready => Ok(Task {
             pin,

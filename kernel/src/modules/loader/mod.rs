@@ -15,5 +15,5 @@ mod unopened;
 
 pub(crate) use code::{RetiredCode, StillMapped, mapped, try_open};
 pub(crate) use end::end_process;
-pub(crate) use library::{Begun, Instance, LoadError, Opened, Outcome, Task};
+pub(crate) use library::{Instance, LoadError, Opened, Task};
 pub(crate) use owner::Owner;

@@ -9,7 +9,7 @@ use midplane_abi::{Status, status};
 
 use crate::modules::descriptor::RoutePattern;
 use crate::modules::life::Life;
-use crate::telemetry::LogHandle;
+use crate::telemetry::ModuleLog;
 
 static OWNERS: RwLock<Option<HashMap<u64, Arc<Owner>>>> = RwLock::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -24,7 +24,7 @@ pub(crate) struct Owner {
     pub(crate) body_bytes_max: u64,
     /// `[limits] state_bytes`
     pub(crate) state_bytes_max: usize,
-    pub(super) log: LogHandle,
+    pub(crate) log: Arc<dyn ModuleLog>,
     body_limits: Mutex<Option<Vec<(RoutePattern, u64)>>>,
     /// What `save` has written so far; there only while it runs.
     saving: Mutex<Option<BytesMut>>,
@@ -36,7 +36,7 @@ impl Owner {
         number: u64,
         body_bytes_max: u64,
         state_bytes_max: usize,
-        log: LogHandle,
+        log: Arc<dyn ModuleLog>,
     ) -> Arc<Owner> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let body_limits = Mutex::new(Some(Vec::new()));
@@ -79,7 +79,7 @@ impl Owner {
     }
 
     /// Adds a body limit; false once `restore` is over.
-    pub(super) fn add_body_limit(&self, pattern: RoutePattern, bytes: u64) -> bool {
+    pub(crate) fn add_body_limit(&self, pattern: RoutePattern, bytes: u64) -> bool {
         let mut limits = self
             .body_limits
             .lock()

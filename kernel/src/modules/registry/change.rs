@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{GrantSpec, Registry, Spec, not_found};
+use crate::config::Isolation;
 use crate::modules::descriptor::Grants;
 use crate::problem::{Code, Problem};
 
@@ -28,6 +29,7 @@ impl Registry {
         let mut spec = match (running.or_else(|| configured.cloned()), &change.path) {
             (Some(spec), _) => spec,
             (None, Some(path)) => Spec {
+                isolation: Isolation::default(),
                 path: path.clone(),
                 config: Map::new(),
                 grants: GrantSpec::Only(Grants::default()),

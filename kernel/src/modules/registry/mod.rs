@@ -4,6 +4,7 @@
 //! control thread of its own, so that it holds up nobody else.
 
 mod change;
+mod restart;
 mod retiring;
 mod rollback;
 mod swap;
@@ -21,17 +22,20 @@ pub(crate) use change::Change;
 use retiring::Retiring;
 pub(crate) use swap::Swapped;
 
+use super::crash::Crash;
 use super::generation::Generation;
 use super::life::Phase;
 use super::load::{Artifact, Wanted};
 pub(crate) use super::load::{GrantSpec, Spec};
 use super::loader;
+use super::restart::Restarts;
 use super::retire::Unloading;
 use super::stage::Staging;
 use crate::controls::Controls;
 use crate::events::{Event, Events};
+use crate::isolation::process;
 use crate::problem::{Code, Problem};
-use crate::telemetry::LogHandle;
+use crate::telemetry::{LogHandle, ModuleLog as _};
 
 /// Between two looks at a load that is under way when the process ends.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -62,6 +66,10 @@ pub(crate) struct Settings {
     pub(crate) quarantine_after: Duration,
     /// `[limits] init_timeout`
     pub(crate) init_timeout: Duration,
+    /// `[limits] stuck_after`
+    pub(crate) stuck_after: Duration,
+    /// `[kernel] workers`
+    pub(crate) workers: usize,
     pub(crate) log: LogHandle,
     /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
     pub(crate) configured: BTreeMap<String, Spec>,
@@ -74,6 +82,10 @@ struct Place {
     busy: bool,
     /// What the running generation was loaded with.
     spec: Option<Spec>,
+    restarts: Restarts,
+    /// Of its processes, since the kernel started.
+    crashes: u64,
+    last_crash: Option<Crash>,
 }
 
 impl Registry {
@@ -126,7 +138,16 @@ impl Registry {
 
     /// Generations of `name` whose code is in the process, the running one included.
     pub(crate) fn resident(&self, name: &str) -> u64 {
-        loader::mapped(name)
+        loader::mapped(name) + process::alive(name)
+    }
+
+    /// The log's filter has changed: modules in processes of their own are told what is written of theirs.
+    pub(crate) fn tell_log_level(&self) {
+        for generation in self.serving().iter().chain(&self.draining()) {
+            if let Some(process) = generation.process() {
+                process.set_log_level(self.settings.log.max_level(&generation.name));
+            }
+        }
     }
 
     /// The threads that have called modules, and have to run what those leave on them.
@@ -173,7 +194,12 @@ impl Registry {
             spec,
             artifact: Artifact::AtPath,
             kept: None,
+            no_way_back: false,
         };
+        // A new start: what crashed before does not count against it.
+        if let Some(place) = self.places().get_mut(name) {
+            place.restarts = Restarts::default();
+        }
         self.swap_in(name, wanted).await.map_err(|refusal| {
             let problem = refusal.problem();
             self.tell_refused(name, &problem.detail);
@@ -239,6 +265,19 @@ impl Registry {
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the name for one operation, when no other has it.
+    async fn claim(&self, name: &str) -> Option<Busy<'_>> {
+        loop {
+            match self.begin(name) {
+                Ok(busy) => return Some(busy),
+                Err(problem) if problem.code == Code::ModuleBusy => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                Err(_no_name) => return None,
+            }
+        }
     }
 
     /// Claims the name for one operation.

@@ -4,9 +4,6 @@
 //! a provider's outage is no fault of the module. The version before is loaded anew, from the private copy of its file, which
 //! is kept for the window.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::{Registry, Spec};
 use crate::config::Rollback;
 use crate::events::Event;
@@ -16,9 +13,7 @@ use crate::modules::life::Phase;
 use crate::modules::load::{Artifact, Wanted};
 use crate::modules::private_copy::PrivateCopy;
 use crate::modules::state::{SavedState, Schemas};
-
-/// Between two tries to claim the name while another operation has it.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+use std::sync::Arc;
 
 /// What is needed to have the version before again.
 pub(super) struct WayBack {
@@ -59,26 +54,26 @@ impl Registry {
             return;
         }
         let (registry, new) = (Arc::clone(self), Arc::clone(new));
+        let window = new.open_way_back();
         self.control.spawn(async move {
             let failed = new.failed_more_often_than(rollback.max_failures);
             if tokio::time::timeout(rollback.window, failed).await.is_ok() {
                 registry.roll_back(&new, way_back).await;
+                // Where it could not be.
+                new.give_up_restart("its process ended, and the version before cannot be had");
             }
+            drop(window);
         });
     }
 
     async fn roll_back(self: &Arc<Self>, failed: &Arc<Generation>, way_back: WayBack) {
         let name = &*failed.name;
-        let _busy = loop {
-            match self.begin(name) {
-                Ok(busy) => break busy,
-                Err(_busy) => tokio::time::sleep(BUSY_PAUSE).await,
-            }
-        };
+        let _busy = self.claim(name).await;
         if !self.get(name).is_some_and(|now| Arc::ptr_eq(&now, failed)) {
             return;
         }
         let reason = match failed.phase() {
+            Phase::Faulted if failed.is_restarting() => "its process ended".to_owned(),
             Phase::Faulted => "it was put in quarantine".to_owned(),
             _ => format!("it failed {} times", failed.failures()),
         };
@@ -93,9 +88,10 @@ impl Registry {
                 sha256: way_back.sha256.clone(),
             },
             kept,
+            no_way_back: true,
         };
         // A version without state has nothing to give back; what it was offered is as good as new.
-        let first = (!failed.saves()).then(|| way_back.state.clone());
+        let first = (!failed.saves() || failed.is_restarting()).then(|| way_back.state.clone());
         let swapped = match self.swap_in(name, wanted(first)).await {
             Ok(swapped) => Ok(swapped),
             Err(refusal) => {

@@ -14,7 +14,7 @@ use crate::modules::control::on_control_thread;
 use crate::modules::generation::Generation;
 use crate::modules::handover::{self, Probed, Source};
 use crate::modules::life::Transition;
-use crate::modules::load::{Artifact, Initialised, Job, Refusal, Wanted};
+use crate::modules::load::{Apart, Artifact, Initialised, Job, Refusal, Wanted};
 use crate::modules::loader::Owner;
 use crate::modules::receipt::{HandedOver, Identity, Receipt, Requests};
 use crate::modules::retire;
@@ -58,6 +58,7 @@ impl Registry {
             spec,
             artifact,
             kept,
+            no_way_back,
         } = wanted;
         let number = self.next_number(name);
         let probed = self.load(name, number, &spec, artifact, kept).await?;
@@ -79,10 +80,12 @@ impl Registry {
         drop(hold);
         self.tell_swapped(old.as_deref(), &new);
         if let (Some(rollback), Some(old), Some(before)) = (spec.rollback, &old, before)
+            && !no_way_back
             && let Some(way_back) = WayBack::to(old, before, state)
         {
             self.watch_over(&new, rollback, way_back);
         }
+        self.restart_after(&new);
         let swap = Swap {
             to: &new,
             swap_us,
@@ -128,7 +131,7 @@ impl Registry {
             number,
             self.settings.body_bytes_max,
             self.settings.state_bytes_max,
-            self.settings.log.clone(),
+            Arc::new(self.settings.log.clone()),
         );
         let job = Job {
             owner: Arc::clone(&owner),
@@ -145,6 +148,11 @@ impl Registry {
             requests_max: self.settings.requests_max,
             quarantine_after: self.settings.quarantine_after,
             events: Arc::clone(&self.events),
+            apart: Apart {
+                workers: self.settings.workers,
+                stuck_after: self.settings.stuck_after,
+                runtime: self.control.clone(),
+            },
         };
         let loaded = self.initialise(name, job).await;
         let outcome = match loaded {

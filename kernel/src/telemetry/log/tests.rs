@@ -56,15 +56,12 @@ fn kernel_events() {
 #[test]
 fn module_lines() {
     let text = captured(LogFormat::Json, "warn,hello::inner=debug", |log| {
-        module_line(log, line(Level::DEBUG, "midplane_hello::inner"));
-        module_line(log, line(Level::INFO, "midplane_hello"));
-        module_line(
-            log,
-            ModuleLine {
-                fields: Some("not json"),
-                ..line(Level::ERROR, "")
-            },
-        );
+        log.line(line(Level::DEBUG, "midplane_hello::inner"));
+        log.line(line(Level::INFO, "midplane_hello"));
+        log.line(ModuleLine {
+            fields: Some("not json"),
+            ..line(Level::ERROR, "")
+        });
     });
     let lines: Vec<Value> = text
         .lines()
@@ -84,11 +81,11 @@ fn the_filter_changes_while_it_runs() {
     let text = captured(LogFormat::Human, "off", |log| {
         let say = |n: u32| tracing::info!(n, "event");
         say(1);
-        assert_eq!(module_max_level(log, "hello"), level::ERROR + 1);
+        assert_eq!(log.max_level("hello"), level::ERROR + 1);
         log.set_filter("info,hello::inner=trace".parse().unwrap());
         say(2);
-        assert_eq!(module_max_level(log, "hello"), level::TRACE);
-        assert_eq!(module_max_level(log, "other"), level::INFO);
+        assert_eq!(log.max_level("hello"), level::TRACE);
+        assert_eq!(log.max_level("other"), level::INFO);
         assert_eq!(log.filter().to_string(), "info,hello::inner=trace");
         log.set_filter("error".parse().unwrap());
         say(3);
@@ -127,11 +124,11 @@ fn a_stuck_reader_costs_lines_and_is_told_later() {
     );
     let log = &logging.handle;
     let deadline = std::time::Duration::from_secs(10);
-    module_line(log, line(Level::INFO, ""));
+    log.line(line(Level::INFO, ""));
     writing.recv_timeout(deadline).unwrap();
     // one is being written and two wait: seven of these have no place
     for _ in 0..9 {
-        module_line(log, line(Level::INFO, ""));
+        log.line(line(Level::INFO, ""));
     }
     assert_eq!(log.dropped_lines(), 7);
     open.send(()).unwrap();
@@ -140,7 +137,7 @@ fn a_stuck_reader_costs_lines_and_is_told_later() {
     writing.recv_timeout(deadline).unwrap();
     writing.recv_timeout(deadline).unwrap();
     // the queue is empty again
-    module_line(log, line(Level::INFO, ""));
+    log.line(line(Level::INFO, ""));
     drop(open);
     drop(logging);
     let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();

@@ -1,0 +1,155 @@
+//! An instance in a module process: the steps of its life, as orders.
+
+use std::sync::Arc;
+
+use super::{Needed, Process, Undone};
+use crate::isolation::wire::{Answer, Facts, Open, Order, Ready, State};
+use crate::modules::descriptor::RoutePattern;
+use crate::modules::loader::{LoadError, Owner};
+use crate::modules::state::SavedState;
+
+/// A process in which the library is open.
+pub(crate) struct Opened(Needed);
+
+pub(crate) struct Instance {
+    process: Needed,
+    facts: Facts,
+    ready: Ready,
+}
+
+/// What a process is told before it opens the library.
+pub(crate) struct Opening<'a> {
+    pub(crate) copy: &'a crate::modules::private_copy::PrivateCopy,
+    /// A JSON object.
+    pub(crate) config: String,
+    pub(crate) grant_secrets: bool,
+}
+
+impl Opened {
+    /// Has the process open the library. Runs its constructors, there.
+    pub(crate) fn open(
+        process: Needed,
+        owner: &Owner,
+        opening: Opening<'_>,
+    ) -> Result<Opened, LoadError> {
+        let open = Order::Open(Open {
+            name: owner.name.to_string(),
+            generation: owner.number,
+            path: opening
+                .copy
+                .contents()
+                .is_none()
+                .then(|| opening.copy.path_to_open().to_owned()),
+            config: opening.config,
+            grant_secrets: opening.grant_secrets,
+            lanes: process.lanes.len(),
+            body_bytes_max: owner.body_bytes_max,
+            state_bytes_max: owner.state_bytes_max,
+            log_level: owner.log.max_level(&owner.name),
+        });
+        match process.order(&open) {
+            Ok(_) => Ok(Opened(process)),
+            Err(undone) => Err(failed(undone, "its library was opened")),
+        }
+    }
+
+    pub(crate) fn init(self) -> Result<Instance, LoadError> {
+        match self.0.order(&Order::Init) {
+            Ok(Answer::Instance(facts)) => Ok(Instance {
+                process: self.0,
+                facts,
+                ready: Ready::default(),
+            }),
+            Ok(_) => Err(odd()),
+            Err(undone) => Err(failed(undone, "`init` ran")),
+        }
+    }
+}
+
+impl Instance {
+    pub(crate) fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    pub(crate) fn restore(&mut self, state: Option<&SavedState>) -> Result<(), LoadError> {
+        let state = state.map(|state| State {
+            schema: state.schema,
+            bytes: state.bytes.to_vec(),
+        });
+        match self.process.order(&Order::Restore(state)) {
+            Ok(Answer::Instance(facts)) => {
+                self.facts = facts;
+                Ok(())
+            }
+            Ok(_) => Err(odd()),
+            Err(undone) => Err(failed(undone, "it was given the state")),
+        }
+    }
+
+    pub(crate) fn probe(&mut self, owner: &Owner) -> Result<(), LoadError> {
+        match self.process.order(&Order::Probe) {
+            Ok(Answer::Ready(ready)) => {
+                for (pattern, bytes) in &ready.body_limits {
+                    if let Some(pattern) = RoutePattern::parse(pattern) {
+                        owner.add_body_limit(pattern, (*bytes).min(owner.body_bytes_max));
+                    }
+                }
+                self.ready = ready;
+                Ok(())
+            }
+            Ok(_) => Err(odd()),
+            Err(undone) => Err(failed(undone, "it was asked whether it can serve")),
+        }
+    }
+
+    pub(crate) fn openapi(&self) -> Option<String> {
+        self.ready.openapi.clone()
+    }
+
+    pub(crate) fn save(&self) -> Result<Option<SavedState>, LoadError> {
+        match self.process.order(&Order::Save) {
+            Ok(Answer::Saved(state)) => Ok(state.map(|state| SavedState {
+                schema: state.schema,
+                bytes: state.bytes.into(),
+            })),
+            Ok(_) => Err(odd()),
+            Err(undone) => Err(failed(undone, "it handed its state over")),
+        }
+    }
+
+    pub(crate) fn quiesce(&self) {
+        // A module that ends here is told of by its end.
+        let _ = self.process.order(&Order::Quiesce);
+    }
+
+    /// Ends it in good order, and waits until the process is gone.
+    pub(crate) fn end(&self) {
+        self.process.set_ending();
+        if self.process.has_ended() {
+            // That was told.
+            return;
+        }
+        if let Err(Undone::Refused(reason)) = self.process.order(&Order::End) {
+            self.process.kill(reason);
+        }
+        let end = self.process.wait_end();
+        if end.status.is_none_or(|status| !status.success()) {
+            tracing::warn!(module = %self.process.label(), how = %end, "a module's process did not end in good order");
+        }
+    }
+}
+
+fn failed(undone: Undone, step: &'static str) -> LoadError {
+    match undone {
+        Undone::Refused(reason) => LoadError::Apart(reason),
+        Undone::Ended(how) => LoadError::Ended { how, step },
+    }
+}
+
+fn odd() -> LoadError {
+    LoadError::Apart("its process answered something else than was asked".to_owned())
+}

@@ -1,0 +1,248 @@
+//! A request under way in a module process: what the executor polls in the kernel.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use midplane_abi::{Request, why};
+
+use super::{Process, lanes};
+use crate::isolation::wire::{Begin, BodyEnd, Field, SessionView, ToModule};
+use crate::modules::exchange::{self, Exchange, InputEnd, Lease, OUTPUT_WINDOW_LEN, Refresh};
+use crate::modules::generation::Pin;
+use crate::modules::instance::{Outcome, RequestHead};
+use crate::session::Session;
+use crate::workers;
+
+/// Room is told in pieces of this size, so that a stream of small events costs nothing on the way back.
+const CREDIT_LEN_MIN: usize = OUTPUT_WINDOW_LEN / 2;
+
+pub(crate) struct Task {
+    pin: Pin,
+    process: Arc<Process>,
+    lane: usize,
+    request: Request,
+    /// Of the answer's bytes, how many the other process knows to be taken.
+    credited: usize,
+    /// The end of the body was told.
+    body_ended: bool,
+    /// The process has finished with it, or was told to.
+    over: bool,
+}
+
+impl Task {
+    pub(crate) fn begin(
+        pin: Pin,
+        process: Arc<Process>,
+        lease: &Lease,
+        head: &RequestHead<'_>,
+    ) -> Result<Task, Outcome> {
+        let secret = head
+            .session
+            .and_then(|(session, _)| granted_secret(&pin, session));
+        let session = head
+            .session
+            .map(|(session, expires_at)| view(session, expires_at, secret.as_ref()));
+        let begin = ToModule::Begin(Begin {
+            request: lease.handle().0,
+            method: head.parts.method.as_str(),
+            path: head.path,
+            query: head.parts.uri.query(),
+            headers: head
+                .parts
+                .headers
+                .iter()
+                .filter(|(name, _value)| *name != AUTHORIZATION)
+                .map(|(name, value)| (name.as_str(), Field(value.as_bytes())))
+                .collect(),
+            request_id: head.request_id,
+            session,
+            content_length: head.content_length,
+        });
+        if head.content_length != Some(0) {
+            lease.lock().input.ahead = true;
+        }
+        send(pin, process, lease, &begin, secret.is_some())
+    }
+
+    pub(crate) fn check_session(
+        pin: Pin,
+        process: Arc<Process>,
+        lease: &Lease,
+        request_id: &str,
+        session: &Session,
+        expires_at: u64,
+    ) -> Result<Task, Outcome> {
+        let secret = granted_secret(&pin, session);
+        let check = ToModule::Check {
+            request: lease.handle().0,
+            request_id,
+            session: view(session, expires_at, secret.as_ref()),
+        };
+        send(pin, process, lease, &check, secret.is_some())
+    }
+
+    pub(crate) fn set_streaming(&mut self) {
+        self.pin.set_streaming();
+    }
+
+    /// Moves what was put down for the module over the lane, and looks at how the task has ended if it has.
+    pub(crate) fn poll(&mut self, why: u32) -> Outcome {
+        if why == why::CANCEL {
+            self.cancel();
+            return Outcome::Ready;
+        }
+        let Some(mut exchange) = exchange::find(self.request) else {
+            return Outcome::Ready;
+        };
+        if let Some(outcome) = exchange.finished.take() {
+            self.over = true;
+            return outcome;
+        }
+        self.queue_body(&mut exchange);
+        self.queue_credit(&exchange);
+        self.queue_refreshed(&mut exchange);
+        drop(exchange);
+        self.lane().flush();
+        Outcome::Pending
+    }
+
+    // What cannot be sent below is for a process that has ended, which ends the task too.
+
+    fn queue_body(&mut self, exchange: &mut Exchange) {
+        let request = self.request.0;
+        while let Some(chunk) = exchange.input.chunks.pop_front() {
+            exchange.input.len -= chunk.len();
+            for bytes in chunk.chunks(OUTPUT_WINDOW_LEN) {
+                let _ = self.lane().queue(&ToModule::Body { request, bytes }, false);
+            }
+        }
+        let end = match exchange.input.end {
+            InputEnd::Open => return,
+            InputEnd::Whole => BodyEnd::Whole,
+            InputEnd::TooLarge => BodyEnd::TooLarge,
+            InputEnd::Disconnected => BodyEnd::Disconnected,
+        };
+        if !std::mem::replace(&mut self.body_ended, true) {
+            let _ = self
+                .lane()
+                .queue(&ToModule::BodyEnd { request, end }, false);
+        }
+    }
+
+    fn queue_credit(&mut self, exchange: &Exchange) {
+        let output = &exchange.output;
+        let taken = output.received - output.bytes.len().min(output.received);
+        let bytes = taken - self.credited;
+        if bytes >= CREDIT_LEN_MIN {
+            self.credited = taken;
+            let request = self.request.0;
+            let _ = self
+                .lane()
+                .queue(&ToModule::Credit { request, bytes }, false);
+        }
+    }
+
+    fn queue_refreshed(&self, exchange: &mut Exchange) {
+        if !matches!(exchange.refresh, Refresh::Done(_)) {
+            return;
+        }
+        let Refresh::Done(outcome) = std::mem::take(&mut exchange.refresh) else {
+            return;
+        };
+        let secret = exchange
+            .context
+            .as_ref()
+            .and_then(|context| context.session.as_ref())
+            .and_then(|session| session.secret());
+        let reason = match &outcome {
+            Ok(()) => "the session has ended".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let refreshed = ToModule::Refreshed {
+            request: self.request.0,
+            outcome: match (&outcome, &secret) {
+                (Ok(()), Some(secret)) => Ok(secret.expose()),
+                _ => Err(&reason),
+            },
+        };
+        let _ = self.lane().queue(&refreshed, true);
+    }
+
+    fn cancel(&mut self) {
+        if !std::mem::replace(&mut self.over, true) {
+            let request = self.request.0;
+            self.process.lanes[self.lane].forget(self.request);
+            let _ = self.lane().send(&ToModule::Cancel { request });
+        }
+    }
+
+    fn lane(&self) -> &crate::isolation::lane::Lane {
+        &self.process.lanes[self.lane].lane
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let finished =
+            exchange::find(self.request).is_some_and(|exchange| exchange.finished.is_some());
+        if !finished {
+            self.cancel();
+        }
+    }
+}
+
+fn send(
+    pin: Pin,
+    process: Arc<Process>,
+    lease: &Lease,
+    message: &ToModule<'_>,
+    secret: bool,
+) -> Result<Task, Outcome> {
+    let number = workers::own_number().unwrap_or_default() % process.lanes.len();
+    let lane = &process.lanes[number];
+    if let Some(socket) = lane.lane.claim() {
+        tokio::spawn(lanes::serve(Arc::clone(&process), number, socket));
+    }
+    lane.open(lease.handle()).map_err(Outcome::Crashed)?;
+    if lane.lane.queue(message, secret).is_err() {
+        // A lane that is closed ends what is open on it.
+        tracing::debug!("a request was not told to its module's process");
+    }
+    lane.lane.flush();
+    process.note_busy();
+    Ok(Task {
+        pin,
+        lane: number,
+        request: lease.handle(),
+        process,
+        credited: 0,
+        body_ended: false,
+        over: false,
+    })
+}
+
+/// The session's secret, for a module that may have it.
+fn granted_secret(pin: &Pin, session: &Session) -> Option<Arc<crate::secrets::Secret>> {
+    if pin.generation().grants.secrets {
+        session.secret()
+    } else {
+        None
+    }
+}
+
+fn view<'a>(
+    session: &'a Session,
+    expires_at: u64,
+    secret: Option<&'a Arc<crate::secrets::Secret>>,
+) -> SessionView<'a> {
+    SessionView {
+        id: session.id(),
+        user: session.user(),
+        scope: session.scope(),
+        metadata: session.metadata_json(),
+        environment: session.environment(),
+        secret_key_id: session.secret_key_id(),
+        secret: secret.map(|secret| secret.expose()),
+        expires_at,
+    }
+}

@@ -1,0 +1,233 @@
+//! The messages between the kernel and a module process.
+//!
+//! Both sides are the same program, so that there is one version of each message, and none is kept. What comes from a module
+//! process is a claim all the same: the kernel checks every handle, length and order.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A request lane's frame at most: a window of body, and the head that goes before it.
+pub(crate) const REQUEST_FRAME_LEN_MAX: usize = 1024 * 1024;
+/// Beside the state that is handed over: the module's OpenAPI document and its configuration.
+pub(crate) const CONTROL_FRAME_LEN_MAX: usize = 8 * 1024 * 1024;
+
+/// What the kernel tells a module process on its control lane. Each is answered once, but [`Order::LogLevel`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    Open(Open),
+    Init,
+    Restore(Option<State>),
+    Probe,
+    Quiesce,
+    Save,
+    End,
+    LogLevel(u32),
+}
+
+/// Everything that a module process has to know before it opens the library.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Open {
+    pub(crate) name: String,
+    pub(crate) generation: u64,
+    /// The private copy; `None`: the last of the descriptors that were sent.
+    pub(crate) path: Option<PathBuf>,
+    /// A JSON object.
+    pub(crate) config: String,
+    pub(crate) grant_secrets: bool,
+    pub(crate) lanes: usize,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) state_bytes_max: usize,
+    pub(crate) log_level: u32,
+}
+
+/// State that one generation hands over to the next.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) schema: u32,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a module process says on its control lane.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Notice<'a> {
+    /// To the order of this number, counted from 0.
+    Answer {
+        order: u64,
+        answer: Result<Answer, String>,
+    },
+    Line(Line<'a>),
+    SlowPoll {
+        route: &'a str,
+        request_id: &'a str,
+        poll_ns: u64,
+    },
+    /// The module asked for a secret without the grant.
+    Denied {
+        request_id: &'a str,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Done,
+    Instance(Facts),
+    Ready(Ready),
+    Saved(Option<State>),
+}
+
+/// What an instance says of itself.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub(crate) needs_secret: bool,
+    pub(crate) checks_sessions: bool,
+    pub(crate) saves: bool,
+}
+
+/// What an instance that can serve has declared.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) openapi: Option<String>,
+    /// Pattern and bytes.
+    pub(crate) body_limits: Vec<(String, u64)>,
+}
+
+/// A log line of the module's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Line<'a> {
+    /// Of `midplane_abi::level`.
+    pub(crate) level: u32,
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) target: &'a str,
+    pub(crate) message: &'a str,
+    /// A JSON object.
+    pub(crate) fields: Option<&'a str>,
+}
+
+/// What the kernel tells a module process on a request lane. `request` is the handle of the request in the kernel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToModule<'a> {
+    #[serde(borrow)]
+    Begin(Begin<'a>),
+    Check {
+        request: u64,
+        request_id: &'a str,
+        session: SessionView<'a>,
+    },
+    Body {
+        request: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+    BodyEnd {
+        request: u64,
+        end: BodyEnd,
+    },
+    /// The client has taken so many bytes of the answer.
+    Credit {
+        request: u64,
+        bytes: usize,
+    },
+    Refreshed {
+        request: u64,
+        /// The new secret, or why there is none.
+        outcome: Result<&'a str, &'a str>,
+    },
+    /// Nobody waits for the answer any more.
+    Cancel {
+        request: u64,
+    },
+    /// Answered at once by a lane that is not held up.
+    Ping,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum BodyEnd {
+    Whole,
+    TooLarge,
+    Disconnected,
+}
+
+/// A request's head.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begin<'a> {
+    pub(crate) request: u64,
+    pub(crate) method: &'a str,
+    /// Below the module's prefix.
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    #[serde(borrow)]
+    pub(crate) headers: Vec<(&'a str, Field<'a>)>,
+    pub(crate) request_id: &'a str,
+    pub(crate) session: Option<SessionView<'a>>,
+    /// 0: there is no body.
+    pub(crate) content_length: Option<u64>,
+}
+
+/// The value of a header field.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Field<'a>(#[serde(with = "serde_bytes")] pub(crate) &'a [u8]);
+
+/// The session that a request acts for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SessionView<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) scope: &'a str,
+    /// A JSON object.
+    pub(crate) metadata: &'a str,
+    pub(crate) environment: &'a str,
+    pub(crate) secret_key_id: Option<&'a str>,
+    /// Only for a module that was granted it.
+    pub(crate) secret: Option<&'a str>,
+    /// Unix seconds.
+    pub(crate) expires_at: u64,
+}
+
+/// What a module process says on a request lane.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromModule<'a> {
+    /// The head of an answer, and its body if that is whole.
+    Head {
+        request: u64,
+        status: u16,
+        #[serde(borrow)]
+        headers: Vec<(&'a str, Field<'a>)>,
+        #[serde(borrow)]
+        whole: Option<Field<'a>>,
+    },
+    Bytes {
+        request: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+    /// The answer is whole.
+    End {
+        request: u64,
+    },
+    /// The module waits for more of the body.
+    Want {
+        request: u64,
+    },
+    /// The module asks for the session's secret anew.
+    Refresh {
+        request: u64,
+    },
+    /// The module has finished with the request.
+    Done {
+        request: u64,
+        outcome: Outcome<'a>,
+        /// Spent in the module's code.
+        poll_ns: u64,
+    },
+    Pong,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Outcome<'a> {
+    Ready,
+    Failed(&'a str),
+    Panicked(&'a str),
+}
