@@ -13,6 +13,7 @@ mod controls;
 mod events;
 mod hardening;
 mod inherited;
+mod isolation;
 mod kernel;
 mod modules;
 mod problem;

@@ -14,7 +14,7 @@ use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
 use super::{
     Config, Flags, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions, Unload,
-    file,
+    confine, file,
 };
 use crate::telemetry::Filter;
 
@@ -398,6 +398,7 @@ fn read_modules(
             sha256: None,
             drain_timeout: DRAIN_TIMEOUT,
             rollback: None,
+            confine: None,
             config: serde_json::Map::new(),
         };
         (name, module)
@@ -413,6 +414,7 @@ fn read_module(
     let path = read_path(s, "path")?;
     // what this version can do is the only value taken, so that nobody relies on a protection that is not there
     only(s, "isolation", "in-process")?;
+    let confine = confine::read(s, false)?;
     let rollback = read_rollback(s)?;
     let watch_at = s.offset("watch");
     let watch = s.boolean("watch", false)?;
@@ -460,6 +462,7 @@ fn read_module(
         sha256,
         drain_timeout,
         rollback,
+        confine,
         config,
     }))
 }
@@ -531,7 +534,7 @@ fn read_path(section: &mut Section<'_>, key: &'static str) -> Result<Option<Path
 }
 
 /// A path of the file starts from the file's directory.
-fn from_file(file: &Path, text: &str) -> PathBuf {
+pub(super) fn from_file(file: &Path, text: &str) -> PathBuf {
     let path = file.parent().unwrap_or(Path::new("")).join(text);
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 
 use super::loader;
 use super::private_copy::PrivateCopy;
+use crate::isolation::confine::environment::FOR_LIBRARIES;
 
 /// The command of `midplane` that is the child.
 pub(crate) const COMMAND: &str = "trial";
@@ -28,15 +29,6 @@ const TRIED: u8 = 113;
 const EXIT_CHECK_MS: u16 = 50;
 /// The same once the pipe has been closed, which is nearly always by that end.
 const CLOSED_CHECK_MS: u16 = 1;
-/// What of the environment a library may need to be opened. No more: secrets may be in the rest.
-const INHERITED: [&str; 6] = [
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-];
 
 /// How a library behaved that may not be opened here.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +87,7 @@ fn start(copy: &PrivateCopy) -> io::Result<Child> {
         .args([OsStr::new(COMMAND), path.as_os_str()])
         .env_clear()
         .envs(
-            INHERITED
+            FOR_LIBRARIES
                 .iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
