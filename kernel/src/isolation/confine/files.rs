@@ -160,11 +160,7 @@ mod linux {
         }
 
         /// False when it cannot be opened, so that there is nothing to allow.
-        fn allow(
-            &mut self,
-            path: &Path,
-            access: BitFlags<AccessFs>,
-        ) -> Result<bool, RulesetError> {
+        fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<bool, RulesetError> {
             let Ok(opened) = PathFd::new(path) else {
                 return Ok(false);
             };

@@ -12,11 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{ConfineError, Report};
 
-pub(super) fn set(
-    memory_bytes: u64,
-    files: u64,
-    report: &mut Report,
-) -> Result<(), ConfineError> {
+pub(super) fn set(memory_bytes: u64, files: u64, report: &mut Report) -> Result<(), ConfineError> {
     if cfg!(target_os = "linux") {
         report.memory_bytes = Some(at_most(
             "limit the memory",

@@ -17,7 +17,10 @@
 
 #![cfg_attr(
     not(test),
-    expect(dead_code, reason = "the module process that calls it is not there yet")
+    expect(
+        dead_code,
+        reason = "the module process that calls it is not there yet"
+    )
 )]
 
 mod calls;

@@ -2,7 +2,10 @@
 
 #![cfg_attr(
     target_os = "linux",
-    expect(unsafe_code, reason = "the call that drops capabilities has no wrapper")
+    expect(
+        unsafe_code,
+        reason = "the call that drops capabilities has no wrapper"
+    )
 )]
 
 use super::{ConfineError, Report};

@@ -203,19 +203,24 @@ pub(super) fn rules(processes: bool) -> Rules {
 }
 
 /// TCP and UDP only. No Unix sockets, so that it reaches neither the kernel's nor any other service of the user's; no
-/// netlink, which getaddrinfo(3) does without. Where a process has the right to see and forge packets, this takes it.
+/// netlink, which getaddrinfo(3) does without; no protocol for which the system would load a driver first.
 fn sockets() -> Vec<SeccompRule> {
-    let internet = all([
-        narrow(0, Ne, number(libc::AF_INET)),
-        narrow(0, Ne, number(libc::AF_INET6)),
-    ]);
-    /// linux/net.h; deprecated, and still taken.
-    const SOCK_PACKET: libc::c_int = 10;
-    [internet]
-        .into_iter()
-        .chain(kinds([libc::SOCK_RAW, SOCK_PACKET]))
-        .collect()
+    let internet = [libc::AF_INET, libc::AF_INET6].map(|family| narrow(0, Ne, number(family)));
+    let protocols =
+        [0, libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(|protocol| narrow(2, Ne, number(protocol)));
+    let mut rules = vec![all(internet), all(protocols)];
+    rules.extend(kinds([
+        libc::SOCK_RAW,
+        libc::SOCK_RDM,
+        libc::SOCK_SEQPACKET,
+        libc::SOCK_DCCP,
+        SOCK_PACKET,
+    ]));
+    rules
 }
+
+/// linux/net.h; deprecated in the C library's headers, and still taken.
+const SOCK_PACKET: libc::c_int = 10;
 
 /// Streams only: one of datagrams could be connected anew, to any Unix socket that takes datagrams. Of `SOCK_RAW` the system
 /// makes one.
@@ -224,7 +229,7 @@ fn socket_pairs() -> Vec<SeccompRule> {
 }
 
 /// Beside the kind of a socket stand flags.
-fn kinds(kinds: [libc::c_int; 2]) -> [SeccompRule; 2] {
+fn kinds<const N: usize>(kinds: [libc::c_int; N]) -> [SeccompRule; N] {
     /// linux/net.h
     const SOCK_TYPE_MASK: u64 = 0xf;
     kinds.map(|kind| all([narrow(1, MaskedEq(SOCK_TYPE_MASK), number(kind))]))

@@ -37,3 +37,49 @@ fn statement(code: u32, k: u32, [jt, jf]: [u8; 2]) -> sock_filter {
         k,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the system runs it, for the statements that it is made of.
+    fn answer(number: u32) -> u32 {
+        let program = filter();
+        let (mut at, mut loaded) = (0, None);
+        loop {
+            let statement: &sock_filter = &program[at];
+            let holds = match u32::from(statement.code) {
+                code if code == BPF_LD | BPF_W | BPF_ABS => {
+                    assert_eq!(statement.k, NUMBER);
+                    loaded = Some(number);
+                    at += 1;
+                    continue;
+                }
+                code if code == BPF_RET | BPF_K => return statement.k,
+                code if code == BPF_JMP | BPF_JGT | BPF_K => loaded.unwrap() > statement.k,
+                code if code == BPF_JMP | BPF_JEQ | BPF_K => loaded.unwrap() == statement.k,
+                code => panic!("{code:#x} is no statement of it"),
+            };
+            at += 1 + usize::from(if holds { statement.jt } else { statement.jf });
+        }
+    }
+
+    #[test]
+    fn what_the_list_does_not_know_is_not_there() {
+        const X32: u32 = 0x4000_0000;
+        let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+        for (number, expect) in [
+            (0, libc::SECCOMP_RET_ALLOW),
+            (434, libc::SECCOMP_RET_ALLOW),
+            (435, absent),
+            (436, libc::SECCOMP_RET_ALLOW),
+            (LAST_KNOWN, libc::SECCOMP_RET_ALLOW),
+            (LAST_KNOWN + 1, absent),
+            (X32, absent),
+            (X32 | 520, absent),
+            (u32::MAX, absent),
+        ] {
+            assert_eq!(answer(number), expect, "{number}");
+        }
+    }
+}
