@@ -6,6 +6,8 @@ mod c;
 mod chaos;
 mod frozen;
 mod heads;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod kills;
 mod leaving;
 mod log;

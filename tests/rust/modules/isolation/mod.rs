@@ -1,0 +1,3 @@
+//! Modules in processes of their own.
+
+mod hostile;
