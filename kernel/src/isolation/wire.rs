@@ -34,6 +34,8 @@ pub(crate) struct Open {
     pub(crate) path: Option<PathBuf>,
     /// A JSON object.
     pub(crate) config: String,
+    /// For files of the module's own.
+    pub(crate) data_dir: PathBuf,
     pub(crate) grant_secrets: bool,
     pub(crate) lanes: usize,
     pub(crate) body_bytes_max: u64,

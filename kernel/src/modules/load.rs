@@ -175,6 +175,7 @@ impl Job {
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
         let config = Value::Object(spec.config.clone()).to_string();
+        let data_dir = staging.data_dir(&owner.name)?;
         let copy = Arc::new(staged.copy);
         let not_opened = |source| Refusal::Open {
             path: spec.path.clone(),
@@ -194,7 +195,7 @@ impl Job {
                     Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(not_opened)?;
                 owner.life.advance(Transition::Load);
                 step.initialise(turn)?;
-                Instance::Here(opened.init(&owner, &config).map_err(Refusal::Init)?)
+                Instance::Here(opened.init(&owner, &config, &data_dir).map_err(Refusal::Init)?)
             }
             Isolation::Process => {
                 let process = Process::start(
@@ -209,6 +210,7 @@ impl Job {
                 let opening = Opening {
                     copy: &copy,
                     config,
+                    data_dir,
                     grant_secrets: granted(spec.grants, descriptor.grants).secrets,
                 };
                 let opened = process::Opened::open(process, &owner, opening).map_err(not_opened)?;

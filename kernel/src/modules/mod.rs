@@ -25,6 +25,7 @@
 
 pub(crate) mod control;
 pub(crate) mod crash;
+pub(crate) mod data_dir;
 pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;

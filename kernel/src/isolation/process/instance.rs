@@ -1,5 +1,6 @@
 //! An instance in a module process: the steps of its life, as orders.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Needed, Process, Undone};
@@ -22,6 +23,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) copy: &'a crate::modules::private_copy::PrivateCopy,
     /// A JSON object.
     pub(crate) config: String,
+    /// For files of the module's own.
+    pub(crate) data_dir: PathBuf,
     pub(crate) grant_secrets: bool,
 }
 
@@ -41,6 +44,7 @@ impl Opened {
                 .is_none()
                 .then(|| opening.copy.path_to_open().to_owned()),
             config: opening.config,
+            data_dir: opening.data_dir,
             grant_secrets: opening.grant_secrets,
             lanes: process.lanes.len(),
             body_bytes_max: owner.body_bytes_max,
