@@ -195,7 +195,11 @@ impl Job {
                     Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(not_opened)?;
                 owner.life.advance(Transition::Load);
                 step.initialise(turn)?;
-                Instance::Here(opened.init(&owner, &config, &data_dir).map_err(Refusal::Init)?)
+                Instance::Here(
+                    opened
+                        .init(&owner, &config, &data_dir)
+                        .map_err(Refusal::Init)?,
+                )
             }
             Isolation::Process => {
                 let process = Process::start(
