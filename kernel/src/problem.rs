@@ -65,13 +65,13 @@ codes! {
     RateLimited = 429 "rate_limited" "Too many requests of this session";
     Internal = 500 "internal" "Internal error";
     ModuleFailed = 500 "module_failed" "The module failed";
-    ModuleRestarting = 503 "module_restarting" "The module is being started again";
     ModuleCrashed = 502 "module_crashed" "The module's process ended";
     Starting = 503 "starting" "Starting";
     Draining = 503 "draining" "Shutting down";
     SessionLimit = 503 "session_limit" "Too many sessions";
     HostUnavailable = 503 "host_unavailable" "No host can answer for the secret";
     ModuleUnavailable = 503 "module_unavailable" "The module takes no requests now";
+    ModuleRestarting = 503 "module_restarting" "The module is being started again";
     ModuleOverloaded = 503 "module_overloaded" "Too many requests of this module are under way";
     ConnectionLimit = 503 "connection_limit" "Too many connections";
     HostTimeout = 504 "host_timeout" "The host did not answer in time";

@@ -191,6 +191,9 @@ typedef struct mp_init {
     uint64_t generation;
     /// The module's configuration, a JSON object.
     mp_slice config;
+    /// The absolute path of a directory for files of the module's own, which the kernel has made: the same for every
+    /// generation of this name. Two generations may use it at once.
+    mp_slice data_dir;
 } mp_init;
 
 /// What `mp_module.init` answers.
@@ -441,13 +444,14 @@ static_assert(offsetof(mp_request_head, headers_len) == 64, "mp_request_head.hea
 static_assert(offsetof(mp_request_head, request_id) == 72, "mp_request_head.request_id");
 static_assert(offsetof(mp_request_head, session) == 88, "mp_request_head.session");
 static_assert(offsetof(mp_request_head, content_length) == 96, "mp_request_head.content_length");
-static_assert(sizeof(mp_init) == 56, "size of mp_init");
+static_assert(sizeof(mp_init) == 72, "size of mp_init");
 static_assert(offsetof(mp_init, size) == 0, "mp_init.size");
 static_assert(offsetof(mp_init, flags) == 4, "mp_init.flags");
 static_assert(offsetof(mp_init, owner) == 8, "mp_init.owner");
 static_assert(offsetof(mp_init, name) == 16, "mp_init.name");
 static_assert(offsetof(mp_init, generation) == 32, "mp_init.generation");
 static_assert(offsetof(mp_init, config) == 40, "mp_init.config");
+static_assert(offsetof(mp_init, data_dir) == 56, "mp_init.data_dir");
 static_assert(sizeof(mp_instance) == 16, "size of mp_instance");
 static_assert(offsetof(mp_instance, size) == 0, "mp_instance.size");
 static_assert(offsetof(mp_instance, flags) == 4, "mp_instance.flags");

@@ -14,6 +14,7 @@ mod keys;
 mod log_level;
 mod module;
 mod output;
+mod process;
 mod progress;
 mod receipt;
 mod session;

@@ -1,7 +1,7 @@
 //! `midplane module list|load|reload|unload`.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Method;
@@ -10,13 +10,21 @@ use midplane_client::{DrainingGeneration, Module, ModuleList, ModuleSource};
 use serde_json::{Map, Value, json};
 
 use super::arguments::{ClientArgs, json_object};
+use super::process::of_process;
 use super::receipt::{summary, waits_for};
 use super::{Client, Failure, Output, progress, table};
+use crate::clock::unix_now;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List what is loaded
-    List(ClientArgs),
+    List {
+        /// Say of each module all that is known, its process and what crashed in it included
+        #[arg(long, short)]
+        verbose: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Load a module, or swap it for the file named
     Load {
         name: String,
@@ -64,7 +72,7 @@ pub(super) struct Swap {
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List(client) => list(&client).await,
+        Command::List { verbose, client } => list(&client, verbose).await,
         Command::Load {
             name,
             path,
@@ -171,14 +179,20 @@ fn patient(args: &ClientArgs) -> Result<Client, Failure> {
     Ok(args.host()?.deadline(Duration::MAX))
 }
 
-async fn list(args: &ClientArgs) -> Result<(), Failure> {
+async fn list(args: &ClientArgs, verbose: bool) -> Result<(), Failure> {
     let answer: Value = args
         .host()?
         .send(Method::GET, "/modules", None::<&()>)
         .await?;
     let mut output = Output::of(args);
     let colour = output.colour();
-    output.show(&answer, |list: ModuleList| rows(&list, colour))
+    output.show(&answer, |list: ModuleList| {
+        if verbose {
+            paragraphs(&list, unix_now())
+        } else {
+            rows(&list, colour)
+        }
+    })
 }
 
 /// What takes requests, and below it what only finishes them.
@@ -189,6 +203,7 @@ pub(super) fn rows(list: &ModuleList, colour: bool) -> String {
             module.version.clone(),
             module.generation.to_string(),
             module.state.clone(),
+            module.isolation.clone(),
             module.requests.total().to_string(),
             module.in_flight_requests.to_string(),
             module.resident_generations.to_string(),
@@ -202,6 +217,7 @@ pub(super) fn rows(list: &ModuleList, colour: bool) -> String {
             one.generation.to_string(),
             "draining".to_owned(),
             String::new(),
+            String::new(),
             one.in_flight_requests.to_string(),
         ]
     };
@@ -212,10 +228,58 @@ pub(super) fn rows(list: &ModuleList, colour: bool) -> String {
         "VERSION",
         "GENERATION",
         "STATE",
+        "ISOLATION",
         "REQUESTS",
         "IN FLIGHT",
         "RESIDENT",
         "SHA256",
     ];
     table::render(&header, &rows, colour)
+}
+
+/// Each module, and below it a line for everything that is known of it; `now` in Unix seconds.
+pub(super) fn paragraphs(list: &ModuleList, now: u64) -> String {
+    let paragraph = |module: &Module| {
+        let path = module.path.as_deref().unwrap_or(Path::new(""));
+        let mut pairs = vec![
+            ("  version", module.version.clone()),
+            ("  state", module.state.clone()),
+            ("  path", path.display().to_string()),
+            ("  sha256", module.sha256.clone()),
+            ("  grants", or_none(&module.grants.join(", "))),
+            ("  public routes", yes_or_no(module.public)),
+            ("  requests", module.requests.total().to_string()),
+            ("  in flight", module.in_flight_requests.to_string()),
+            ("  resident", module.resident_generations.to_string()),
+            ("  isolation", module.isolation.clone()),
+        ];
+        if let Some(process) = &module.process {
+            pairs.extend(of_process(process, now));
+        }
+        let title = [(
+            &*format!("{}#{}", module.name, module.generation),
+            String::new(),
+        )];
+        table::pairs(&title) + &table::pairs(&pairs)
+    };
+    let draining = |one: &DrainingGeneration| {
+        let pairs = [
+            ("  version", one.version.clone()),
+            ("  state", "draining".to_owned()),
+            ("  in flight", one.in_flight_requests.to_string()),
+        ];
+        let title = [(&*format!("{}#{}", one.name, one.generation), String::new())];
+        table::pairs(&title) + &table::pairs(&pairs)
+    };
+    let serving = list.modules.iter().map(paragraph);
+    let all: Vec<_> = serving.chain(list.draining.iter().map(draining)).collect();
+    all.join("\n")
+}
+
+fn or_none(text: &str) -> String {
+    if text.is_empty() { "none" } else { text }.to_owned()
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
 }

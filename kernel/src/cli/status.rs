@@ -48,11 +48,13 @@ pub(super) fn readable(health: &Health, socket: String, colour: bool) -> String 
                 module.version.clone(),
                 module.generation.to_string(),
                 module.state.clone(),
+                module.isolation.clone(),
             ]
         };
         let rows: Vec<_> = modules.iter().map(row).collect();
         text.push('\n');
-        text += &table::render(&["MODULE", "VERSION", "GENERATION", "STATE"], &rows, colour);
+        let header = ["MODULE", "VERSION", "GENERATION", "STATE", "ISOLATION"];
+        text += &table::render(&header, &rows, colour);
     }
     if !health.stuck_workers.is_empty() {
         let row = |stuck: &midplane_client::StuckWorker| {

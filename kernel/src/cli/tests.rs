@@ -1,5 +1,6 @@
 //! What the arguments mean, and what people read.
 
+use crate::isolation::confine::Report;
 use clap::{CommandFactory, Parser};
 use http::header::CONTENT_TYPE;
 use midplane_client::DrainingGeneration;
@@ -28,6 +29,8 @@ fn takes_what_it_documents_and_nothing_else() {
         "session revoke --user me --secret-key-id k",
         "session renew ses_1 --expires-in 5 -q",
         "module list",
+        "module list --verbose --json",
+        "module list -v",
         "module load hello ./m.so --config {\"a\":1} --grant secrets --wait",
         "module reload hello --wait --json",
         "module unload hello --drain 5s",
@@ -256,15 +259,71 @@ fn rewrites_its_line_on_a_terminal_and_adds_lines_elsewhere() {
 fn lists_what_drains_below_what_serves() {
     let list = json!({
         "modules": [{"name": "m", "version": "2.0", "generation": 2, "state": "serving", "sha256": "0123456789abcdef",
-            "in_flight_requests": 1, "requests": {"2xx": 4, "5xx": 1}, "resident_generations": 2}],
+            "isolation": "process", "in_flight_requests": 1, "requests": {"2xx": 4, "5xx": 1}, "resident_generations": 2}],
         "draining": [{"name": "m", "version": "1.0", "generation": 1, "state": "draining", "in_flight_requests": 3}],
     });
     assert_eq!(
         module::rows(&serde_json::from_value(list).unwrap(), false),
-        "MODULE  VERSION  GENERATION  STATE     REQUESTS  IN FLIGHT  RESIDENT  SHA256\n\
-         m       2.0      2           serving   5         1          2         0123456789ab\n\
-         m       1.0      1           draining            3\n"
+        "MODULE  VERSION  GENERATION  STATE     ISOLATION  REQUESTS  IN FLIGHT  RESIDENT  SHA256\n\
+         m       2.0      2           serving   process    5         1          2         0123456789ab\n\
+         m       1.0      1           draining                       3\n"
     );
+}
+
+#[test]
+fn says_all_that_is_known_of_a_module_and_its_process() {
+    let list = |process: serde_json::Value| {
+        let isolation = if process.is_null() {
+            "in-process"
+        } else {
+            "process"
+        };
+        serde_json::from_value(json!({
+            "modules": [{"name": "m", "version": "2.0", "generation": 2, "state": "serving", "sha256": "01ab",
+                "path": "/m.so", "grants": ["secrets"], "isolation": isolation, "process": process,
+                "resident_generations": 1}],
+            "draining": [{"name": "m", "version": "1.0", "generation": 1, "state": "draining", "in_flight_requests": 3}],
+        }))
+        .unwrap()
+    };
+    let module = "m#2\n\
+        \x20 version        2.0\n\
+        \x20 state          serving\n\
+        \x20 path           /m.so\n\
+        \x20 sha256         01ab\n\
+        \x20 grants         secrets\n\
+        \x20 public routes  no\n\
+        \x20 requests       0\n\
+        \x20 in flight      0\n\
+        \x20 resident       1\n";
+    let draining = "\nm#1\n  version    1.0\n  state      draining\n  in flight  3\n";
+    let crash = |routes: &[&str]| json!({"generation": 1, "reason": "SIGSEGV", "signal": "SIGSEGV", "routes": routes, "at": 1_000});
+    let report = json!(Report::default());
+    for (process, expected) in [
+        (json!(null), "  isolation      in-process\n".to_owned()),
+        (
+            json!({"pid": 7, "crashes": 0, "last_crash": null, "confined": null}),
+            "  isolation      process\n  process        7\n  confined       no\n  crashes        0\n"
+                .to_owned(),
+        ),
+        (
+            json!({"pid": 7, "crashes": 2, "last_crash": crash(&["GET /a", "POST /b"]), "confined": report}),
+            format!(
+                "  isolation      process\n  process        7\n  confined       {report}\n  crashes        2\n  \
+                 last crash     1m 5s ago, generation 1: SIGSEGV during GET /a, POST /b\n",
+                report = Report::default(),
+            ),
+        ),
+        (
+            json!({"pid": null, "crashes": 5, "last_crash": crash(&[]), "confined": {"newer": 1}}),
+            "  isolation      process\n  process        none: it has ended\n  confined       {\"newer\":1}\n  \
+             crashes        5\n  last crash     1m 5s ago, generation 1: SIGSEGV with no request under way\n"
+                .to_owned(),
+        ),
+    ] {
+        let text = module::paragraphs(&list(process), 1_065);
+        assert_eq!(text, format!("{module}{expected}{draining}"));
+    }
 }
 
 #[test]

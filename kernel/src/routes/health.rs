@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use super::modules::isolation;
 use super::{Call, json};
 use crate::auth::Caller;
 use crate::body::Body;
@@ -35,6 +36,7 @@ struct Module {
     version: String,
     generation: u64,
     state: crate::modules::life::Phase,
+    isolation: &'static str,
 }
 
 /// A worker that a module holds, and for how long.
@@ -77,6 +79,7 @@ pub(super) fn get(call: &Call<'_>) -> Response<Body> {
                 version: generation.descriptor.version.clone(),
                 generation: generation.number,
                 state: generation.phase(),
+                isolation: isolation(generation),
             })
             .collect(),
         stuck_workers: stuck

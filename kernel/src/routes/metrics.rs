@@ -12,7 +12,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Call, with_type};
 use crate::body::Body;
+use crate::isolation::process;
 use crate::kernel::Kernel;
+use crate::modules::generation::Generation;
 
 /// OpenMetrics 1.0, "Exposition".
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -107,6 +109,33 @@ impl Collector for Snapshot {
             true,
             |generation| generation.stats.panics.load(Relaxed) as f64,
         )?;
+        self.per_process(
+            &mut encoder,
+            "module_crashes",
+            "Ends of module processes that should not have ended",
+            None,
+            true,
+            |generation| {
+                let (crashes, _last) = self.0.modules.crashes(&generation.name);
+                Some(crashes)
+            },
+        )?;
+        self.per_process(
+            &mut encoder,
+            "module_processes",
+            "Module processes, those that drain included",
+            None,
+            false,
+            |generation| Some(process::alive(&generation.name)),
+        )?;
+        self.per_process(
+            &mut encoder,
+            "module_process_resident",
+            "Memory of the process of the running generation",
+            Some(&Unit::Bytes),
+            false,
+            |generation| resident_bytes(generation.process()?.pid()),
+        )?;
         self.per_module(
             &mut encoder,
             "module_in_flight_requests",
@@ -127,6 +156,23 @@ impl Collector for Snapshot {
 }
 
 impl Snapshot {
+    /// Of modules that have a process to themselves.
+    fn per_process(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        counts: bool,
+        value: impl Fn(&Generation) -> Option<u64>,
+    ) -> std::fmt::Result {
+        let process = |generation: &Generation| {
+            generation.process()?;
+            Some(value(generation)? as f64)
+        };
+        self.family(encoder, name, help, unit, counts, process)
+    }
+
     fn per_module(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
@@ -134,7 +180,22 @@ impl Snapshot {
         help: &str,
         unit: Option<&Unit>,
         counts: bool,
-        value: impl Fn(&crate::modules::generation::Generation) -> f64,
+        value: impl Fn(&Generation) -> f64,
+    ) -> std::fmt::Result {
+        self.family(encoder, name, help, unit, counts, |generation| {
+            Some(value(generation))
+        })
+    }
+
+    /// A line for each module that has a value.
+    fn family(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        counts: bool,
+        value: impl Fn(&Generation) -> Option<f64>,
     ) -> std::fmt::Result {
         use prometheus_client::metrics::MetricType;
         let kind = if counts {
@@ -144,14 +205,31 @@ impl Snapshot {
         };
         let mut family = encoder.encode_descriptor(name, help, unit, kind)?;
         for generation in self.0.modules.serving() {
+            let Some(value) = value(&generation) else {
+                continue;
+            };
             let labels = [("module", generation.name.to_string())];
             let family = family.encode_family(&labels)?;
             if counts {
-                ConstCounter::new(value(&generation)).encode(family)?;
+                ConstCounter::new(value).encode(family)?;
             } else {
-                ConstGauge::new(value(&generation)).encode(family)?;
+                ConstGauge::new(value).encode(family)?;
             }
         }
         Ok(())
     }
+}
+
+/// What a process holds of the machine's memory: proc_pid_statm(5), the second field, in pages.
+#[cfg(target_os = "linux")]
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(pages * u64::try_from(page).ok()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn resident_bytes(_pid: u32) -> Option<u64> {
+    None
 }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{Call, json, with_type};
 use crate::body::Body;
+use crate::config::Isolation;
+use crate::modules::crash::Crash;
 use crate::modules::descriptor::Grants;
 use crate::modules::generation::Generation;
 use crate::modules::life::Phase;
@@ -33,8 +35,23 @@ struct View<'a> {
     slow_polls: u64,
     requests: Requests,
     resident_generations: u64,
+    isolation: &'static str,
+    /// `None` in the kernel's process.
+    process: Option<ProcessView>,
     sdk: &'a str,
     compiler: &'a str,
+}
+
+/// The process that a module has to itself.
+#[derive(Serialize)]
+struct ProcessView {
+    /// Of the generation that serves; `None` once it has ended.
+    pid: Option<u32>,
+    /// Of the processes of this name, since the kernel started.
+    crashes: u64,
+    last_crash: Option<Crash>,
+    /// What is in force of its confinement.
+    confined: Option<Value>,
 }
 
 /// One that was replaced or taken away, and finishes what is under way on it.
@@ -276,8 +293,32 @@ fn view(call: &Call<'_>, generation: &Generation) -> Value {
             cancelled: generation.stats.cancelled.load(relaxed),
         },
         resident_generations: call.kernel.modules.resident(&generation.name),
+        isolation: isolation(generation),
+        process: process_view(call, generation),
         sdk: &generation.descriptor.sdk,
         compiler: &generation.descriptor.compiler,
     };
     serde_json::to_value(view).expect("plain strings and numbers")
+}
+
+/// As the configuration calls it.
+pub(super) fn isolation(generation: &Generation) -> &'static str {
+    let isolation = match generation.process() {
+        None => Isolation::InProcess,
+        Some(_) => Isolation::Process,
+    };
+    isolation.as_str()
+}
+
+fn process_view(call: &Call<'_>, generation: &Generation) -> Option<ProcessView> {
+    let process = generation.process()?;
+    let (crashes, last_crash) = call.kernel.modules.crashes(&generation.name);
+    Some(ProcessView {
+        pid: (!process.has_ended()).then(|| process.pid()),
+        crashes,
+        last_crash,
+        confined: process
+            .confined()
+            .and_then(|report| serde_json::to_value(report).ok()),
+    })
 }

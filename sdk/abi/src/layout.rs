@@ -39,7 +39,7 @@ layouts! {
     Header, size 32, align 8, name 0, value 16;
     Session, size 112, align 8, size 0, flags 4, id 8, user 24, scope 40, metadata 56, environment 72, secret_key_id 88, expires_at 104;
     RequestHead, size 104, align 8, size 0, flags 4, method 8, path 24, query 40, headers 56, headers_len 64, request_id 72, session 88, content_length 96;
-    Init, size 56, align 8, size 0, flags 4, owner 8, name 16, generation 32, config 40;
+    Init, size 72, align 8, size 0, flags 4, owner 8, name 16, generation 32, config 40, data_dir 56;
     Instance, size 16, align 8, size 0, flags 4, ptr 8;
     Module, size 104, align 8, size 0, abi_major 4, abi_minor 6, flags 8, init 16, restore 24, probe 32, begin 40, poll 48, drop_task 56,
         on_session 64, openapi 72, quiesce 80, save 88, fini 96;

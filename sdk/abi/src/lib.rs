@@ -212,6 +212,9 @@ pub struct Init {
     pub generation: u64,
     /// The module's configuration, a JSON object.
     pub config: Slice,
+    /// The absolute path of a directory for files of the module's own, which the kernel has made: the same for every
+    /// generation of this name. Two generations may use it at once.
+    pub data_dir: Slice,
 }
 
 /// What [`Module::init`] answers.

@@ -37,7 +37,7 @@ pub use client::{Client, checked};
 pub use error::Error;
 pub use events::EventStream;
 pub use views::{
-    ClientSecret, DrainingGeneration, Health, HealthModule, Identity, IssuedSession, Module,
-    ModuleList, ModuleSource, NewSession, RateLimit, Receipt, ReceiptRequests, ReceiptState,
-    RequestCounts, RotatedKeys, Session, SessionPage, StuckWorker,
+    ClientSecret, Crash, DrainingGeneration, Health, HealthModule, Identity, IssuedSession, Module,
+    ModuleList, ModuleProcess, ModuleSource, NewSession, RateLimit, Receipt, ReceiptRequests,
+    ReceiptState, RequestCounts, RotatedKeys, Session, SessionPage, StuckWorker,
 };

@@ -143,6 +143,9 @@ pub struct HealthModule {
     pub version: String,
     pub generation: u64,
     pub state: String,
+    /// `in-process` or `process`; of an older kernel nothing.
+    #[serde(default)]
+    pub isolation: String,
 }
 
 /// A loaded module.
@@ -169,6 +172,41 @@ pub struct Module {
     /// Generations whose code is in the process, this one included.
     #[serde(default)]
     pub resident_generations: u64,
+    /// `in-process` or `process`; of an older kernel nothing.
+    #[serde(default)]
+    pub isolation: String,
+    /// `None` in the kernel's process.
+    pub process: Option<ModuleProcess>,
+}
+
+/// The process that a module has to itself.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct ModuleProcess {
+    /// `None` while it is started again, and in quarantine.
+    pub pid: Option<u32>,
+    /// How often one has ended that should not have, since the kernel started.
+    #[serde(default)]
+    pub crashes: u64,
+    pub last_crash: Option<Crash>,
+    /// What is in force of its confinement; `None` when it is not confined.
+    pub confined: Option<Value>,
+}
+
+/// How a module's process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Crash {
+    pub generation: u64,
+    /// A signal's name, an exit status, or why the kernel killed it.
+    pub reason: String,
+    /// The name of the signal that ended it, if one did.
+    pub signal: Option<String>,
+    /// Method and path of the requests that were under way in it, newest first; eight at most.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Unix seconds.
+    pub at: u64,
 }
 
 /// `GET /modules`

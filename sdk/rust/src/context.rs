@@ -1,6 +1,7 @@
 //! What a module's function is given, once for every generation.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -30,10 +31,21 @@ pub struct Context<C = NoConfig> {
     owner: u64,
     name: String,
     generation: u64,
+    data_dir: PathBuf,
     draining: CancellationToken,
     ended: CancellationToken,
     wishes: Arc<Mutex<Wishes>>,
     handover: Arc<Handover>,
+}
+
+/// What the kernel tells a generation of itself.
+pub(crate) struct Told<'a> {
+    pub(crate) owner: u64,
+    pub(crate) name: &'a str,
+    pub(crate) generation: u64,
+    /// A JSON object.
+    pub(crate) config: &'a [u8],
+    pub(crate) data_dir: &'a Path,
 }
 
 /// What the module's function asks for while it runs.
@@ -67,6 +79,18 @@ impl<C> Context<C> {
     /// Counts the loads of this name since the kernel started.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// An absolute path: a directory for files of the module's own, which the kernel has made and nobody else can enter. Every
+    /// generation has the same one, in each isolation and after a restart of the kernel; with `isolation = "process"` it is
+    /// the only place where the module can write, unless the operator allows more.
+    ///
+    /// While one generation drains and the next serves, both use it, as do several kernels of one user: write a file under
+    /// another name and rename it. In the kernel's process that excludes a database of the module's own (see
+    /// [the crate's page](crate#state)). With `isolation = "process"` each generation is a process, and the locks that
+    /// a database takes hold between them.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// Whether sessions for this module must name a secret. They need not unless this is called with `true`.
@@ -215,18 +239,13 @@ impl Surroundings {
 }
 
 impl<C: DeserializeOwned> Context<C> {
-    /// Reads `config`, a JSON object.
-    pub(crate) fn new(
-        owner: u64,
-        name: &str,
-        generation: u64,
-        config: &[u8],
-    ) -> Result<(Context<C>, Surroundings)> {
+    pub(crate) fn new(told: Told<'_>) -> Result<(Context<C>, Surroundings)> {
         let context = Context {
-            config: read_config(config)?,
-            owner,
-            name: name.to_owned(),
-            generation,
+            config: read_config(told.config)?,
+            owner: told.owner,
+            name: told.name.to_owned(),
+            generation: told.generation,
+            data_dir: told.data_dir.to_owned(),
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             wishes: Arc::default(),

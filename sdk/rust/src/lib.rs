@@ -46,9 +46,11 @@
 //! in a process of their own first, which may hang and crash.
 //!
 //! # State
-//! State that is only in memory passes to the next generation by [`Context::on_save`] and [`Context::restore`]. Do not open a
-//! database file of your own in a module: two generations overlap, and two copies of SQLite in one process do not see each
-//! other's POSIX locks (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
+//! State that is only in memory passes to the next generation by [`Context::on_save`] and [`Context::restore`]. Files of the
+//! module's own belong into [`Context::data_dir`]. In the kernel's process, do not open a database file of your own there:
+//! two generations overlap, and two copies of SQLite in one process do not see each other's POSIX locks
+//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). A module that must own a database runs with
+//! `isolation = "process"`.
 
 #[cfg(panic = "abort")]
 compile_error!(

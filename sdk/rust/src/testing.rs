@@ -1,6 +1,7 @@
 //! Unit tests of a module without a kernel: the same calls cross the same boundary, in one process.
 //!
-//! What a kernel adds, authentication, limits and time-outs, is not there. See the crate's first page for an example.
+//! What a kernel adds, authentication, limits and time-outs, is not there. [`Context::data_dir`] is a new directory of each
+//! module's, which goes with it. See the crate's first page for an example.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -289,3 +289,34 @@ async fn a_drain_step_that_panics_skips_no_other() {
     assert_eq!(runs.try_recv().unwrap(), "the second");
     assert_eq!(get_text(&module, "/wait").await.0, 200);
 }
+
+#[tokio::test]
+async fn a_module_has_a_directory_for_as_long_as_it_lives() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    async fn writer(ctx: Context) -> Result<Router> {
+        let dir = ctx.data_dir().to_owned();
+        std::fs::write(dir.join("kept"), "here")?;
+        Ok(Router::new().route(
+            "/dir",
+            get(move || std::future::ready(dir.display().to_string())),
+        ))
+    }
+    let (one, other) = (
+        testing::start(writer, json!({})).await.unwrap(),
+        testing::start(writer, json!({})).await.unwrap(),
+    );
+    let ask = async |module: &Module| {
+        let request = Request::get("/dir").body(Body::empty()).unwrap();
+        let body = module.call(None, request).await.into_body();
+        let path = body.collect().await.unwrap().to_bytes();
+        std::path::PathBuf::from(String::from_utf8(path.to_vec()).unwrap())
+    };
+    let (dir, others) = (ask(&one).await, ask(&other).await);
+    assert!(dir.is_absolute() && dir != others, "{dir:?} {others:?}");
+    let mode = dir.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    assert_eq!(std::fs::read_to_string(dir.join("kept")).unwrap(), "here");
+    drop(one);
+    assert!(!dir.exists() && others.exists());
+}

@@ -25,7 +25,7 @@ typedef struct {
     const void *session;
     int64_t content_length;
 } request_head;
-typedef struct { uint32_t size, flags; uint64_t owner; slice name; uint64_t generation; slice config; } init_args;
+typedef struct { uint32_t size, flags; uint64_t owner; slice name; uint64_t generation; slice config, data_dir; } init_args;
 typedef struct { uint32_t size, flags; void *ptr; } instance_out;
 typedef struct {
     uint32_t size;
@@ -180,6 +180,7 @@ static void start(task *t, void *(*run)(void *)) {
 
 static int32_t module_init(const init_args *given, instance_out *out) {
     owner = given->owner;
+    expect(given->size >= sizeof *given && given->data_dir.len > 1 && given->data_dir.ptr[0] == '/', 1);
     expect(host->body_limit(owner, text("no slash"), 1), INVALID);
     expect(host->body_limit(owner, text("/a*b"), 1), INVALID);
     expect(host->body_limit(owner, text("/ok/*"), 1), OK);

@@ -142,7 +142,9 @@ impl Module {
         let Stage::Opened(opened, copy, lanes) = self.take_stage() else {
             return Err(out_of_order());
         };
-        let instance = opened.init(&self.owner, &self.open.config).map_err(told)?;
+        let instance = opened
+            .init(&self.owner, &self.open.config, &self.open.confinement.own)
+            .map_err(told)?;
         self.owner.life.advance(Transition::Init);
         let instance = Instance::Here(instance);
         let facts = facts(&instance);

@@ -1,6 +1,8 @@
 //! A module in the process: its table of functions, its instance and its tasks.
 
 use std::ffi::{CStr, c_void};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -91,7 +93,12 @@ impl Opened {
     }
 
     /// Makes the instance. May block for as long as the module likes: call it on a control thread.
-    pub(crate) fn init(mut self, owner: &Owner, config: &str) -> Result<Instance, LoadError> {
+    pub(crate) fn init(
+        mut self,
+        owner: &Owner,
+        config: &str,
+        data_dir: &Path,
+    ) -> Result<Instance, LoadError> {
         let given = abi::Init {
             size: size_of_u32::<abi::Init>(),
             flags: 0,
@@ -99,6 +106,7 @@ impl Opened {
             name: Slice::new(owner.name.as_bytes()),
             generation: owner.number,
             config: Slice::new(config.as_bytes()),
+            data_dir: Slice::new(data_dir.as_os_str().as_bytes()),
         };
         let mut made = abi::Instance {
             size: size_of_u32::<abi::Instance>(),

@@ -100,7 +100,12 @@ where
     S: ModuleService,
 {
     guard(|| {
-        // SAFETY: valid during this call.
+        // SAFETY: valid during this call; the size comes first.
+        if (unsafe { (*given).size } as usize) < size_of::<abi::Init>() {
+            host::fail("the kernel is older than the module's SDK: update it");
+            return status::FAILED;
+        }
+        // SAFETY: valid during this call, and whole.
         let given = unsafe { &*given };
         match Instance::start(given, schema, module) {
             Ok(instance) => {

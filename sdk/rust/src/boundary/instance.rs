@@ -1,7 +1,10 @@
 //! One generation of the module: from its function's first poll to its runtime's end.
 
+use std::ffi::OsStr;
 use std::future::Future;
+use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Poll;
@@ -16,7 +19,7 @@ use tower_service::Service;
 
 use super::host;
 use super::task::HandlerFuture;
-use crate::context::{Context, SessionCheck, Surroundings};
+use crate::context::{Context, SessionCheck, Surroundings, Told};
 use crate::error::{Error, Result};
 use crate::state::Saved;
 use crate::telemetry;
@@ -89,7 +92,16 @@ impl Instance {
         let name = text(given.name);
         // SAFETY: valid during `init`, of which this is a part.
         let config = unsafe { given.config.bytes() }.unwrap_or(b"{}");
-        let (context, surroundings) = Context::new(given.owner, &name, given.generation, config)?;
+        // SAFETY: as above.
+        let data_dir = unsafe { given.data_dir.bytes() }.unwrap_or_default();
+        let told = Told {
+            owner: given.owner,
+            name: &name,
+            generation: given.generation,
+            config,
+            data_dir: Path::new(OsStr::from_bytes(data_dir)),
+        };
+        let (context, surroundings) = Context::new(told)?;
         // One thread: it turns the timers and sockets and runs what handlers spawn; handlers run on the kernel's workers.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

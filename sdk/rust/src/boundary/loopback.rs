@@ -3,6 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use std::future::Future;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +44,11 @@ pub(crate) struct Loaded {
     table: abi::Module,
     instance: *mut c_void,
     flags: u32,
+    _data_dir: DataDir,
 }
+
+/// For the module's files, as long as it lives.
+struct DataDir(PathBuf);
 
 // SAFETY: the ABI allows every function of the table on any thread; `fini` is called once, in `drop`.
 unsafe impl Send for Loaded {}
@@ -123,6 +130,7 @@ where
     if unsafe { export::entry(&raw const HOST, &raw mut table, never) } != status::OK {
         return Err(Error::msg("the module's entry refused"));
     }
+    let data_dir = DataDir::make()?;
     let given = abi::Init {
         size: u32::try_from(size_of::<abi::Init>()).expect("a small struct"),
         flags: 0,
@@ -130,6 +138,7 @@ where
         name: Slice::new(b"test"),
         generation: 1,
         config: Slice::new(config.as_bytes()),
+        data_dir: Slice::new(data_dir.0.as_os_str().as_bytes()),
     };
     let mut out = abi::Instance {
         size: u32::try_from(size_of::<abi::Instance>()).expect("a small struct"),
@@ -145,6 +154,7 @@ where
         table,
         instance: out.ptr,
         flags: out.flags,
+        _data_dir: data_dir,
     };
     let (schema, bytes) = state.as_ref().map_or((0, Slice::NONE), |state| {
         (state.schema, Slice::new(&state.bytes))
@@ -164,6 +174,27 @@ where
     match answer {
         status::OK => Ok(loaded),
         _ => Err(Error::msg(take_failure())),
+    }
+}
+
+impl DataDir {
+    fn make() -> Result<DataDir> {
+        let name = format!(
+            "midplane-testing-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let dir = std::path::absolute(std::env::temp_dir().join(name))?;
+        // Fails where one stands already: it would be somebody else's.
+        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        Ok(DataDir(dir))
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // What the module holds open of it goes with the test.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
