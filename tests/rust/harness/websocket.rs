@@ -120,11 +120,26 @@ impl Frames {
 
     /// The same with more header lines, each with its line end.
     pub(crate) async fn open_with(socket: &Path, path: &str, token: &str, more: &str) -> Frames {
+        Frames::handshake(socket, path, token, more, &[]).await
+    }
+
+    /// The same with bytes that do not wait for the answer.
+    pub(crate) async fn open_followed_by(
+        kernel: &Kernel,
+        path: &str,
+        token: &str,
+        early: &[u8],
+    ) -> Frames {
+        Frames::handshake(&kernel.socket, path, token, "", early).await
+    }
+
+    async fn handshake(socket: &Path, path: &str, token: &str, more: &str, early: &[u8]) -> Frames {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         let head = format!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        let all = [head.as_bytes(), early].concat();
+        stream.write_all(&all).await.unwrap();
         let mut frames = Frames {
             stream,
             unread: Vec::new(),

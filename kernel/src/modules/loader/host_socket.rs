@@ -23,15 +23,11 @@ pub(super) unsafe extern "C" fn ws_accept(
     let Some(mut exchange) = exchange::find(request) else {
         return status::GONE;
     };
-    let started = exchange.output.started;
-    let (Some(socket), Some(headers), false) = (exchange.socket.as_mut(), headers, started) else {
+    let Some(headers) = headers else {
         return status::INVALID;
     };
-    let done = socket.accept(protocol, without_handshake(headers), message_bytes);
+    let done = exchange.accept_socket(protocol, without_handshake(headers), message_bytes);
     if done == Done::Yes {
-        // There is no other answer, and no body.
-        exchange.output.started = true;
-        exchange.output.ended = true;
         wake_outside_poll(exchange);
     }
     answer(done)

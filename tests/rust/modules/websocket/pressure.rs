@@ -154,15 +154,16 @@ async fn an_open_socket_keeps_its_connections_place() {
     for _ in 0..3 {
         held.push(kernel.websocket("/api/sockets/echo", &token).await);
     }
-    let last = eventually(&kernel, "the last place", async || {
+    let a_place = async || {
         let mut raw = Raw::send(&kernel.socket, "GET /health HTTP/1.1\r\n\r\n").await;
         (raw.answer().await?.status() == 200).then_some(raw)
-    })
-    .await;
+    };
+    let last = eventually(&kernel, "the last place", a_place).await;
     let mut over = Raw::connect(&kernel.socket).await;
     assert_eq!(over.answer().await.unwrap().status(), 503);
-    drop((held, last));
-    at_rest(&kernel).await;
+    drop(held.pop());
+    let again = eventually(&kernel, "a place that is given back", a_place).await;
+    drop((last, again));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! connection is closed as it should be. Nothing is read while the module's window is full, and nothing is taken from the
 //! module while the client does not read: that is the whole back-pressure.
 
+mod farewell;
 mod keepalive;
 mod link;
 mod rate;
@@ -25,9 +26,10 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Answer;
-use super::call::{Call, End, Fault};
+use super::call::{Call, Fault};
 use crate::modules::exchange::socket::{Accepted, Close};
 use crate::modules::generation::Generation;
+use farewell::{Farewell, restart};
 use keepalive::{Due, Keepalive};
 use link::{Heard, Link, LinkEnd};
 use rate::MessageRate;
@@ -35,10 +37,6 @@ use rate::MessageRate;
 /// How long a handler may go on to send once its generation drains. What it sends at once is enough for a last word; a quarter
 /// of a second is what a hand-over may take, too.
 const LAST_WORD_GRACE: Duration = Duration::from_millis(250);
-/// How long a handler may go on once the kernel has closed its socket: it holds the generation.
-const FINISH_GRACE: Duration = Duration::from_secs(1);
-/// The same once the client has: nobody waits for it.
-const FINISH_GRACE_CLIENT: Duration = Duration::from_secs(5);
 /// How often messages are moved and the module is polled in a row before other requests get their turn.
 const ROUNDS_MAX: u32 = 16;
 
@@ -137,73 +135,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.stats.sockets.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// How an open socket ends.
-struct Farewell {
-    /// What the module is told.
-    told: Close,
-    /// What the client is.
-    link: LinkEnd,
-    /// Whether what the module sent before still goes out.
-    flush: bool,
-    /// How long the module may go on.
-    grace: Duration,
-}
-
-impl Farewell {
-    /// The client has closed it, or is gone.
-    fn of_client(told: Close, link: LinkEnd) -> Farewell {
-        Farewell {
-            told,
-            link,
-            flush: false,
-            grace: FINISH_GRACE_CLIENT,
-        }
-    }
-
-    /// The client breaks the protocol or a limit.
-    fn of_violation(close: Close) -> Farewell {
-        Farewell {
-            told: close.clone(),
-            link: LinkEnd::Fail(close),
-            flush: false,
-            grace: FINISH_GRACE,
-        }
-    }
-
-    /// The module, or the kernel on its behalf.
-    fn of_module(close: Close) -> Farewell {
-        Farewell {
-            told: close.clone(),
-            link: LinkEnd::Close(close),
-            flush: true,
-            grace: FINISH_GRACE,
-        }
-    }
-
-    fn of_end(end: End) -> Farewell {
-        let close = match end {
-            End::SessionRevoked => Close::new(1008, "the session was revoked"),
-            End::SessionExpired => Close::new(1008, "the session has expired"),
-            End::Drained => return Farewell::of_module(restart()),
-        };
-        Farewell {
-            told: close.clone(),
-            link: LinkEnd::Close(close),
-            flush: false,
-            // Nothing is done any more for a session that has ended.
-            grace: Duration::ZERO,
-        }
-    }
-}
-
-/// RFC 6455 section 7.4.1 has no word for it; the registry of section 11.7 does.
-fn restart() -> Close {
-    Close::new(
-        1012,
-        "the module was replaced or the kernel is shutting down",
-    )
 }
 
 /// An open socket between the client and the module.
@@ -366,13 +297,6 @@ impl Socket {
             self.timer.as_mut().reset(next);
         }
         Poll::Pending
-    }
-}
-
-/// A link that breaks is a client that vanished.
-impl From<link::Broken> for Farewell {
-    fn from(_broken: link::Broken) -> Farewell {
-        Farewell::of_client(link::vanished(), LinkEnd::Gone)
     }
 }
 
