@@ -319,11 +319,9 @@ impl Call {
 
     /// What ends the call from outside.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let actor = self.actor.clone();
-        let cut = &self.generation.cut;
-        let end = self
-            .end
-            .get_or_insert_with(|| Box::pin(ended(actor, cut.clone())));
+        let end = self.end.get_or_insert_with(|| {
+            Box::pin(ended(self.actor.clone(), self.generation.cut.clone()))
+        });
         let end = ready!(end.as_mut().poll(cx));
         self.count_end(end);
         Poll::Ready(end)

@@ -3,7 +3,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
 };
 use midplane_abi::{Header, Request, Slice, Status, message, status};
 
@@ -138,9 +139,10 @@ fn number(kind: Kind) -> u32 {
     }
 }
 
-/// The handshake's own fields are the kernel's.
+/// The handshake's own fields are the kernel's, and a 101 has no content (RFC 9110 section 8.6).
 fn without_handshake(mut headers: HeaderMap) -> HeaderMap {
     for name in [
+        CONTENT_LENGTH,
         SEC_WEBSOCKET_ACCEPT,
         SEC_WEBSOCKET_EXTENSIONS,
         SEC_WEBSOCKET_PROTOCOL,

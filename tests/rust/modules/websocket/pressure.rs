@@ -65,6 +65,24 @@ async fn a_client_that_does_not_read_stops_the_module() {
 }
 
 #[tokio::test]
+async fn pings_of_a_client_that_does_not_read_cost_no_memory() {
+    let limits = "[limits]\nwebsocket_messages_per_second = 1000000\nwrite_stall_timeout = \"1s\"";
+    let (kernel, token) = sockets(limits).await;
+    let before = memory_kib(&kernel);
+    let mut frames = Frames::open(&kernel, "/api/sockets/echo", &token).await;
+    let many: Vec<u8> = (0..512).flat_map(|_| masked(PING, &[7; 125])).collect();
+    // 256 MB, unless the time-out for clients that do not read comes first.
+    for _ in 0..4096 {
+        if frames.stream.write_all(&many).await.is_err() {
+            break;
+        }
+    }
+    let grown = memory_kib(&kernel).saturating_sub(before);
+    assert!(grown < 16 * 1024, "{grown} KiB more");
+    at_rest(&kernel).await;
+}
+
+#[tokio::test]
 async fn a_flood_flows_as_fast_as_it_is_read() {
     let (kernel, token) = sockets("").await;
     let mut socket = kernel.websocket("/api/sockets/flood", &token).await;

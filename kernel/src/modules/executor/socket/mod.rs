@@ -107,7 +107,7 @@ impl OpenSocket {
         };
         let _counted = Counted::new(self.call.generation());
         let mut socket = Socket::new(
-            Link::new(upgraded, self.message_len_max).await,
+            Link::new(upgraded, self.message_len_max, self.limits.message_len_max).await,
             self.call,
             &self.limits,
         );
@@ -192,15 +192,17 @@ impl Socket {
     /// Passes on what the module sends, as far as the client reads; whether that was anything.
     fn pass_out(&mut self, cx: &mut Context<'_>) -> Result<bool, Farewell> {
         let mut count = 0;
-        while self.link.poll_ready(cx)?.is_ready() {
+        // Not while anything waits: pongs would be in the way of a message.
+        let flushed = self.link.poll_flush(cx)?.is_ready();
+        while flushed && self.link.poll_ready(cx)?.is_ready() {
             let Some(message) = self.call.take_outbound() else {
                 break;
             };
             self.link.start_send(message)?;
             count += 1;
         }
-        let _still_flushing = self.link.poll_flush(cx)?;
         if count > 0 {
+            let _still_flushing = self.link.poll_flush(cx)?;
             self.keepalive.talked(Instant::now());
             let stats = &self.call.generation().stats;
             stats.messages_out.fetch_add(count, Ordering::Relaxed);
