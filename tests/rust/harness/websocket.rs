@@ -134,7 +134,18 @@ impl Frames {
     }
 
     async fn handshake(socket: &Path, path: &str, token: &str, more: &str, early: &[u8]) -> Frames {
-        let mut stream = UnixStream::connect(socket).await.unwrap();
+        let stream = UnixStream::connect(socket).await.unwrap();
+        Frames::handshake_on(stream, path, token, more, early).await
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) async fn handshake_on(
+        mut stream: UnixStream,
+        path: &str,
+        token: &str,
+        more: &str,
+        early: &[u8],
+    ) -> Frames {
         let head = format!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );

@@ -200,3 +200,20 @@ async fn frames_that_come_with_the_handshake_are_not_lost() {
     frames.send(TEXT, b"later").await;
     assert_eq!(frames.recv().await, Some((TEXT, b"later".to_vec())));
 }
+
+#[tokio::test]
+async fn a_connection_that_served_requests_may_become_a_socket() {
+    let (kernel, token) = sockets("").await;
+    let mut raw = Raw::connect(&kernel.socket).await;
+    for path in ["/api/sockets/plain", "/api/sockets/echo"] {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        assert!(raw.write(request).await);
+        let answer = raw.answer().await.unwrap();
+        assert!([200, 426].contains(&answer.status()), "{answer:?}");
+    }
+    let mut frames = Frames::handshake_on(raw.stream, ECHO.1, &token, "", &[]).await;
+    frames.send(TEXT, b"well").await;
+    assert_eq!(frames.recv().await, Some((TEXT, b"well".to_vec())));
+}

@@ -107,13 +107,14 @@ impl Link {
         told(Pin::new(&mut self.frames).poll_flush(cx))
     }
 
-    /// Sends a ping, unless the client does not read: then the connection's own time-out for that runs.
-    pub(super) fn ping(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
-        if self.poll_ready(cx)?.is_ready() {
-            self.start(protocol::Message::Ping(Bytes::new()))?;
-            let _still_flushing = self.poll_flush(cx)?;
+    /// Sends a ping, unless the client does not read: then the connection's own time-out for that runs. Whether it was sent.
+    pub(super) fn ping(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+        if self.poll_flush(cx)?.is_pending() || self.poll_ready(cx)?.is_pending() {
+            return Ok(false);
         }
-        Ok(())
+        self.start(protocol::Message::Ping(Bytes::new()))?;
+        let _still_flushing = self.poll_flush(cx)?;
+        Ok(true)
     }
 
     fn start(&mut self, message: protocol::Message) -> Result<(), Broken> {

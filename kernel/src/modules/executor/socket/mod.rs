@@ -186,7 +186,14 @@ impl Socket {
 
     /// Moves what can be moved; whether that was anything.
     fn pass_both_ways(&mut self, cx: &mut Context<'_>) -> Result<bool, Farewell> {
-        Ok(self.pass_out(cx)? | self.pass_in(cx)?)
+        match self.pass_out(cx) {
+            Ok(moved) => Ok(self.pass_in(cx)? | moved),
+            // A client that has closed takes no more, and its close frame may be there to be read.
+            Err(farewell) if matches!(farewell.link, LinkEnd::Gone) => {
+                self.pass_in(cx).and(Err(farewell))
+            }
+            Err(farewell) => Err(farewell),
+        }
     }
 
     /// Passes on what the module sends, as far as the client reads; whether that was anything.
@@ -240,7 +247,7 @@ impl Socket {
             }
         }
         if !self.call.has_room() {
-            self.keepalive.not_listening();
+            self.keepalive.excuse();
         }
         let stats = &self.call.generation().stats;
         stats.messages_in.fetch_add(count, Ordering::Relaxed);
@@ -253,11 +260,7 @@ impl Socket {
             Err(_logged) => Close::new(1011, "the module failed"),
             Ok(()) => match self.call.closing() {
                 Some(close) => close,
-                None if self.last_word_until.is_some()
-                    || self.call.generation().quiesced.is_cancelled() =>
-                {
-                    restart()
-                }
+                None if self.call.generation().quiesced.is_cancelled() => restart(),
                 None => Close::new(1000, ""),
             },
         })
@@ -280,11 +283,11 @@ impl Socket {
             }
             match self.keepalive.due(now) {
                 Due::Nothing => {}
-                Due::Ping => {
-                    if let Err(broken) = self.link.ping(cx) {
-                        return Poll::Ready(Farewell::from(broken));
-                    }
-                }
+                Due::Ping => match self.link.ping(cx) {
+                    Ok(true) => {}
+                    Ok(false) => self.keepalive.excuse(),
+                    Err(broken) => return Poll::Ready(Farewell::from(broken)),
+                },
                 Due::Silent => {
                     let close = Close::new(1008, "no answer to a ping");
                     return Poll::Ready(Farewell::of_violation(close));
