@@ -137,4 +137,5 @@ impl Confinement {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

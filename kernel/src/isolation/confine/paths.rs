@@ -1,5 +1,10 @@
 //! Which files every program needs to read, each with its reason, and which a module's configuration names. Opens nothing.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only Landlock asks for most of it")
+)]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};

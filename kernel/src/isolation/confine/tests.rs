@@ -64,8 +64,7 @@ fn confine(scene: &Scene) -> Report {
 #[test]
 fn a_module_process_may_do_this_and_not_that() {
     const NAME: &str = "isolation::confine::tests::a_module_process_may_do_this_and_not_that";
-    let tables: Vec<Attempt> = denied::ATTEMPTS
-        .iter()
+    let tables: Vec<Attempt> = denied::attempts()
         .chain(allowed::ATTEMPTS)
         .copied()
         .collect();

@@ -114,7 +114,7 @@ const NAMESPACES: [c_long; 18] = [
 /// The machine itself. A process without rights is refused most of it anyway.
 const MACHINE: [c_long; 19] = [
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -151,6 +151,14 @@ const OLDER_FORMS: &[c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_FORMS: &[c_long] = &[];
+
+/// asm-generic/unistd.h, where libc leaves them out for some C libraries.
+#[cfg(target_arch = "aarch64")]
+const SETRLIMIT: c_long = 164;
+#[cfg(target_arch = "aarch64")]
+const KEXEC_FILE_LOAD: c_long = 294;
+#[cfg(target_arch = "x86_64")]
+use libc::{SYS_kexec_file_load as KEXEC_FILE_LOAD, SYS_setrlimit as SETRLIMIT};
 
 /// Starting programs. A copy of the process would be neither counted nor ended with it.
 const PROGRAMS: [c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
@@ -191,7 +199,7 @@ pub(super) fn rules(processes: bool) -> Rules {
         // Of a path; of an open file it stays.
         (libc::SYS_utimensat, vec![all([wide(1, Ne, 0)])]),
         (libc::SYS_clone, clone(processes)),
-        never(libc::SYS_setrlimit),
+        never(SETRLIMIT),
     ]);
     rules.extend(scheduling());
     if !processes {
