@@ -46,9 +46,14 @@ fn confinement(scene: &Scene) -> Confinement {
             scene.path(""),
             "/".into(),
             "/no/such/path".into(),
+            scene.path("own/planted/key"),
         ],
-        read: vec![scene.path("read"), scene.path("absent")],
-        write: vec![scene.path("write")],
+        read: vec![
+            scene.path("read"),
+            scene.path("absent"),
+            scene.path("own/planted"),
+        ],
+        write: vec![scene.path("write/planted"), scene.path("write")],
         memory_bytes: scene::MEMORY,
         files: scene::FILES,
         processes: false,
@@ -136,7 +141,12 @@ fn the_report_says_what_is_in_force() {
             ]
         );
         let missing = report.missing.join("\n");
-        assert_eq!(report.missing.len(), 3, "{missing}");
+        assert_eq!(report.missing.len(), 6, "{missing}");
+        assert_eq!(
+            missing.matches("lies where the module can write").count(),
+            3,
+            "{missing}"
+        );
         assert!(missing.contains("/absent is not there"), "{missing}");
         assert!(missing.contains("name it in `confine.read`"), "{missing}");
         return;
