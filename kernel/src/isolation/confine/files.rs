@@ -82,9 +82,8 @@ mod linux {
         fn of_the_system(&mut self, programs: bool) -> Result<(), RulesetError> {
             // Some programs lie beside libraries.
             let access = if programs { RUN } else { READ };
-            let known = paths::OF_THE_SYSTEM.iter().map(PathBuf::from);
-            for path in known.chain(paths::named_by_environment(|name| std::env::var_os(name))) {
-                self.grant(&path, access)?;
+            for path in paths::OF_THE_SYSTEM {
+                self.grant(Path::new(path), access)?;
             }
             if programs {
                 for path in paths::PROGRAMS {
@@ -105,6 +104,12 @@ mod linux {
                 .chain(&confinement.write)
                 .map(|path| real(path))
                 .collect();
+            let read = if confinement.processes { RUN } else { READ };
+            for path in paths::named_by_environment(|name| std::env::var_os(name)) {
+                if !paths::is_too_wide(&real(&path), &own) {
+                    self.grant(&path, read)?;
+                }
+            }
             for path in &confinement.named {
                 // A string that is no path, or of a file that is not there yet.
                 let Ok(real) = path.canonicalize() else {
@@ -119,7 +124,6 @@ mod linux {
                     self.asked_for(path, READ, &writable)?;
                 }
             }
-            let read = if confinement.processes { RUN } else { READ };
             for path in &confinement.read {
                 self.asked_for(path, read, &writable)?;
             }
@@ -153,10 +157,13 @@ mod linux {
 
         fn grant(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<bool, RulesetError> {
             let there = self.allow(path, access)?;
-            if there && access == WRITE {
-                self.report.writes.push(path.to_owned());
-            } else if there {
-                self.report.reads.push(path.to_owned());
+            let granted = if access == WRITE {
+                &mut self.report.writes
+            } else {
+                &mut self.report.reads
+            };
+            if there && !granted.iter().any(|known| known == path) {
+                granted.push(path.to_owned());
             }
             Ok(there)
         }
