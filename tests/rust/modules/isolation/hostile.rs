@@ -174,9 +174,17 @@ async fn a_module_in_the_kernels_process_is_not_kept_from_anything() {
         "spawn".to_owned(),
         "kill-kernel".to_owned(),
         "named".to_owned(),
+        "fork".to_owned(),
+        "exec".to_owned(),
+        "exec-memory".to_owned(),
+        "netlink".to_owned(),
+        "map-shared?mib=1".to_owned(),
+        "allocate?mib=1".to_owned(),
     ] {
         scene.expect(true, &route).await;
     }
+    let descriptors = scene.try_it("descriptors").await["found"].to_string();
+    assert!(descriptors.contains("eventpoll"), "{descriptors}");
     let environment = scene.try_it("environment").await;
     assert_eq!(environment["found"]["MIDPLANE_TEST_CANARY"], CANARY);
     // What the kernel keeps is kept all the same.

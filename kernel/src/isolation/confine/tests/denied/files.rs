@@ -4,6 +4,14 @@ use super::*;
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
     (
+        "read another's key from a thread",
+        |s| {
+            let key = s.path("other/key");
+            std::thread::spawn(|| ended(fs::read(key))).join().unwrap()
+        },
+        Err(EACCES),
+    ),
+    (
         "read the accounts",
         |_| ended(fs::read("/etc/passwd")),
         Err(EACCES),
