@@ -4,8 +4,11 @@ mod abi;
 mod bodies;
 mod c;
 mod chaos;
+mod data_dir;
 mod frozen;
 mod heads;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod kills;
 mod leaving;
 mod log;
