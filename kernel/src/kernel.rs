@@ -73,6 +73,7 @@ impl Kernel {
         )?;
         let settings = registry::Settings {
             module_dirs: config.kernel.module_dirs.clone(),
+            data_dir: config.kernel.data_dir.clone(),
             body_bytes: config.limits.body_bytes,
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,
@@ -180,6 +181,7 @@ fn spec(module: &config::Module) -> Spec {
     Spec {
         path: module.path.clone(),
         isolation: module.isolation,
+        confine: module.confine.clone().unwrap_or_default(),
         config: module.config.clone(),
         grants,
         public: module.public,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use midplane_client::{Crash, ModuleProcess};
 use serde_json::Value;
 
+use crate::isolation::confine::Report;
+
 /// Names and values; `now` in Unix seconds.
 pub(super) fn of_process(process: &ModuleProcess, now: u64) -> Vec<(&'static str, String)> {
     let pid = match process.pid {
@@ -36,20 +38,13 @@ fn last(crash: &Crash, now: u64) -> String {
     )
 }
 
-/// The kernel's report says what is missing, if anything is.
 fn confined(report: Option<&Value>) -> String {
     let Some(report) = report else {
         return "no".to_owned();
     };
-    let missing: Vec<_> = report["missing"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    if missing.is_empty() {
-        "yes".to_owned()
-    } else {
-        format!("in part: {}", missing.join("; "))
+    match serde_json::from_value::<Report>(report.clone()) {
+        Ok(report) => report.to_string(),
+        // Another version's.
+        Err(_) => report.to_string(),
     }
 }

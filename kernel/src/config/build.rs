@@ -14,7 +14,7 @@ use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
 use super::{
     Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions,
-    Unload, file,
+    Unload, confine, file,
 };
 use crate::telemetry::Filter;
 
@@ -399,6 +399,7 @@ fn read_modules(
             sha256: None,
             drain_timeout: DRAIN_TIMEOUT,
             rollback: None,
+            confine: None,
             config: serde_json::Map::new(),
         };
         (name, module)
@@ -422,6 +423,7 @@ fn read_module(
                 .find(|isolation| v.as_str() == Some(isolation.as_str()))
         },
     )?;
+    let confine = confine::read(s, isolation == Isolation::Process)?;
     let rollback = read_rollback(s)?;
     let watch_at = s.offset("watch");
     let watch = s.boolean("watch", false)?;
@@ -470,6 +472,7 @@ fn read_module(
         sha256,
         drain_timeout,
         rollback,
+        confine,
         config,
     }))
 }
@@ -534,7 +537,7 @@ fn read_path(section: &mut Section<'_>, key: &'static str) -> Result<Option<Path
 }
 
 /// A path of the file starts from the file's directory.
-fn from_file(file: &Path, text: &str) -> PathBuf {
+pub(super) fn from_file(file: &Path, text: &str) -> PathBuf {
     let path = file.parent().unwrap_or(Path::new("")).join(text);
     std::path::absolute(&path).unwrap_or(path)
 }

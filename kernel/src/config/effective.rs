@@ -157,6 +157,9 @@ fn module_table(module: &Module) -> Table {
     if let Some(sha256) = &module.sha256 {
         entries.insert("sha256".into(), sha256.as_str().into());
     }
+    if let Some(confine) = &module.confine {
+        entries.insert("confine".into(), confine.to_toml());
+    }
     let config =
         Value::try_from(&module.config).expect("the module's configuration was read from TOML");
     entries.insert("config".into(), config);

@@ -5,6 +5,7 @@
 
 mod build;
 mod changes;
+mod confine;
 mod effective;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub(crate) use build::Origin;
 pub(crate) use changes::restart_needed;
+pub(crate) use confine::Confine;
 pub(crate) use error::ConfigError;
 pub(crate) use flags::Flags;
 pub(crate) use limits::Limits;
@@ -129,6 +131,8 @@ pub(crate) struct Module {
     pub(crate) drain_timeout: Duration,
     /// `None`: off.
     pub(crate) rollback: Option<Rollback>,
+    /// What it may do; `None`: all that the kernel may, in whose process it runs.
+    pub(crate) confine: Option<Confine>,
     /// The module's own configuration, checked by the module.
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
 }

@@ -10,9 +10,11 @@
 //! |---|---|
 //! | `wire` | the messages, both ways |
 //! | `lane` | a socket that carries them: frames, writes that do not wait, reads |
+//! | `confine/` | what a module process may do |
 //! | `process/` | the kernel's side: start, the instance, its requests, its end |
 //! | `worker/` | the module process |
 
+pub(crate) mod confine;
 pub(crate) mod lane;
 pub(crate) mod process;
 pub(crate) mod wire;

@@ -3,9 +3,9 @@
 //! Both sides are the same program, so that there is one version of each message, and none is kept. What comes from a module
 //! process is a claim all the same: the kernel checks every handle, length and order.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
+
+use super::confine::{Confinement, Report};
 
 /// A request lane's frame at most: a window of body, and the head that goes before it.
 pub(crate) const REQUEST_FRAME_LEN_MAX: usize = 1024 * 1024;
@@ -30,12 +30,10 @@ pub(crate) enum Order {
 pub(crate) struct Open {
     pub(crate) name: String,
     pub(crate) generation: u64,
-    /// The private copy; `None`: the last of the descriptors that were sent.
-    pub(crate) path: Option<PathBuf>,
+    /// Its `library` is the private copy; `None`: the last of the descriptors that were sent is.
+    pub(crate) confinement: Confinement,
     /// A JSON object.
     pub(crate) config: String,
-    /// For files of the module's own.
-    pub(crate) data_dir: PathBuf,
     pub(crate) grant_secrets: bool,
     pub(crate) lanes: usize,
     pub(crate) body_bytes_max: u64,
@@ -74,6 +72,7 @@ pub(crate) enum Notice<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done,
+    Confined(Report),
     Instance(Facts),
     Ready(Ready),
     Saved(Option<State>),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
+use super::data_dir::{self, DataDirError};
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
 use super::instance::Instance;
@@ -18,9 +19,10 @@ use super::stage::{StageError, Staging};
 use super::state::{SavedState, Schemas};
 use super::step::{GivenUp, Overdue, Step};
 use super::trial::{self, TrialError};
-use crate::config::{Isolation, Rollback};
+use crate::config::{Confine, Isolation, Rollback};
 use crate::events::Events;
-use crate::isolation::process::{self, Opening, Process};
+use crate::isolation::confine::{Confinement, environment};
+use crate::isolation::process::{self, Opening, Process, Start};
 use crate::problem::{Code, Problem};
 
 /// What a module is loaded from and with.
@@ -28,6 +30,8 @@ use crate::problem::{Code, Problem};
 pub(crate) struct Spec {
     pub(crate) path: PathBuf,
     pub(crate) isolation: Isolation,
+    /// What it may do in a process of its own.
+    pub(crate) confine: Confine,
     pub(crate) config: Map<String, Value>,
     pub(crate) grants: GrantSpec,
     pub(crate) public: bool,
@@ -71,6 +75,8 @@ pub(crate) enum GrantSpec {
 pub(super) enum Refusal {
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     #[error("{}: {source}", path.display())]
     Descriptor {
         path: PathBuf,
@@ -129,6 +135,7 @@ pub(super) struct Job {
 
 /// What a process of the module's own needs.
 pub(super) struct Apart {
+    pub(super) data_dir: PathBuf,
     /// One lane for each of the kernel's workers.
     pub(super) workers: usize,
     pub(super) stuck_after: Duration,
@@ -175,7 +182,7 @@ impl Job {
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
         let config = Value::Object(spec.config.clone()).to_string();
-        let data_dir = staging.data_dir(&owner.name)?;
+        let own = data_dir::make(&apart.data_dir, &owner.name)?;
         let copy = Arc::new(staged.copy);
         let not_opened = |source| Refusal::Open {
             path: spec.path.clone(),
@@ -195,27 +202,31 @@ impl Job {
                     Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(not_opened)?;
                 owner.life.advance(Transition::Load);
                 step.initialise(turn)?;
-                Instance::Here(
-                    opened
-                        .init(&owner, &config, &data_dir)
-                        .map_err(Refusal::Init)?,
-                )
+                Instance::Here(opened.init(&owner, &config, &own).map_err(Refusal::Init)?)
             }
             Isolation::Process => {
-                let process = Process::start(
-                    &owner,
-                    Arc::clone(&copy),
-                    apart.workers,
-                    &apart.runtime,
-                    apart.stuck_after,
-                )
-                .map_err(|source| not_opened(LoadError::Start(source)))?;
+                let library = copy
+                    .contents()
+                    .is_none()
+                    .then(|| copy.path_to_open().to_owned());
+                let confinement =
+                    Confinement::new(&spec.confine, &spec.config, own.clone(), library);
+                let environment =
+                    environment::of_module(&spec.confine.env, &own, |name| std::env::var_os(name));
+                let start = Start {
+                    copy: Arc::clone(&copy),
+                    environment,
+                    lanes: apart.workers,
+                    runtime: apart.runtime,
+                    stuck_after: apart.stuck_after,
+                };
+                let process = Process::start(&owner, start)
+                    .map_err(|source| not_opened(LoadError::Start(source)))?;
                 step.try_apart(&process)?;
                 let opening = Opening {
-                    copy: &copy,
                     config,
-                    data_dir,
                     grant_secrets: granted(spec.grants, descriptor.grants).secrets,
+                    confinement,
                 };
                 let opened = process::Opened::open(process, &owner, opening).map_err(not_opened)?;
                 owner.life.advance(Transition::Load);
@@ -312,6 +323,7 @@ impl Refusal {
             Refusal::Stage(StageError::Copy(CopyError::Full { .. })) => Code::StorageFull,
             Refusal::Thread(_) | Refusal::Ended => Code::Internal,
             Refusal::Stage(_)
+            | Refusal::DataDir(_)
             | Refusal::Descriptor { .. }
             | Refusal::Open { .. }
             | Refusal::Init(_)

@@ -5,6 +5,7 @@
 //! | `descriptor` | what an artifact says of itself, read without running it |
 //! | `origin` | the author's file: from where it may come, and who may write to it |
 //! | `stage`, `private_copy` | the copy that is loaded, hashed, in a file or in memory |
+//! | `data_dir` | the directory that a module has to itself |
 //! | `state` | what one generation hands over to the next |
 //! | `loader/` | all the unsafe: opening the library, its table of functions, the functions it may call |
 //! | `exchange` | the state of one request that both sides touch, found by handle |
@@ -25,7 +26,7 @@
 
 pub(crate) mod control;
 pub(crate) mod crash;
-pub(crate) mod data_dir;
+mod data_dir;
 pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;

@@ -5,7 +5,7 @@
 //! never heard of the module, and no thread can be taken out of it. A child is killed instead. What a constructor does besides,
 //! it does twice.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 
 use super::loader;
 use super::private_copy::PrivateCopy;
+use crate::isolation::confine::environment::FOR_LIBRARIES;
 
 /// The command of `midplane` that is the child.
 pub(crate) const COMMAND: &str = "trial";
@@ -28,15 +29,6 @@ const TRIED: u8 = 113;
 const EXIT_CHECK_MS: u16 = 50;
 /// The same once the pipe has been closed, which is nearly always by that end.
 const CLOSED_CHECK_MS: u16 = 1;
-/// What of the environment a library may need to be opened. No more: secrets may be in the rest.
-const INHERITED: [&str; 6] = [
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-];
 
 /// How a library behaved that may not be opened here.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +80,11 @@ fn start(copy: &PrivateCopy) -> io::Result<Child> {
     Command::new(own_program()?)
         .args([OsStr::new(COMMAND), path.as_os_str()])
         .env_clear()
-        .envs(inherited_environment())
+        .envs(
+            FOR_LIBRARIES
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .stdin(stdin)
         .stdout(Stdio::piped())
         .spawn()
@@ -102,13 +98,6 @@ pub(crate) fn own_program() -> io::Result<PathBuf> {
     } else {
         std::env::current_exe()
     }
-}
-
-/// What of the environment a process that opens a library is given.
-pub(crate) fn inherited_environment() -> impl Iterator<Item = (&'static str, OsString)> {
-    INHERITED
-        .iter()
-        .filter_map(|name| Some((*name, std::env::var_os(name)?)))
 }
 
 /// Until the child has ended, and how; `None` at the deadline.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{Call, json, with_type};
 use crate::body::Body;
 use crate::config::Isolation;
+use crate::isolation::confine::Report;
 use crate::modules::crash::Crash;
 use crate::modules::descriptor::Grants;
 use crate::modules::generation::Generation;
@@ -51,7 +52,7 @@ struct ProcessView {
     crashes: u64,
     last_crash: Option<Crash>,
     /// What is in force of its confinement.
-    confined: Option<Value>,
+    confined: Option<Report>,
 }
 
 /// One that was replaced or taken away, and finishes what is under way on it.
@@ -317,6 +318,6 @@ fn process_view(call: &Call<'_>, generation: &Generation) -> Option<ProcessView>
         pid: (!process.has_ended()).then(|| process.pid()),
         crashes,
         last_crash,
-        confined: None,
+        confined: process.confined().cloned(),
     })
 }

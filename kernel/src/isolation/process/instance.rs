@@ -1,9 +1,9 @@
 //! An instance in a module process: the steps of its life, as orders.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Needed, Process, Undone};
+use crate::isolation::confine::Confinement;
 use crate::isolation::wire::{Answer, Facts, Open, Order, Ready, State};
 use crate::modules::descriptor::RoutePattern;
 use crate::modules::loader::{LoadError, Owner};
@@ -19,13 +19,11 @@ pub(crate) struct Instance {
 }
 
 /// What a process is told before it opens the library.
-pub(crate) struct Opening<'a> {
-    pub(crate) copy: &'a crate::modules::private_copy::PrivateCopy,
+pub(crate) struct Opening {
     /// A JSON object.
     pub(crate) config: String,
-    /// For files of the module's own.
-    pub(crate) data_dir: PathBuf,
     pub(crate) grant_secrets: bool,
+    pub(crate) confinement: Confinement,
 }
 
 impl Opened {
@@ -33,26 +31,26 @@ impl Opened {
     pub(crate) fn open(
         process: Needed,
         owner: &Owner,
-        opening: Opening<'_>,
+        opening: Opening,
     ) -> Result<Opened, LoadError> {
         let open = Order::Open(Open {
             name: owner.name.to_string(),
             generation: owner.number,
-            path: opening
-                .copy
-                .contents()
-                .is_none()
-                .then(|| opening.copy.path_to_open().to_owned()),
             config: opening.config,
-            data_dir: opening.data_dir,
             grant_secrets: opening.grant_secrets,
+            confinement: opening.confinement,
             lanes: process.lanes.len(),
             body_bytes_max: owner.body_bytes_max,
             state_bytes_max: owner.state_bytes_max,
             log_level: owner.log.max_level(&owner.name),
         });
         match process.order(&open) {
-            Ok(_) => Ok(Opened(process)),
+            Ok(Answer::Confined(report)) => {
+                // Once.
+                let _ = process.confined.set(report);
+                Ok(Opened(process))
+            }
+            Ok(_) => Err(odd()),
             Err(undone) => Err(failed(undone, "its library was opened")),
         }
     }

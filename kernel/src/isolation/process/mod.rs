@@ -20,8 +20,10 @@ use tokio::sync::{Notify, oneshot, watch};
 
 pub(crate) use instance::{Instance, Opened, Opening};
 use lanes::RequestLane;
+pub(crate) use spawn::Start;
 pub(crate) use task::Task;
 
+use super::confine::Report;
 use super::lane::{Lane, ReadError};
 use super::wire::{Answer, Line, Notice, Order};
 use crate::modules::generation::Generation;
@@ -52,6 +54,7 @@ pub(crate) struct Process {
     generation: OnceLock<Weak<Generation>>,
     runtime: Handle,
     last_routes: OnceLock<Vec<String>>,
+    confined: OnceLock<Report>,
     /// Requests are under way that nobody looks at yet.
     busy: Notify,
     looked_at: AtomicBool,
@@ -130,6 +133,11 @@ impl Process {
             status: None,
             killed: None,
         })
+    }
+
+    /// What it may do; `None` before its library is opened.
+    pub(crate) fn confined(&self) -> Option<&Report> {
+        self.confined.get()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Starts a module process, and waits for its end.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -21,6 +22,18 @@ use crate::isolation::worker;
 use crate::modules::loader::Owner;
 use crate::modules::private_copy::PrivateCopy;
 use crate::modules::trial;
+
+/// What a module process is started with.
+pub(crate) struct Start {
+    pub(crate) copy: Arc<PrivateCopy>,
+    /// All of it.
+    pub(crate) environment: Vec<(String, OsString)>,
+    /// One for each of the kernel's workers.
+    pub(crate) lanes: usize,
+    /// Where what it says is read.
+    pub(crate) runtime: Handle,
+    pub(crate) stuck_after: Duration,
+}
 
 /// Ends a process, as long as there is one.
 #[derive(Default)]
@@ -56,13 +69,14 @@ impl Killer {
 
 impl Process {
     /// Starts a process for `owner`'s module with a lane for each of the kernel's workers. Blocks, shortly.
-    pub(crate) fn start(
-        owner: &Arc<Owner>,
-        copy: Arc<PrivateCopy>,
-        lanes: usize,
-        runtime: &Handle,
-        stuck_after: Duration,
-    ) -> io::Result<Needed> {
+    pub(crate) fn start(owner: &Arc<Owner>, start: Start) -> io::Result<Needed> {
+        let Start {
+            copy,
+            environment,
+            lanes,
+            runtime,
+            stuck_after,
+        } = start;
         let (control, control_end) = UnixStream::pair()?;
         let (lanes, lane_ends): (Vec<_>, Vec<_>) = (0..lanes)
             .map(|_| UnixStream::pair())
@@ -70,7 +84,7 @@ impl Process {
             .into_iter()
             .unzip();
         let (printed, pipe) = io::pipe()?;
-        let command = command(control_end.into(), pipe.into())?;
+        let command = command(environment, control_end.into(), pipe.into())?;
         let killer = Arc::new(Killer::default());
         let (pid, end) = spawn(Arc::clone(&owner.name), command, Arc::clone(&killer))?;
         let mut given: Vec<_> = lane_ends.iter().map(|end| end.as_fd()).collect();
@@ -89,6 +103,7 @@ impl Process {
             generation: Default::default(),
             runtime: runtime.clone(),
             last_routes: Default::default(),
+            confined: Default::default(),
             busy: Notify::new(),
             looked_at: false.into(),
         });
@@ -101,12 +116,16 @@ impl Process {
     }
 }
 
-fn command(control: OwnedFd, printed: OwnedFd) -> io::Result<Command> {
+fn command(
+    environment: Vec<(String, OsString)>,
+    control: OwnedFd,
+    printed: OwnedFd,
+) -> io::Result<Command> {
     let mut command = Command::new(trial::own_program()?);
     command
         .arg(worker::COMMAND)
         .env_clear()
-        .envs(trial::inherited_environment())
+        .envs(environment)
         .stdin(Stdio::from(control))
         .stdout(Stdio::from(printed.try_clone()?))
         .stderr(Stdio::from(printed))

@@ -1,13 +1,13 @@
 //! What a module process is given by the kernel: sockets.
 
-use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
+use crate::isolation::confine::descriptors;
 use crate::isolation::wire::Open;
 
 /// One for each of the kernel's workers, and one for a copy in memory.
@@ -21,16 +21,15 @@ pub(super) struct Given {
 
 /// Takes the control socket from standard input, and what comes over it first.
 pub(super) fn take() -> io::Result<Given> {
-    let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // The module may read its standard input.
-    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    descriptors::close_strays(&[]);
+    let control = UnixStream::from(descriptors::take_stdin()?);
     let rest = receive(&control)?;
     Ok(Given { control, rest })
 }
 
 /// Where the library is.
 pub(super) fn path_to_open(open: &Open, rest: &[OwnedFd]) -> PathBuf {
-    match (&open.path, rest.last()) {
+    match (&open.confinement.library, rest.last()) {
         (Some(path), _) => path.clone(),
         (None, Some(copy)) => PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd())),
         (None, None) => PathBuf::new(),

@@ -31,8 +31,6 @@ const CONFUSED: u8 = 70;
 pub(crate) fn run() -> ExitCode {
     // A crash leaves no dump: secrets may be in it.
     let _ = crate::hardening::harden(false);
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -47,6 +45,8 @@ fn start() -> Result<(), ReadError> {
     let open = first_order(&mut control)?;
     let path = given::path_to_open(&open, &rest);
     let lanes = given::lanes(&open, rest)?;
+    // Before there is a second thread, and before any of the module's code.
+    let confined = open.confinement.apply();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -58,7 +58,7 @@ fn start() -> Result<(), ReadError> {
         .claim()
         .ok_or(ReadError::Forbidden("a lane served twice"))?;
     let orders = Orders::new(open, path, lanes, Arc::clone(&lane));
-    orders.open();
+    orders.open(confined);
     let served =
         runtime.block_on(lane.serve(socket, |frame| orders.take(postcard::from_bytes(frame)?)));
     if let Err(error) = served {

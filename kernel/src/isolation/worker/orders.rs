@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::log::LaneLog;
 use super::requests::{self, Serving};
 use crate::events::Events;
+use crate::isolation::confine::{ConfineError, Report};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{Answer, Facts, Notice, Open, Order, Ready, State};
 use crate::modules::control::on_control_thread;
@@ -79,8 +80,10 @@ impl Orders {
     }
 
     /// The first order.
-    pub(super) fn open(&self) {
-        self.carry_out("open", Module::open_library);
+    pub(super) fn open(&self, confined: Result<Report, ConfineError>) {
+        self.carry_out("open", |module| {
+            module.open_library(confined.map_err(told)?)
+        });
     }
 
     pub(super) fn take(&self, order: Order) -> Result<(), ReadError> {
@@ -122,7 +125,7 @@ impl Orders {
 }
 
 impl Module {
-    fn open_library(&self) -> Result<Answer, String> {
+    fn open_library(&self, confined: Report) -> Result<Answer, String> {
         let Stage::Closed(lanes) = self.take_stage() else {
             return Err(out_of_order());
         };
@@ -132,15 +135,16 @@ impl Module {
         let opened = Opened::open(Arc::clone(&copy), findings, &self.owner).map_err(told)?;
         self.owner.life.advance(Transition::Load);
         *self.stage() = Stage::Opened(Box::new(opened), copy, lanes);
-        Ok(Answer::Done)
+        Ok(Answer::Confined(confined))
     }
 
     fn init(&self) -> Result<Answer, String> {
         let Stage::Opened(opened, copy, lanes) = self.take_stage() else {
             return Err(out_of_order());
         };
+        let own = &self.open.confinement.own;
         let instance = opened
-            .init(&self.owner, &self.open.config, &self.open.data_dir)
+            .init(&self.owner, &self.open.config, own)
             .map_err(told)?;
         self.owner.life.advance(Transition::Init);
         let instance = Instance::Here(instance);

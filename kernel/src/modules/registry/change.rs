@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{GrantSpec, Registry, Spec, not_found};
-use crate::config::Isolation;
+use crate::config::{Confine, Isolation};
 use crate::modules::descriptor::Grants;
 use crate::problem::{Code, Problem};
 
@@ -30,6 +30,7 @@ impl Registry {
             (Some(spec), _) => spec,
             (None, Some(path)) => Spec {
                 isolation: Isolation::default(),
+                confine: Confine::default(),
                 path: path.clone(),
                 config: Map::new(),
                 grants: GrantSpec::Only(Grants::default()),

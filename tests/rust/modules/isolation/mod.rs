@@ -2,6 +2,7 @@
 
 mod crashes;
 mod ends;
+mod hostile;
 mod reload;
 mod restarts;
 
