@@ -73,7 +73,6 @@ impl Kernel {
         )?;
         let settings = registry::Settings {
             module_dirs: config.kernel.module_dirs.clone(),
-            data_dir: config.kernel.data_dir.clone(),
             body_bytes: config.limits.body_bytes,
             body_bytes_max: config.limits.body_bytes_max,
             requests_max: config.limits.requests_per_module,

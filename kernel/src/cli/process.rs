@@ -38,13 +38,13 @@ fn last(crash: &Crash, now: u64) -> String {
     )
 }
 
+/// As the kernel reports it; in its own words where this program does not know the report's form.
 fn confined(report: Option<&Value>) -> String {
     let Some(report) = report else {
         return "no".to_owned();
     };
     match serde_json::from_value::<Report>(report.clone()) {
         Ok(report) => report.to_string(),
-        // Another version's.
-        Err(_) => report.to_string(),
+        Err(_of_another_version) => report.to_string(),
     }
 }

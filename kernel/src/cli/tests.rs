@@ -1,5 +1,6 @@
 //! What the arguments mean, and what people read.
 
+use crate::isolation::confine::Report;
 use clap::{CommandFactory, Parser};
 use http::header::CONTENT_TYPE;
 use midplane_client::DrainingGeneration;
@@ -296,11 +297,8 @@ fn says_all_that_is_known_of_a_module_and_its_process() {
         \x20 in flight      0\n\
         \x20 resident       1\n";
     let draining = "\nm#1\n  version    1.0\n  state      draining\n  in flight  3\n";
-    let report = json!({"no_new_privs": true, "closed_to_others": true, "no_capabilities": true,
-        "ends_with_kernel": "signal", "landlock": {"unavailable": "off"}, "seccomp": {"refused_calls": 9},
-        "memory_bytes": 64 << 20, "files": null, "processes": 0, "reads": [], "writes": [],
-        "missing": ["no Landlock"]});
     let crash = |routes: &[&str]| json!({"generation": 1, "reason": "SIGSEGV", "signal": "SIGSEGV", "routes": routes, "at": 1_000});
+    let report = json!(Report::default());
     for (process, expected) in [
         (json!(null), "  isolation      in-process\n".to_owned()),
         (
@@ -310,14 +308,15 @@ fn says_all_that_is_known_of_a_module_and_its_process() {
         ),
         (
             json!({"pid": 7, "crashes": 2, "last_crash": crash(&["GET /a", "POST /b"]), "confined": report}),
-            "  isolation      process\n  process        7\n  confined       ALL FILES (no Landlock: off); 9 system calls refused; \
-             no programs; 64 MiB of memory; any descriptors; no Landlock\n  crashes        2\n  \
-             last crash     1m 5s ago, generation 1: SIGSEGV during GET /a, POST /b\n"
-                .to_owned(),
+            format!(
+                "  isolation      process\n  process        7\n  confined       {report}\n  crashes        2\n  \
+                 last crash     1m 5s ago, generation 1: SIGSEGV during GET /a, POST /b\n",
+                report = Report::default(),
+            ),
         ),
         (
-            json!({"pid": null, "crashes": 5, "last_crash": crash(&[]), "confined": {"new": 1}}),
-            "  isolation      process\n  process        none: it has ended\n  confined       {\"new\":1}\n  \
+            json!({"pid": null, "crashes": 5, "last_crash": crash(&[]), "confined": {"newer": 1}}),
+            "  isolation      process\n  process        none: it has ended\n  confined       {\"newer\":1}\n  \
              crashes        5\n  last crash     1m 5s ago, generation 1: SIGSEGV with no request under way\n"
                 .to_owned(),
         ),

@@ -34,6 +34,7 @@ pub(crate) struct Open {
     pub(crate) confinement: Confinement,
     /// A JSON object.
     pub(crate) config: String,
+    /// For files of the module's own.
     pub(crate) grant_secrets: bool,
     pub(crate) lanes: usize,
     pub(crate) body_bytes_max: u64,

@@ -1,5 +1,5 @@
-//! The directory that a module has to itself, the same in each isolation: what it writes there outlives its generations, and the
-//! kernel, which never looks into it.
+//! The directory that a module has for files of its own, `<data_dir>/state/<module>`: the same for each of its generations, in
+//! each isolation. The kernel makes it and never looks into it.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 
 use super::origin::{self, OriginError};
 
-/// Below the kernel's data directory.
-const ALL: &str = "state";
-
+/// Why a module has no directory of its own.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
     #[error(
-        "the module's data directory {dir} cannot be made: {source}; set `data_dir` in [kernel] to a directory of your own",
+        "{dir}, which is for the module's own files, cannot be made: {source}; set `data_dir` in [kernel] to a directory of your own",
         dir = dir.display()
     )]
     Make { dir: PathBuf, source: io::Error },
     #[error(transparent)]
-    Origin(#[from] OriginError),
-    #[error("the module's data directory {dir} {what}: {mend}", dir = dir.display())]
+    Owner(#[from] OriginError),
+    #[error(
+        "{dir}, which is for the module's own files, {what}: {mend}",
+        dir = dir.display()
+    )]
     NotPrivate {
         dir: PathBuf,
         what: String,
@@ -28,24 +29,42 @@ pub(crate) enum DataDirError {
     },
 }
 
-/// `<data_dir>/state/<module>`, absolute and without links, which is made for the user alone if it is not there.
-pub(crate) fn make(data_dir: &Path, module: &str) -> Result<PathBuf, DataDirError> {
-    let all = data_dir.join(ALL);
-    let dir = all.join(module);
-    let failed = |source| DataDirError::Make {
-        dir: dir.clone(),
-        source,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&dir)
-        .map_err(failed)?;
-    origin::check_owner(&all, &fs::metadata(&all).map_err(failed)?)?;
-    // A link is followed: only we could have put it there, to have the files elsewhere.
-    let dir = fs::canonicalize(&dir).map_err(failed)?;
-    check_private(&dir, &fs::metadata(&dir).map_err(failed)?)?;
-    Ok(dir)
+/// Where the directories of all modules are.
+pub(super) struct DataDirs {
+    all: PathBuf,
+}
+
+impl DataDirs {
+    pub(super) fn new(data_dir: &Path) -> DataDirs {
+        DataDirs {
+            all: data_dir.join("state"),
+        }
+    }
+
+    /// The directory of the module called `name`, made if it is not there.
+    pub(super) fn of(&self, name: &str) -> Result<PathBuf, DataDirError> {
+        make(&self.all)?;
+        origin::check_owner(&self.all, &look(&self.all)?)?;
+        let dir = self.all.join(name);
+        make(&dir)?;
+        check_private(&dir, &look(&dir)?)?;
+        Ok(dir)
+    }
+}
+
+fn make(dir: &Path) -> Result<(), DataDirError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(failed(dir))
+}
+
+/// A link is followed: only we could have put it there, to have the files elsewhere.
+fn look(dir: &Path) -> Result<fs::Metadata, DataDirError> {
+    fs::metadata(dir).map_err(failed(dir))
+}
+
+fn failed(dir: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+    let dir = dir.to_owned();
+    |source| DataDirError::Make { dir, source }
 }
 
 /// What is not ours, or others may look into, is left as it is.
@@ -87,58 +106,57 @@ mod tests {
     }
 
     #[test]
-    fn it_is_private_and_found_again() {
-        let data = tempfile::tempdir().unwrap();
-        let dir = make(&data.path().join("below"), "hello").unwrap();
-        let real = data.path().canonicalize().unwrap();
-        assert_eq!(dir, real.join("below/state/hello"));
+    fn it_is_made_private_and_found_again() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let dirs = DataDirs::new(&data_dir.path().join("below"));
+        let dir = dirs.of("chat").unwrap();
+        assert_eq!(dir, data_dir.path().join("below/state/chat"));
         for made in [&*dir, dir.parent().unwrap()] {
             assert_eq!(made.metadata().unwrap().mode() & 0o7777, 0o700);
         }
-        fs::write(dir.join("kept"), "").unwrap();
-        assert_eq!(make(&data.path().join("below"), "hello").unwrap(), dir);
-        assert!(dir.join("kept").exists());
-        assert_ne!(make(data.path(), "other").unwrap(), dir);
+        fs::write(dir.join("kept"), "x").unwrap();
+        assert!(dirs.of("chat").unwrap().join("kept").exists());
+        assert_ne!(dirs.of("other").unwrap(), dir);
     }
 
     #[test]
     fn one_that_others_can_look_into_or_replace_is_refused_and_left() {
         for (open, mode, expect) in [
-            ("state/hello", 0o755, "is open to others (mode 755)"),
-            ("state/hello", 0o710, "is open to others (mode 710)"),
+            ("state/chat", 0o755, "is open to others (mode 755)"),
+            ("state/chat", 0o710, "is open to others (mode 710)"),
             ("state", 0o770, "can be written by others (mode 770)"),
         ] {
-            let data = tempfile::tempdir().unwrap();
-            make(data.path(), "hello").unwrap();
-            let open = data.path().join(open);
+            let data_dir = tempfile::tempdir().unwrap();
+            let dirs = DataDirs::new(data_dir.path());
+            dirs.of("chat").unwrap();
+            let open = data_dir.path().join(open);
             chmod(&open, mode);
-            let refused = make(data.path(), "hello").unwrap_err().to_string();
-            assert!(
-                refused.contains(expect) && refused.contains("chmod"),
-                "{refused}"
-            );
+            let refused = dirs.of("chat").unwrap_err().to_string();
+            assert!(refused.contains(expect), "{refused}");
+            assert!(refused.contains("chmod"), "{refused}");
             assert_eq!(open.metadata().unwrap().mode() & 0o7777, mode);
             chmod(&open, 0o700);
-            make(data.path(), "hello").unwrap();
+            dirs.of("chat").unwrap();
         }
     }
 
     #[test]
-    fn what_is_no_directory_is_refused_and_a_link_is_as_good_as_what_it_leads_to() {
-        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let all = data.path().join(ALL);
+    fn what_is_no_directory_is_refused() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let all = data_dir.path().join("state");
         fs::create_dir(&all).unwrap();
         fs::write(all.join("file"), "").unwrap();
         symlink("nowhere", all.join("dangling")).unwrap();
-        symlink(elsewhere.path(), all.join("linked")).unwrap();
         for name in ["file", "dangling"] {
-            let refused = make(data.path(), name).unwrap_err();
+            let refused = DataDirs::new(data_dir.path()).of(name).unwrap_err();
             assert!(matches!(refused, DataDirError::Make { .. }), "{refused}");
         }
+        // One that stands elsewhere is as good, if it is as private.
+        let elsewhere = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), all.join("linked")).unwrap();
         chmod(elsewhere.path(), 0o700);
-        let real = elsewhere.path().canonicalize().unwrap();
-        assert_eq!(make(data.path(), "linked").unwrap(), real);
+        assert!(DataDirs::new(data_dir.path()).of("linked").is_ok());
         chmod(elsewhere.path(), 0o750);
-        assert!(make(data.path(), "linked").is_err());
+        assert!(DataDirs::new(data_dir.path()).of("linked").is_err());
     }
 }

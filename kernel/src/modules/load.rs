@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
-use super::data_dir::{self, DataDirError};
 use super::descriptor::{self, Descriptor, Grants};
 use super::generation::{Generation, Parts};
 use super::instance::Instance;
@@ -75,8 +74,6 @@ pub(crate) enum GrantSpec {
 pub(super) enum Refusal {
     #[error(transparent)]
     Stage(#[from] StageError),
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
     #[error("{}: {source}", path.display())]
     Descriptor {
         path: PathBuf,
@@ -135,7 +132,6 @@ pub(super) struct Job {
 
 /// What a process of the module's own needs.
 pub(super) struct Apart {
-    pub(super) data_dir: PathBuf,
     /// One lane for each of the kernel's workers.
     pub(super) workers: usize,
     pub(super) stuck_after: Duration,
@@ -182,7 +178,7 @@ impl Job {
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
         let config = Value::Object(spec.config.clone()).to_string();
-        let own = data_dir::make(&apart.data_dir, &owner.name)?;
+        let data_dir = staging.data_dir(&owner.name)?;
         let copy = Arc::new(staged.copy);
         let not_opened = |source| Refusal::Open {
             path: spec.path.clone(),
@@ -202,7 +198,11 @@ impl Job {
                     Opened::open(Arc::clone(&copy), staged.findings, &owner).map_err(not_opened)?;
                 owner.life.advance(Transition::Load);
                 step.initialise(turn)?;
-                Instance::Here(opened.init(&owner, &config, &own).map_err(Refusal::Init)?)
+                Instance::Here(
+                    opened
+                        .init(&owner, &config, &data_dir)
+                        .map_err(Refusal::Init)?,
+                )
             }
             Isolation::Process => {
                 let library = copy
@@ -210,9 +210,10 @@ impl Job {
                     .is_none()
                     .then(|| copy.path_to_open().to_owned());
                 let confinement =
-                    Confinement::new(&spec.confine, &spec.config, own.clone(), library);
-                let environment =
-                    environment::of_module(&spec.confine.env, &own, |name| std::env::var_os(name));
+                    Confinement::new(&spec.confine, &spec.config, data_dir.clone(), library);
+                let environment = environment::of_module(&spec.confine.env, &data_dir, |name| {
+                    std::env::var_os(name)
+                });
                 let start = Start {
                     copy: Arc::clone(&copy),
                     environment,
@@ -323,7 +324,6 @@ impl Refusal {
             Refusal::Stage(StageError::Copy(CopyError::Full { .. })) => Code::StorageFull,
             Refusal::Thread(_) | Refusal::Ended => Code::Internal,
             Refusal::Stage(_)
-            | Refusal::DataDir(_)
             | Refusal::Descriptor { .. }
             | Refusal::Open { .. }
             | Refusal::Init(_)

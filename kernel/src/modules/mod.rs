@@ -26,7 +26,7 @@
 
 pub(crate) mod control;
 pub(crate) mod crash;
-mod data_dir;
+pub(crate) mod data_dir;
 pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;

@@ -13,6 +13,7 @@ use midplane_unload::Findings;
 use nix::fcntl::{Flock, FlockArg};
 use ring::digest;
 
+use super::data_dir::{DataDirError, DataDirs};
 use super::origin::{self, OriginError};
 use super::private_copy::{CopyError, PrivateCopy};
 
@@ -37,11 +38,14 @@ pub(crate) enum StageError {
         dir = dir.display()
     )]
     Directory { dir: PathBuf, source: io::Error },
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
 }
 
-/// The directory of this process's private copies.
+/// The directory of this process's private copies, and those that modules have for themselves.
 pub(crate) struct Staging {
     dir: PathBuf,
+    data_dirs: DataDirs,
     /// Held for the process's life: whoever gets it knows that the directory's owner is gone.
     _lock: Flock<File>,
 }
@@ -76,7 +80,16 @@ impl Staging {
         let dir = all.join(instance);
         DirBuilder::new().mode(0o700).create(&dir).map_err(failed)?;
         let lock = lock(&dir.join("lock"), FlockArg::LockExclusiveNonblock).map_err(failed)?;
-        Ok(Staging { dir, _lock: lock })
+        Ok(Staging {
+            dir,
+            data_dirs: DataDirs::new(data_dir),
+            _lock: lock,
+        })
+    }
+
+    /// Where the module called `name` keeps files of its own.
+    pub(crate) fn data_dir(&self, name: &str) -> Result<PathBuf, StageError> {
+        Ok(self.data_dirs.of(name)?)
     }
 
     /// Checks and copies the artifact at `path`, as the generation `label`, of which there is one ever.

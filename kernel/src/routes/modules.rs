@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use super::{Call, json, with_type};
 use crate::body::Body;
 use crate::config::Isolation;
-use crate::isolation::confine::Report;
 use crate::modules::crash::Crash;
 use crate::modules::descriptor::Grants;
 use crate::modules::generation::Generation;
@@ -52,7 +51,7 @@ struct ProcessView {
     crashes: u64,
     last_crash: Option<Crash>,
     /// What is in force of its confinement.
-    confined: Option<Report>,
+    confined: Option<Value>,
 }
 
 /// One that was replaced or taken away, and finishes what is under way on it.
@@ -318,6 +317,8 @@ fn process_view(call: &Call<'_>, generation: &Generation) -> Option<ProcessView>
         pid: (!process.has_ended()).then(|| process.pid()),
         crashes,
         last_crash,
-        confined: process.confined().cloned(),
+        confined: process
+            .confined()
+            .and_then(|report| serde_json::to_value(report).ok()),
     })
 }

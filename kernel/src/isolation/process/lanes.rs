@@ -146,7 +146,8 @@ impl Process {
                 if !output.started || output.ended {
                     return Err(ReadError::Forbidden("bytes outside a body"));
                 }
-                if output.bytes.len() + bytes.len() > OUTPUT_WINDOW_LEN {
+                // A piece is sent whole while there is any room.
+                if output.bytes.len() > OUTPUT_WINDOW_LEN + REQUEST_FRAME_LEN_MAX {
                     return Err(ReadError::Forbidden(
                         "more bytes than the window has room for",
                     ));

@@ -142,9 +142,8 @@ impl Module {
         let Stage::Opened(opened, copy, lanes) = self.take_stage() else {
             return Err(out_of_order());
         };
-        let own = &self.open.confinement.own;
         let instance = opened
-            .init(&self.owner, &self.open.config, own)
+            .init(&self.owner, &self.open.config, &self.open.confinement.own)
             .map_err(told)?;
         self.owner.life.advance(Transition::Init);
         let instance = Instance::Here(instance);

@@ -30,6 +30,9 @@ use crate::session::{NewSession, Session};
 /// What the kernel bounds, this process does not: streams, and pauses in a body.
 const UNBOUNDED: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// A frame has room for it.
+const PIECE_LEN_MAX: usize = REQUEST_FRAME_LEN_MAX / 2;
+
 /// A lane that is served by a thread.
 pub(super) struct Serving {
     lane: Arc<Lane>,
@@ -101,8 +104,8 @@ struct Stream {
 #[derive(Default)]
 struct State {
     cancelled: bool,
-    /// Bytes of the answer that the kernel has room for.
-    credit: usize,
+    /// Bytes of the answer that the kernel has room for; less than none after a piece that was larger.
+    credit: isize,
     waker: Option<Waker>,
     /// Whoever waits for the session's secret.
     refreshing: Option<oneshot::Sender<Result<Arc<Secret>, SecretError>>>,
@@ -130,7 +133,9 @@ impl Requests {
                 Ok(())
             }
             ToModule::Credit { request, bytes } => {
-                self.change(request, |state| state.credit += bytes);
+                self.change(request, |state| {
+                    state.credit = state.credit.saturating_add_unsigned(bytes);
+                });
                 Ok(())
             }
             ToModule::Refreshed { request, outcome } => {
@@ -247,7 +252,7 @@ impl Requests {
 
     fn add(&self, request: u64) -> Arc<Stream> {
         let stream = Arc::new(Stream::default());
-        stream.lock().credit = OUTPUT_WINDOW_LEN;
+        stream.lock().credit = OUTPUT_WINDOW_LEN.cast_signed();
         lock(&self.open).insert(request, Arc::clone(&stream));
         stream
     }
@@ -336,19 +341,18 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Room for up to `wanted` bytes, or `None` when it was cancelled.
-    async fn room(&self, wanted: usize) -> Option<usize> {
+    /// Waits until the kernel has room, and takes that of a piece of `len` bytes; `None` when it was cancelled.
+    async fn take_room(&self, len: usize) -> Option<()> {
         std::future::poll_fn(|cx| {
             if self.poll_cancelled(cx).is_ready() {
                 return Poll::Ready(None);
             }
             let mut state = self.lock();
-            let room = state.credit.min(wanted);
-            if room == 0 {
+            if state.credit <= 0 {
                 return Poll::Pending;
             }
-            state.credit -= room;
-            Poll::Ready(Some(room))
+            state.credit = state.credit.saturating_sub_unsigned(len);
+            Poll::Ready(Some(()))
         })
         .await
     }
@@ -413,12 +417,13 @@ fn put_head(lane: &Lane, request: u64, head: &Head, whole: Option<&Bytes>) -> bo
     lane.queue(&head, false).is_ok()
 }
 
-/// Sends the bytes as the kernel has room for them.
+/// Sends the bytes as the kernel has room for them: in one piece, as the module wrote them, so that a stream that is ended
+/// from outside ends between two of its events.
 async fn put_bytes(lane: &Lane, request: u64, stream: &Stream, mut bytes: Bytes) -> Option<()> {
     lane.flush();
     while !bytes.is_empty() {
-        let room = stream.room(bytes.len()).await?;
-        let part = bytes.split_to(room);
+        let part = bytes.split_to(bytes.len().min(PIECE_LEN_MAX));
+        stream.take_room(part.len()).await?;
         // A lane that is closed ends the process.
         let _ = lane.send(&FromModule::Bytes {
             request,

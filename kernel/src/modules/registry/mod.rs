@@ -57,8 +57,6 @@ pub(crate) struct Registry {
 /// What the configuration says of all modules.
 pub(crate) struct Settings {
     pub(crate) module_dirs: Vec<PathBuf>,
-    /// Below it each module has a directory of its own.
-    pub(crate) data_dir: PathBuf,
     pub(crate) body_bytes: u64,
     pub(crate) body_bytes_max: u64,
     pub(crate) requests_max: usize,

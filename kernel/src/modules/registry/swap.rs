@@ -149,7 +149,6 @@ impl Registry {
             quarantine_after: self.settings.quarantine_after,
             events: Arc::clone(&self.events),
             apart: Apart {
-                data_dir: self.settings.data_dir.clone(),
                 workers: self.settings.workers,
                 stuck_after: self.settings.stuck_after,
                 runtime: self.control.clone(),

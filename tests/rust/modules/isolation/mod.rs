@@ -24,6 +24,8 @@ struct Apart {
     kernel: Arc<Kernel>,
     token: String,
     events: Stream,
+    /// Of the events, what was read and not yet looked at.
+    unread: String,
     bystander: Bystander,
 }
 
@@ -51,6 +53,7 @@ impl Apart {
             kernel,
             token,
             events,
+            unread: String::new(),
         }
     }
 
@@ -106,14 +109,19 @@ impl Apart {
 
     /// The next event of this type.
     async fn event(&mut self, of_type: &str) -> Value {
-        let name = format!("event: {of_type}\n");
-        let mut text = self.events.read_until(&name).await;
-        while !text.split(&name).nth(1).unwrap().contains("\n\n") {
-            text += &self.events.read_until("\n").await;
+        loop {
+            let Some((event, rest)) = self.unread.split_once("\n\n") else {
+                self.unread += &self.events.read_until("\n\n").await;
+                continue;
+            };
+            let data = event.strip_prefix("data: ").unwrap().to_owned();
+            self.unread = rest.to_owned();
+            let event: Value = serde_json::from_str(&data).unwrap();
+            if event["type"] == of_type {
+                assert_eq!(data.matches("\"at\":").count(), 1, "{data}");
+                return event;
+            }
         }
-        let event = text.split(&name).nth(1).unwrap();
-        let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-        serde_json::from_str(data.unwrap()).unwrap()
     }
 
     /// Nobody else has noticed anything.

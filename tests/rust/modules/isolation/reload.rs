@@ -104,7 +104,7 @@ async fn no_process_outlives_its_kernel() {
         (Signal::SIGKILL, false),
     ] {
         let kernel = Kernel::builder()
-            .config("[kernel]\nshutdown_timeout = \"100ms\"")
+            .config("[kernel]\nshutdown_timeout = \"1s\"")
             .module("crash", APART)
             .module("hello", APART)
             .start()
