@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 
 use crate::clock;
@@ -62,7 +62,7 @@ pub(crate) enum Event {
     #[serde(rename = "module.crashed")]
     ModuleCrashed {
         module: String,
-        #[serde(flatten)]
+        #[serde(flatten, serialize_with = "untimed")]
         crash: Crash,
         /// `null`: it is not started again, or was to end anyway.
         restart_in_ms: Option<u64>,
@@ -120,6 +120,31 @@ struct Timed {
     #[serde(flatten)]
     event: Event,
     at: u64,
+}
+
+/// A crash without its time, since an event has one.
+fn untimed<S: Serializer>(crash: &Crash, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Untimed<'a> {
+        generation: u64,
+        reason: &'a str,
+        signal: Option<&'static str>,
+        routes: &'a [String],
+    }
+    let Crash {
+        generation,
+        reason,
+        signal,
+        routes,
+        at: _,
+    } = crash;
+    let crash = Untimed {
+        generation: *generation,
+        reason,
+        signal: *signal,
+        routes,
+    };
+    crash.serialize(serializer)
 }
 
 impl Events {

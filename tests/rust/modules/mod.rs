@@ -4,6 +4,7 @@ mod abi;
 mod bodies;
 mod c;
 mod chaos;
+mod data_dir;
 mod frozen;
 mod heads;
 #[cfg(target_os = "linux")]

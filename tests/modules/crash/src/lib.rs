@@ -112,11 +112,11 @@ async fn in_stream(Path(fault): Path<Fault>) -> ([(&'static str, &'static str); 
 /// Three events, and then the fault, or no end.
 fn events(fault: Option<Fault>) -> ([(&'static str, &'static str); 1], Body) {
     let body = stream::unfold(1_u32, move |number| async move {
+        tokio::time::sleep(EVENT_PAUSE).await;
         if number > 3 {
             commit(fault);
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(EVENT_PAUSE).await;
         let event = Bytes::from(format!("data: {number}\n\n"));
         Some((Ok::<_, Infallible>(event), number + 1))
     });
