@@ -2,6 +2,8 @@
 # websocat as a caller of the kernel: a socket as the two ends of a pipe.
 set -uo pipefail
 work=$(mktemp -d)
+# Writing to a websocat that has ended is for a check to find.
+trap '' PIPE
 trap 'rm -rf "$work"' EXIT
 DEADLINE_S=30
 
