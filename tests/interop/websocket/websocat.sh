@@ -30,21 +30,12 @@ cat_through() {
         "$@" - "ws-c:unix:$MIDPLANE_SOCKET"
 }
 
-lines_come_back_as_messages() {
-    seq 1 2000 >"$work/lines"
-    cat_through --text <"$work/lines" >"$work/back" && cmp "$work/lines" "$work/back"
-}
-
-bytes_come_back_as_they_were() {
-    python3 -c 'import random, sys; sys.stdout.buffer.write(random.Random(6455).randbytes(3_000_000))' >"$work/bytes"
-    cat_through --binary <"$work/bytes" >"$work/back" && cmp "$work/bytes" "$work/back"
-}
-
-# start_talk [OPTION…]: websocat in the background. What is written to descriptor 7 it sends; 8 has what came back.
+# start_talk OPTION…: websocat in the background. What is written to descriptor 7 it sends; 8 has what came back.
 start_talk() {
+    exec 7>&- 8<&-
     rm -f "$work/to" "$work/from"
     mkfifo "$work/to" "$work/from"
-    cat_through --text "$@" <"$work/to" >"$work/from" &
+    cat_through "$@" <"$work/to" >"$work/from" &
     talk=$!
     exec 7>"$work/to" 8<"$work/from"
 }
@@ -64,8 +55,32 @@ ended() {
     [[ $? -ne 124 ]] || { echo "the socket stayed open"; return 1; }
 }
 
+# comes_back FILE OPTION…: FILE goes in, and the same comes out. The socket is closed only then: an echo may be lost that is under
+# way when its reader closes.
+comes_back() {
+    local file=$1
+    shift
+    start_talk "$@"
+    cat "$file" >&7 &
+    head -c "$(wc -c <"$file")" <&8 >"$work/back"
+    wait $!
+    cmp "$file" "$work/back" || return 1
+    exec 7>&-
+    ended
+}
+
+lines_come_back_as_messages() {
+    seq 1 2000 >"$work/lines"
+    comes_back "$work/lines" --text
+}
+
+bytes_come_back_as_they_were() {
+    python3 -c 'import random, sys; sys.stdout.buffer.write(random.Random(6455).randbytes(3_000_000))' >"$work/bytes"
+    comes_back "$work/bytes" --binary
+}
+
 a_pipe_is_a_conversation() {
-    start_talk
+    start_talk --text
     says one && says two && says three || return 1
     exec 7>&-
     ended
@@ -73,7 +88,7 @@ a_pipe_is_a_conversation() {
 
 # ends_when COMMAND…: a waiting websocat ends when COMMAND has run, with its own input still open.
 ends_when() {
-    start_talk --exit-on-eof
+    start_talk --text --exit-on-eof
     says here || return 1
     "$@" >"$work/answer" || { cat "$work/answer"; return 1; }
     ended
