@@ -100,7 +100,23 @@ async def compression_is_offered_and_declined():
         assert await echo(socket, "plain " * 1000) == "plain " * 1000
 
 
-async def both_may_close_and_the_code_comes_back():
+async def a_subprotocol_is_agreed_on_or_none_is():
+    token = (await issue())["client_secret"]
+    for offered, agreed in (["chat.v1"], "chat.v1"), (["other", "chat.v2", "chat.v1"], "chat.v2"), (["other"], None):
+        async with connect(token, "/api/sockets/protocols", subprotocols=offered) as socket:
+            assert socket.subprotocol == agreed, socket.subprotocol
+            async with asyncio.timeout(DEADLINE_S):
+                assert await socket.recv() == (agreed or "none")
+
+
+async def the_module_may_close_too():
+    async with connect((await issue())["client_secret"], "/api/sockets/close") as socket:
+        assert await echo(socket, "4001") == "closing"
+        assert await closed(socket) == 4001
+        assert socket.close_reason == "as you wish"
+
+
+async def a_client_closes_and_its_code_comes_back():
     for code, reason in ((1000, ""), (1001, "going"), (3000, "registered"), (4999, "κόσμε")):
         async with connect((await issue())["client_secret"]) as socket:
             async with asyncio.timeout(DEADLINE_S):
@@ -167,7 +183,9 @@ TESTS = [
     order_is_kept_whoever_reads_when,
     a_ping_is_answered_with_its_own_payload,
     compression_is_offered_and_declined,
-    both_may_close_and_the_code_comes_back,
+    a_subprotocol_is_agreed_on_or_none_is,
+    a_client_closes_and_its_code_comes_back,
+    the_module_may_close_too,
     a_reload_says_service_restart_and_the_next_socket_is_the_new_generation,
     a_revocation_ends_this_sessions_sockets_with_policy_violation_and_no_others,
     sockets_at_once_are_not_mixed_up,

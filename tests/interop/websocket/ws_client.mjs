@@ -145,7 +145,29 @@ const tests = {
     assert.ok((await reading).equals(Buffer.concat(sent)));
   },
 
-  async both_may_close_and_the_code_comes_back() {
+  async a_subprotocol_is_agreed_on_or_ws_gives_up() {
+    const { client_secret } = await issue();
+    const path = "/api/sockets/protocols";
+    for (const [protocols, agreed] of [[["chat.v1"], "chat.v1"], [["other", "chat.v2", "chat.v1"], "chat.v2"]]) {
+      const socket = dial(client_secret, { path, protocols });
+      const [[said]] = await Promise.all([next(socket, "message"), next(socket, "open")]);
+      assert.equal(socket.protocol, agreed);
+      assert.equal(said.toString(), agreed);
+      await closed(socket, 1000);
+    }
+    // Unlike other clients, ws takes none for an answer only if it offered none.
+    const socket = dial(client_secret, { path, protocols: ["other"] });
+    await assert.rejects(next(socket, "open"), /no subprotocol/);
+  },
+
+  async the_module_may_close_too() {
+    const socket = await open((await issue()).client_secret, { path: "/api/sockets/close" });
+    assert.equal(await echo(socket, "4001"), "closing");
+    const [code, reason] = await next(socket, "close");
+    assert.deepEqual([code, reason.toString()], [4001, "as you wish"]);
+  },
+
+  async a_client_closes_and_its_code_comes_back() {
     for (const [code, reason] of [[1000, ""], [1001, "going"], [3000, "registered"], [4999, "κόσμε"]]) {
       const socket = await open((await issue()).client_secret);
       socket.close(code, reason);
