@@ -4,6 +4,8 @@
 //! handle whose incarnation is over finds nothing. Host calls only put down what they ask for here; the executor carries it
 //! out after the module's `poll` has returned.
 
+pub(crate) mod socket;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Waker;
@@ -16,6 +18,7 @@ use crate::secrets::SecretError;
 use crate::session::Session;
 use crate::watchdog::held_by::HeldBy;
 
+use self::socket::Socket;
 use super::generation::Generation;
 
 /// How much of a request body waits for the module: what it reads at once. More is left in the socket.
@@ -70,6 +73,8 @@ pub(crate) struct Exchange {
     pub(crate) output: Output,
     pub(crate) context: Option<Context>,
     pub(crate) refresh: Refresh,
+    /// There when the request is a WebSocket's handshake.
+    pub(crate) socket: Option<Box<Socket>>,
     /// For people: method and path without the query, cut to [`ROUTE_LEN_MAX`].
     route: String,
 }
@@ -180,7 +185,7 @@ impl Drop for Lease {
         if self.incarnation == 0 {
             return;
         }
-        let context = {
+        let (context, socket) = {
             let mut guard = self.lock();
             let entry = &mut *guard.0;
             entry.live = false;
@@ -198,10 +203,10 @@ impl Drop for Lease {
             exchange.output.ended = false;
             exchange.output.full = false;
             exchange.refresh = Refresh::Idle;
-            exchange.context.take()
+            (exchange.context.take(), exchange.socket.take())
         };
         // Outside the lock: it may be the generation's last.
-        drop(context);
+        drop((context, socket));
         // A slot whose incarnations are used up is not used again, so that no old handle ever fits a new request.
         if self.incarnation != u32::MAX {
             TABLE

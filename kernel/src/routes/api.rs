@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::Response;
 use http::header::HeaderValue;
 use http::request::Parts;
+use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::X_MIDPLANE_MODULE;
+use super::{X_MIDPLANE_MODULE, websocket};
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::kernel::Kernel;
@@ -41,6 +42,7 @@ pub(super) async fn call(
         Caller::Nobody | Caller::Host if is_public => None,
         caller => Some(actor(kernel, caller.require_session()?, module)?),
     };
+    let handshake = websocket::handshake(parts, body.is_end_stream())?;
     let (generation, pin) = loop {
         let Some(current) = generation else {
             return Err(not_loaded(kernel, module));
@@ -79,6 +81,7 @@ pub(super) async fn call(
         request_id: request_id.clone(),
         actor,
         body,
+        handshake,
     };
     let response = executor::call(incipient, &kernel.surroundings).await?;
     let mut response = response.map(Body::from);

@@ -60,6 +60,10 @@ typedef struct {
     int32_t (*body_limit)(uint64_t, slice, uint64_t);
     int32_t (*state_write)(uint64_t, slice);
     const void *(*get_api)(slice, uint32_t);
+    int32_t (*ws_accept)(uint64_t, slice, const header *, size_t, size_t);
+    int32_t (*ws_recv)(uint64_t, uint32_t *, uint8_t *, size_t, size_t *);
+    int32_t (*ws_send)(uint64_t, uint32_t, slice);
+    int32_t (*ws_close)(uint64_t, uint16_t, slice);
 } host_table;
 
 typedef struct {
@@ -113,6 +117,12 @@ static void call_with(uint64_t handle) {
     expect(host->body_end(handle), GONE);
     expect(host->secret_get(handle, buffer, sizeof buffer, &len), GONE);
     expect(host->secret_refresh(handle, buffer, sizeof buffer, &len), GONE);
+    uint32_t kind = 0;
+    expect(host->ws_accept(handle, (slice){NULL, 0}, NULL, 0, 0), GONE);
+    expect(host->ws_recv(handle, &kind, buffer, sizeof buffer, &len), GONE);
+    expect(host->ws_recv(handle, NULL, NULL, 0, NULL), GONE);
+    expect(host->ws_send(handle, 1, text("ghost")), GONE);
+    expect(host->ws_close(handle, 1000, text("ghost")), GONE);
     host->log(owner, handle, 3, text("raw"), text("of no request"), (slice){NULL, 0});
 }
 

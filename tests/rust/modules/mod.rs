@@ -21,6 +21,7 @@ mod stuck;
 mod swap;
 mod unload;
 mod watch;
+mod websocket;
 mod wire;
 
 use std::time::{Duration, Instant};

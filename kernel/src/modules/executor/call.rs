@@ -16,6 +16,7 @@ use midplane_abi::why;
 
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::{Actor, Answer, Surroundings, too_large};
+use crate::modules::exchange::socket::{Accepted, Close, Message, Socket};
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use crate::modules::generation::{Generation, SLOW_POLL};
 use crate::modules::loader::{Begun, Outcome, Task};
@@ -69,11 +70,20 @@ pub(super) enum Purpose {
 pub(super) enum Turn {
     /// The head, and the body if it is whole.
     Head(Head, Option<Bytes>),
+    /// It is a WebSocket from here on.
+    Accepted(Accepted),
     Bytes(Bytes),
     /// The module has finished, and everything it wrote has been taken.
     Finished,
     End(End),
     Fault(Fault),
+}
+
+/// How a module answers.
+pub(super) enum Answered {
+    /// With a head, and the body if it is whole.
+    Response(Head, Option<Bytes>),
+    WebSocket(Accepted),
 }
 
 /// Why a call ends from outside.
@@ -135,13 +145,11 @@ impl Call {
         Ok(call)
     }
 
-    /// The head, once the module has put it down.
-    pub(super) fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Head, Option<Bytes>), Problem>> {
+    /// The answer's head, once the module has put it down.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered, Problem>> {
         let problem = match ready!(self.poll_turn(cx)) {
-            Turn::Head(head, whole) => return Poll::Ready(Ok((head, whole))),
+            Turn::Head(head, whole) => return Poll::Ready(Ok(Answered::Response(head, whole))),
+            Turn::Accepted(accepted) => return Poll::Ready(Ok(Answered::WebSocket(accepted))),
             Turn::Fault(fault) => fault.problem(),
             Turn::End(End::Drained) => Problem::new(
                 Code::Draining,
@@ -207,24 +215,7 @@ impl Call {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let why = {
-                let mut exchange = self.lease.lock();
-                exchange.polling = true;
-                if exchange
-                    .waker
-                    .as_ref()
-                    .is_none_or(|waker| !waker.will_wake(cx.waker()))
-                {
-                    exchange.waker = Some(cx.waker().clone());
-                }
-                let woken = std::mem::take(&mut exchange.woken);
-                if std::mem::take(&mut self.writable) {
-                    Some(why::WRITABLE)
-                } else {
-                    (woken || !self.begun).then_some(why::WAKE)
-                }
-            };
-            let why = match why {
+            let why = match self.take_why(cx) {
                 Some(why) => why,
                 None => match self.poll_outside(cx) {
                     Poll::Ready(Ok(())) => why::WAKE,
@@ -232,21 +223,50 @@ impl Call {
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            self.begun = true;
             self.polls_in_row += 1;
-            // `poll_outside` may have needed all of `self`.
-            let Some(task) = &mut self.task else {
-                return Poll::Ready(Turn::Finished);
-            };
-            let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.lease);
-            self.start_refresh();
-            match outcome {
-                Outcome::Pending => {}
-                Outcome::Ready => self.task = None,
-                failed => {
-                    self.task = None;
-                    return Poll::Ready(Turn::Fault(self.fault(failed)));
-                }
+            if let Poll::Ready(Err(fault)) = self.poll_task(why) {
+                return Poll::Ready(Turn::Fault(fault));
+            }
+        }
+    }
+
+    /// Why the module is to be polled now, if it is. What it asks for while it is not wakes the call.
+    fn take_why(&mut self, cx: &Context<'_>) -> Option<u32> {
+        let mut exchange = self.lease.lock();
+        if exchange
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            exchange.waker = Some(cx.waker().clone());
+        }
+        let woken = std::mem::take(&mut exchange.woken);
+        let why = if std::mem::take(&mut self.writable) {
+            Some(why::WRITABLE)
+        } else {
+            (woken || !self.begun).then_some(why::WAKE)
+        };
+        exchange.polling = why.is_some();
+        why
+    }
+
+    /// Polls the module; ready when its task has ended.
+    fn poll_task(&mut self, why: u32) -> Poll<Result<(), Fault>> {
+        self.begun = true;
+        let Some(task) = &mut self.task else {
+            return Poll::Ready(Ok(()));
+        };
+        let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.lease);
+        self.start_refresh();
+        match outcome {
+            Outcome::Pending => Poll::Pending,
+            Outcome::Ready => {
+                self.task = None;
+                Poll::Ready(Ok(()))
+            }
+            failed => {
+                self.task = None;
+                Poll::Ready(Err(self.fault(failed)))
             }
         }
     }
@@ -254,6 +274,11 @@ impl Call {
     /// What the module has put down and nobody has taken.
     fn take_output(&mut self) -> Option<Turn> {
         let mut exchange = self.lease.lock();
+        if let Some(socket) = &mut exchange.socket
+            && let Some(accepted) = socket.take_accepted()
+        {
+            return Some(Turn::Accepted(accepted));
+        }
         let output = &mut exchange.output;
         if let Some(head) = output.head.take() {
             return Some(Turn::Head(
@@ -286,6 +311,11 @@ impl Call {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(Turn::Fault(fault))),
             Poll::Pending => {}
         }
+        self.poll_end(cx).map(|end| Err(Turn::End(end)))
+    }
+
+    /// What ends the call from outside.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let actor = self.actor.clone();
         let cut = &self.generation.cut;
         let end = self
@@ -293,7 +323,7 @@ impl Call {
             .get_or_insert_with(|| Box::pin(ended(actor, cut.clone())));
         let end = ready!(end.as_mut().poll(cx));
         self.count_end(end);
-        Poll::Ready(Err(Turn::End(end)))
+        Poll::Ready(end)
     }
 
     /// What ends the call from outside, if it is there already: a body that always has more never waits for it.
@@ -405,6 +435,87 @@ impl Call {
             }
             Outcome::Ready | Outcome::Pending => Fault::Failed(String::new()),
         }
+    }
+}
+
+/// As a WebSocket.
+impl Call {
+    pub(super) fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// The answer has begun.
+    pub(super) fn set_streaming(&mut self) {
+        if let Some(task) = &mut self.task {
+            task.set_streaming();
+        }
+    }
+
+    /// Polls the module, if it is to be; ready when its task has ended.
+    pub(super) fn poll_woken(&mut self, cx: &Context<'_>) -> Option<Poll<Result<(), Fault>>> {
+        if self.task.is_none() {
+            return Some(Poll::Ready(Ok(())));
+        }
+        let why = self.take_why(cx)?;
+        Some(self.poll_task(why))
+    }
+
+    /// Polls the module as long as it is to be; ready when its task has ended.
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        for _ in 0..POLLS_IN_ROW_MAX {
+            match self.poll_woken(cx) {
+                None => return Poll::Pending,
+                Some(Poll::Ready(outcome)) => return Poll::Ready(outcome),
+                Some(Poll::Pending) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether the module has room for another message.
+    pub(super) fn has_room(&self) -> bool {
+        self.with_socket(|socket| socket.has_room())
+    }
+
+    /// Puts a message down for the module.
+    pub(super) fn deliver(&mut self, message: Message) {
+        let mut exchange = self.lease.lock();
+        if let Some(socket) = &mut exchange.socket {
+            let waits = socket.deliver(message);
+            exchange.woken |= waits;
+        }
+    }
+
+    /// The next message of the module's.
+    pub(super) fn take_outbound(&mut self) -> Option<Message> {
+        let (message, writable) =
+            self.with_socket(|socket| (socket.take_outbound(), socket.take_writable()));
+        self.writable |= writable;
+        message
+    }
+
+    /// How the module closes it, if it does.
+    pub(super) fn closing(&self) -> Option<Close> {
+        self.with_socket(|socket| socket.closing().cloned())
+    }
+
+    /// Ends it: the module finds `told`. What it sent before, if that is still wanted.
+    pub(super) fn end_socket(&mut self, told: Close, unsent_wanted: bool) -> Vec<Message> {
+        let mut exchange = self.lease.lock();
+        let Some(socket) = &mut exchange.socket else {
+            return Vec::new();
+        };
+        let waits = socket.end(told);
+        let unsent = std::iter::from_fn(|| socket.take_outbound()).collect();
+        exchange.woken |= waits;
+        if unsent_wanted { unsent } else { Vec::new() }
+    }
+
+    fn with_socket<T>(&self, act: impl FnOnce(&mut Socket) -> T) -> T {
+        let mut exchange = self.lease.lock();
+        let socket = exchange.socket.as_mut();
+        act(socket.expect("the handshake was put down before the call began"))
     }
 }
 

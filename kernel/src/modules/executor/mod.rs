@@ -2,13 +2,15 @@
 //!
 //! [`call`] is the future of a response's head; a body that is not whole by then goes on as a [`ModuleBody`], which polls the
 //! same task. Nothing is polled while the client does not read, and the client's body is not read while the module does
-//! not: that is the whole back-pressure.
+//! not: that is the whole back-pressure. A WebSocket goes on as an [`OpenSocket`], once the connection has been upgraded.
 
 mod body;
 mod call;
+mod socket;
 
 pub(crate) use body::{Cut, ModuleBody};
-use call::{Call, Fault, Purpose, Turn, Upload};
+use call::{Answered, Call, Fault, Purpose, Turn, Upload};
+pub(crate) use socket::{Handshake, OpenSocket, SocketLimits};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -59,6 +61,7 @@ pub(crate) type RefreshSecret = Arc<
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) body_stall_timeout: Duration,
+    pub(crate) sockets: SocketLimits,
     pub(crate) refresh: RefreshSecret,
 }
 
@@ -71,11 +74,14 @@ pub(crate) struct Incipient<'a> {
     pub(crate) request_id: HeaderValue,
     pub(crate) actor: Option<Actor>,
     pub(crate) body: Incoming,
+    /// There when it is a WebSocket's.
+    pub(crate) handshake: Option<Handshake>,
 }
 
-/// A module's response: its body is whole, or still being made.
+/// A module's response: its body is whole, or still being made, or it opens a WebSocket.
 pub(crate) enum Answer {
     Whole(Bytes),
+    Socket(Box<OpenSocket>),
     Streaming(Box<ModuleBody>),
 }
 
@@ -93,6 +99,7 @@ pub(crate) async fn call(
         request_id,
         actor,
         body,
+        handshake,
     } = incipient;
     let limit = pin.generation().body_limit(path);
     let length = body.size_hint().exact();
@@ -108,6 +115,11 @@ pub(crate) async fn call(
     if length == Some(0) {
         lease.lock().input.end = InputEnd::Whole;
     }
+    if let Some(handshake) = &handshake {
+        let (protocols, limits) = (handshake.protocols.clone(), &surroundings.sockets);
+        let socket = exchange::socket::Socket::offered(protocols, limits.message_len_max);
+        lease.lock().socket = Some(Box::new(socket));
+    }
     let begun = Task::begin(
         pin,
         &lease,
@@ -118,6 +130,7 @@ pub(crate) async fn call(
             .as_ref()
             .map(|actor| (&*actor.session, actor.expires_at)),
         length,
+        handshake.is_some(),
     );
     let mut call = Call::new(
         begun,
@@ -133,9 +146,18 @@ pub(crate) async fn call(
         left: limit,
         stall: StallTimer::default(),
     });
-    std::future::poll_fn(|cx| call.poll_head(cx))
-        .await
-        .map(|(head, whole)| call.respond(head, whole))
+    match std::future::poll_fn(|cx| call.poll_head(cx)).await? {
+        Answered::Response(head, whole) => Ok(call.respond(head, whole)),
+        Answered::WebSocket(accepted) => {
+            let handshake = handshake.expect("only a handshake can be accepted");
+            Ok(socket::open(
+                call,
+                handshake,
+                accepted,
+                surroundings.sockets,
+            ))
+        }
+    }
 }
 
 /// Asks a module whether it accepts a session that is about to be issued.
@@ -170,10 +192,9 @@ pub(crate) async fn check_session(
         Turn::Fault(Fault::Failed(reason)) => Err(Ok(reason)),
         Turn::Fault(fault) => Err(Err(fault.problem())),
         // A check has nobody to answer.
-        Turn::Head(..) | Turn::Bytes(_) | Turn::End(_) => Err(Err(Fault::Failed(
-            "it answered a check".to_owned(),
-        )
-        .problem())),
+        Turn::Head(..) | Turn::Accepted(_) | Turn::Bytes(_) | Turn::End(_) => Err(Err(
+            Fault::Failed("it answered a check".to_owned()).problem(),
+        )),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use midplane_abi::{self as abi, Header, Request, Slice, Status, level, status};
 
+use super::host_socket::{ws_accept, ws_close, ws_recv, ws_send};
 use super::owner::Owner;
 use crate::modules::descriptor::RoutePattern;
 use crate::modules::exchange::{self, Head, InputEnd, OUTPUT_WINDOW_LEN, Refresh};
@@ -41,6 +43,10 @@ pub(super) static TABLE: abi::Host = abi::Host {
     body_limit,
     state_write,
     get_api,
+    ws_accept,
+    ws_recv,
+    ws_send,
+    ws_close,
 };
 
 pub(super) fn clear_failure() {
@@ -396,13 +402,29 @@ unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
 /// # Safety
 /// `headers` points to `len` fields that are valid for the call.
 unsafe fn head(code: u16, headers: *const Header, len: usize) -> Option<Head> {
-    if len > RESPONSE_HEADERS_MAX || (headers.is_null() && len > 0) {
-        return None;
-    }
     // An interim status would end the exchange before the answer.
     let status = StatusCode::from_u16(code)
         .ok()
         .filter(|status| !status.is_informational())?;
+    // SAFETY: by the contract.
+    let mut headers = unsafe { fields(headers, len) }?;
+    // The one upgrade that a module can take, which this status owes (RFC 9110 section 15.5.22).
+    if status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    Some(Head { status, headers })
+}
+
+/// Header fields of a module's; `None` when one is not valid HTTP, or there are too many. Those that belong to the connection
+/// or to the kernel are left out.
+///
+/// # Safety
+/// `headers` points to `len` fields that are valid for the call.
+pub(super) unsafe fn fields(headers: *const Header, len: usize) -> Option<HeaderMap> {
+    if len > RESPONSE_HEADERS_MAX || (headers.is_null() && len > 0) {
+        return None;
+    }
     let fields = match len {
         0 => &[],
         // SAFETY: by the contract.
@@ -419,14 +441,11 @@ unsafe fn head(code: u16, headers: *const Header, len: usize) -> Option<Head> {
             map.append(name, HeaderValue::from_bytes(value).ok()?);
         }
     }
-    Some(Head {
-        status,
-        headers: map,
-    })
+    Some(map)
 }
 
 fn is_connections_own(name: &HeaderName) -> bool {
-    use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+    use http::header::{PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING};
     [
         CONNECTION,
         PROXY_AUTHENTICATE,

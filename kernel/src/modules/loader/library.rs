@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use midplane_abi::{self as abi, Header, Slice, Status, instance, status};
+use midplane_abi::{self as abi, Header, Slice, Status, head, instance, status};
 use midplane_unload::Findings;
 use smallvec::SmallVec;
 
@@ -291,7 +291,12 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Hands a request over. `path` is what stands below the module's prefix.
+    /// Hands a request over. `path` is what stands below the module's prefix; `websocket` says that the lease has a socket for
+    /// it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a request's head, borrowed piece by piece"
+    )]
     pub(crate) fn begin(
         pin: Pin,
         lease: &Lease,
@@ -300,6 +305,7 @@ impl Task {
         request_id: &[u8],
         session: Option<(&Session, u64)>,
         content_length: Option<u64>,
+        websocket: bool,
     ) -> Begun {
         let headers: SmallVec<[Header; HEADERS_INLINE]> = parts
             .headers
@@ -313,7 +319,7 @@ impl Task {
         let session = session.map(|(session, expires_at)| view(session, expires_at));
         let head = abi::RequestHead {
             size: size_of_u32::<abi::RequestHead>(),
-            flags: 0,
+            flags: u32::from(websocket) * head::WEBSOCKET,
             method: Slice::new(parts.method.as_str().as_bytes()),
             path: Slice::new(path.as_bytes()),
             query: parts
