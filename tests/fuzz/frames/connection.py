@@ -70,7 +70,6 @@ class Connection:
         await self.until("the connection did not end", self._reading.done)
         if self._reading.exception():
             raise self._reading.exception()
-        self.answer.end()
 
     def opened(self):
         return self.status != 0
@@ -102,7 +101,7 @@ class Connection:
             return b""
         self.head = head
         words = head.split(b" ", 2)
-        if words[0] != b"HTTP/1.1" or len(words) != 3 or not words[1].isdigit():
+        if words[0] not in (b"HTTP/1.0", b"HTTP/1.1") or len(words) != 3 or not words[1].isdigit():
             raise Wrong(f"not an answer: {head[:80]!r}")
         self.status = int(words[1])
         return rest

@@ -13,8 +13,10 @@ CONTROL = (CLOSE, PING, PONG)
 CONTROL_BYTES_MAX = 125  # section 5.5
 
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_PAYLOAD, TOO_BIG = 1000, 1001, 1002, 1007, 1009
-# Section 7.4: 1004 to 1006 and 1015 are never sent. 1012 to 1014 were registered later.
-CODES_DEFINED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
+# Section 7.4: 1004 to 1006 and 1015 are never sent.
+CODES_DEFINED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011}
+# In IANA's registry since; who was written from the RFC refuses them.
+CODES_REGISTERED = {1012, 1013, 1014}
 
 
 @dataclass
@@ -178,8 +180,8 @@ def closing(reading, payload):
         code = int.from_bytes(payload[:2], "big")
         if code in CODES_DEFINED or 3000 <= code <= 4999:
             reading.codes = {code}
-        elif code >= 5000:
-            # Not in any range of the RFC, and not forbidden.
+        elif code in CODES_REGISTERED or code >= 5000:
+            # Those from 5000 are in no range of the RFC, and not forbidden.
             reading.codes = {code, PROTOCOL_ERROR}
         else:
             reading.codes = {PROTOCOL_ERROR}
@@ -210,9 +212,10 @@ class Answer:
             self._take(frame)
         self._rest = self._rest[at:]
 
-    def end(self):
-        if self.fault is None and self._rest and not self.closed:
-            self.fault = f"the connection ends inside a frame: {self._rest[:16].hex()}"
+    @property
+    def cut(self):
+        """What there is of a frame that is not whole."""
+        return self._rest
 
     def _take(self, frame):
         if self.closed:
@@ -259,5 +262,6 @@ def compare(reading, answer, patient):
         if answer.code not in allowed:
             return f"closed with {answer.code}, not one of {sorted(allowed, key=str)}"
     elif reading.must_close:
-        return f"ended without a Close; one of {sorted(reading.codes, key=str)} is due"
+        inside = f", inside a frame: {answer.cut[:16].hex()}" if answer.cut else ""
+        return f"ended without a Close{inside}; one of {sorted(reading.codes, key=str)} is due"
     return None
