@@ -177,7 +177,11 @@ impl Frames {
         assert_eq!(first, CLOSE, "{payload:?}");
         let (code, reason) = payload.split_at(2);
         let code = u16::from_be_bytes([code[0], code[1]]);
-        self.send(CLOSE, &code.to_be_bytes()).await;
+        // It may have answered one of ours, and be gone.
+        let _ = self
+            .stream
+            .write_all(&masked(CLOSE, &code.to_be_bytes()))
+            .await;
         assert_eq!(self.recv().await, None, "after {code}");
         (code, String::from_utf8(reason.to_vec()).unwrap())
     }

@@ -1,8 +1,15 @@
 //! WebSockets: `tests/modules/sockets` through a real kernel.
 
-use serde_json::json;
-use tokio_tungstenite::tungstenite::Message;
+mod drain;
+mod ends;
+mod handshake;
+mod messages;
+mod pressure;
+mod sessions;
 
+use serde_json::{Value, json};
+
+use super::eventually;
 use crate::harness::Kernel;
 
 /// A kernel with the module `sockets`, and a token of a session for it.
@@ -13,25 +20,30 @@ async fn sockets(config: &str) -> (Kernel, String) {
     (kernel, token)
 }
 
-#[tokio::test]
-async fn every_kind_of_message_comes_back() {
-    let (kernel, token) = sockets("").await;
-    for path in ["echo", "split", "spawned"] {
-        let mut socket = kernel
-            .websocket(&format!("/api/sockets/{path}"), &token)
-            .await;
-        for message in [
-            Message::text("hello"),
-            Message::text(""),
-            Message::binary(vec![]),
-            Message::binary(vec![0, 255, 128]),
-            Message::text("ä".repeat(50_000)),
-            Message::binary(vec![7; 1 << 20]),
-        ] {
-            socket.send(message.clone()).await;
-            assert_eq!(socket.recv().await, Some(message));
-        }
-        socket.stream.close(None).await.unwrap();
-        while socket.recv().await.is_some() {}
-    }
+/// What `GET /modules/sockets` says.
+async fn module(kernel: &Kernel) -> Value {
+    let answer = kernel.host("GET", "/modules/sockets").send().await;
+    answer.expect_status(200).json()
+}
+
+/// Waits until no socket is open and no request under way.
+async fn at_rest(kernel: &Kernel) {
+    eventually(kernel, "the end of every socket", async || {
+        let module = module(kernel).await;
+        (module["open_websockets"] == 0 && module["in_flight_requests"] == 0).then_some(())
+    })
+    .await;
+}
+
+/// The value of a metric of the module's.
+async fn metric(kernel: &Kernel, name: &str) -> f64 {
+    let answer = kernel.host("GET", "/metrics").send().await;
+    let start = format!("midplane_{name}{{module=\"sockets\"}} ");
+    let line = answer
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("no {name} in {answer}"))
+        .parse()
+        .unwrap()
 }

@@ -29,7 +29,9 @@ pub(super) unsafe extern "C" fn ws_accept(
     };
     let done = socket.accept(protocol, without_handshake(headers), message_bytes);
     if done == Done::Yes {
+        // There is no other answer, and no body.
         exchange.output.started = true;
+        exchange.output.ended = true;
         wake_outside_poll(exchange);
     }
     answer(done)

@@ -179,6 +179,8 @@ impl Link {
         for message in unsent {
             self.frames.feed(into_frame(message)).await?;
         }
+        // A pong that waits would go out behind the close frame.
+        self.frames.flush().await?;
         self.frames.close(Some(into_close_frame(close))).await?;
         let answered = tokio::time::timeout(CLOSE_TIMEOUT, async {
             if garbled {
