@@ -88,7 +88,7 @@ class Judge(unittest.TestCase):
             (hello, echo * 2, False),  # twice
             (hello, HELLO, False),  # masked
             (hello, "c10548656c6c6f", False),  # compressed
-            (hello, "81fe000548656c6c6f", False),  # masked, and a length too long
+            (hello, "817e000548656c6c6f", False),  # masked, and a length too long
             (hello + close, echo[:-2], False),  # cut
             (hello, "8a00", False),  # a pong for no ping
             (masked("8181", b"\xff"), "880203e8", False),  # not 1007
