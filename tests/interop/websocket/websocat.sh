@@ -55,18 +55,20 @@ ended() {
     [[ $? -ne 124 ]] || { echo "the socket stayed open"; return 1; }
 }
 
-# comes_back FILE OPTION…: FILE goes in, and the same comes out. The socket is closed only then: an echo may be lost that is under
-# way when its reader closes.
+# comes_back FILE OPTION…: FILE goes in, and the same comes out. More goes in behind it: websocat may sit on the last it has read,
+# if it could not send it at once, until something else happens.
 comes_back() {
     local file=$1
     shift
     start_talk "$@"
-    cat "$file" >&7 &
+    { cat "$file" && head -c 100000 "$file"; } >&7 &
+    local sender=$!
     head -c "$(wc -c <"$file")" <&8 >"$work/back"
-    wait $!
     cmp "$file" "$work/back" || return 1
+    cat <&8 7>&- >/dev/null &
+    wait "$sender"
     exec 7>&-
-    ended
+    wait "$talk"
 }
 
 lines_come_back_as_messages() {
