@@ -100,7 +100,8 @@ pub mod close_code {
 pub enum Message {
     Text(Utf8Bytes),
     Binary(Bytes),
-    /// The socket is closed: the last that is received, and what ends it when it is sent.
+    /// The socket is closed: the last that is received, and what ends it when it is sent. Without a frame none was received,
+    /// and 1000 is sent.
     Close(Option<CloseFrame>),
 }
 

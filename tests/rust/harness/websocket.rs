@@ -120,11 +120,37 @@ impl Frames {
 
     /// The same with more header lines, each with its line end.
     pub(crate) async fn open_with(socket: &Path, path: &str, token: &str, more: &str) -> Frames {
-        let mut stream = UnixStream::connect(socket).await.unwrap();
+        Frames::handshake(socket, path, token, more, &[]).await
+    }
+
+    /// The same with bytes that do not wait for the answer.
+    pub(crate) async fn open_followed_by(
+        kernel: &Kernel,
+        path: &str,
+        token: &str,
+        early: &[u8],
+    ) -> Frames {
+        Frames::handshake(&kernel.socket, path, token, "", early).await
+    }
+
+    async fn handshake(socket: &Path, path: &str, token: &str, more: &str, early: &[u8]) -> Frames {
+        let stream = UnixStream::connect(socket).await.unwrap();
+        Frames::handshake_on(stream, path, token, more, early).await
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) async fn handshake_on(
+        mut stream: UnixStream,
+        path: &str,
+        token: &str,
+        more: &str,
+        early: &[u8],
+    ) -> Frames {
         let head = format!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        let all = [head.as_bytes(), early].concat();
+        stream.write_all(&all).await.unwrap();
         let mut frames = Frames {
             stream,
             unread: Vec::new(),
@@ -143,7 +169,13 @@ impl Frames {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let head = head.to_ascii_lowercase();
         assert!(head.contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-        assert!(!head.contains("sec-websocket-extensions"), "{head}");
+        for never in [
+            "sec-websocket-extensions",
+            "content-length",
+            "transfer-encoding",
+        ] {
+            assert!(!head.contains(never), "{head}");
+        }
         frames
     }
 

@@ -1,6 +1,6 @@
 //! A WebSocket as both sides touch it: the messages on their way, and how it ends.
 //!
-//! Nobody waits here. The module's side ([`Socket::accept`], [`Socket::receive`], [`Socket::send`], [`Socket::close`]) is told
+//! Nobody waits here. The module's side ([`Exchange::accept_socket`], [`Socket::receive`], [`Socket::send`], [`Socket::close`]) is told
 //! that there is nothing, or no room; the wire's side learns from what it puts down or takes away that the module is to be
 //! polled for it.
 
@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+
+use super::Exchange;
 
 /// Messages that wait for the module. More are left in the client's socket.
 const INBOUND_MESSAGES_MAX: usize = 16;
@@ -149,10 +151,31 @@ impl Close {
     }
 }
 
+impl Exchange {
+    /// Answers the request by taking its handshake; see [`Socket::accept`].
+    pub(crate) fn accept_socket(
+        &mut self,
+        protocol: Option<&[u8]>,
+        headers: HeaderMap,
+        message_len_max: usize,
+    ) -> Done {
+        let Some(socket) = self.socket.as_mut().filter(|_| !self.output.started) else {
+            return Done::Invalid;
+        };
+        let done = socket.accept(protocol, headers, message_len_max);
+        if done == Done::Yes {
+            // There is no other answer, and no body.
+            self.output.started = true;
+            self.output.ended = true;
+        }
+        done
+    }
+}
+
 /// The module's side.
 impl Socket {
     /// Takes the handshake. `message_len_max` 0 is the kernel's own, and no other is over it.
-    pub(crate) fn accept(
+    fn accept(
         &mut self,
         protocol: Option<&[u8]>,
         headers: HeaderMap,

@@ -1,5 +1,7 @@
 //! The kernel's side of one request under way in a module.
 
+mod socket;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use midplane_abi::why;
 
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::{Actor, Answer, Surroundings, too_large};
-use crate::modules::exchange::socket::{Accepted, Close, Message, Socket};
+use crate::modules::exchange::socket::Accepted;
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use crate::modules::generation::{Generation, SLOW_POLL};
 use crate::modules::loader::{Begun, Outcome, Task};
@@ -311,16 +313,15 @@ impl Call {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(Turn::Fault(fault))),
             Poll::Pending => {}
         }
-        self.poll_end(cx).map(|end| Err(Turn::End(end)))
+        let end = ready!(self.poll_end(cx));
+        Poll::Ready(Err(Turn::End(end)))
     }
 
     /// What ends the call from outside.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let actor = self.actor.clone();
-        let cut = &self.generation.cut;
-        let end = self
-            .end
-            .get_or_insert_with(|| Box::pin(ended(actor, cut.clone())));
+        let end = self.end.get_or_insert_with(|| {
+            Box::pin(ended(self.actor.clone(), self.generation.cut.clone()))
+        });
         let end = ready!(end.as_mut().poll(cx));
         self.count_end(end);
         Poll::Ready(end)
@@ -435,87 +436,6 @@ impl Call {
             }
             Outcome::Ready | Outcome::Pending => Fault::Failed(String::new()),
         }
-    }
-}
-
-/// As a WebSocket.
-impl Call {
-    pub(super) fn generation(&self) -> &Arc<Generation> {
-        &self.generation
-    }
-
-    /// The answer has begun.
-    pub(super) fn set_streaming(&mut self) {
-        if let Some(task) = &mut self.task {
-            task.set_streaming();
-        }
-    }
-
-    /// Polls the module, if it is to be; ready when its task has ended.
-    pub(super) fn poll_woken(&mut self, cx: &Context<'_>) -> Option<Poll<Result<(), Fault>>> {
-        if self.task.is_none() {
-            return Some(Poll::Ready(Ok(())));
-        }
-        let why = self.take_why(cx)?;
-        Some(self.poll_task(why))
-    }
-
-    /// Polls the module as long as it is to be; ready when its task has ended.
-    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        for _ in 0..POLLS_IN_ROW_MAX {
-            match self.poll_woken(cx) {
-                None => return Poll::Pending,
-                Some(Poll::Ready(outcome)) => return Poll::Ready(outcome),
-                Some(Poll::Pending) => {}
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Whether the module has room for another message.
-    pub(super) fn has_room(&self) -> bool {
-        self.with_socket(|socket| socket.has_room())
-    }
-
-    /// Puts a message down for the module.
-    pub(super) fn deliver(&mut self, message: Message) {
-        let mut exchange = self.lease.lock();
-        if let Some(socket) = &mut exchange.socket {
-            let waits = socket.deliver(message);
-            exchange.woken |= waits;
-        }
-    }
-
-    /// The next message of the module's.
-    pub(super) fn take_outbound(&mut self) -> Option<Message> {
-        let (message, writable) =
-            self.with_socket(|socket| (socket.take_outbound(), socket.take_writable()));
-        self.writable |= writable;
-        message
-    }
-
-    /// How the module closes it, if it does.
-    pub(super) fn closing(&self) -> Option<Close> {
-        self.with_socket(|socket| socket.closing().cloned())
-    }
-
-    /// Ends it: the module finds `told`. What it sent before, if that is still wanted.
-    pub(super) fn end_socket(&mut self, told: Close, unsent_wanted: bool) -> Vec<Message> {
-        let mut exchange = self.lease.lock();
-        let Some(socket) = &mut exchange.socket else {
-            return Vec::new();
-        };
-        let waits = socket.end(told);
-        let unsent = std::iter::from_fn(|| socket.take_outbound()).collect();
-        exchange.woken |= waits;
-        if unsent_wanted { unsent } else { Vec::new() }
-    }
-
-    fn with_socket<T>(&self, act: impl FnOnce(&mut Socket) -> T) -> T {
-        let mut exchange = self.lease.lock();
-        let socket = exchange.socket.as_mut();
-        act(socket.expect("the handshake was put down before the call began"))
     }
 }
 

@@ -3,7 +3,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
 };
 use midplane_abi::{Header, Request, Slice, Status, message, status};
 
@@ -23,15 +24,11 @@ pub(super) unsafe extern "C" fn ws_accept(
     let Some(mut exchange) = exchange::find(request) else {
         return status::GONE;
     };
-    let started = exchange.output.started;
-    let (Some(socket), Some(headers), false) = (exchange.socket.as_mut(), headers, started) else {
+    let Some(headers) = headers else {
         return status::INVALID;
     };
-    let done = socket.accept(protocol, without_handshake(headers), message_bytes);
+    let done = exchange.accept_socket(protocol, without_handshake(headers), message_bytes);
     if done == Done::Yes {
-        // There is no other answer, and no body.
-        exchange.output.started = true;
-        exchange.output.ended = true;
         wake_outside_poll(exchange);
     }
     answer(done)
@@ -142,9 +139,10 @@ fn number(kind: Kind) -> u32 {
     }
 }
 
-/// The handshake's own fields are the kernel's.
+/// The handshake's own fields are the kernel's, and a 101 has no content (RFC 9110 section 8.6).
 fn without_handshake(mut headers: HeaderMap) -> HeaderMap {
     for name in [
+        CONTENT_LENGTH,
         SEC_WEBSOCKET_ACCEPT,
         SEC_WEBSOCKET_EXTENSIONS,
         SEC_WEBSOCKET_PROTOCOL,

@@ -1,7 +1,5 @@
 //! How sockets end: by the client, by the module, by its failure.
 
-use std::time::{Duration, Instant};
-
 use tokio_tungstenite::tungstenite::Message;
 
 use super::super::logged;
@@ -70,11 +68,9 @@ async fn a_client_that_does_not_answer_a_close_frame_is_cut() {
     frames.send(TEXT, b"1000").await;
     assert_eq!(frames.recv().await, Some((TEXT, b"closing".to_vec())));
     assert_eq!(frames.recv().await.unwrap().0, CLOSE);
-    let start = Instant::now();
     // What it goes on to send is nobody's.
     frames.send(TEXT, b"still here").await;
     assert_eq!(frames.recv().await, None);
-    assert!(start.elapsed() > Duration::from_secs(1), "it has its time");
     at_rest(&kernel).await;
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{at_rest, sockets};
-use crate::harness::{Answer, Frames, Kernel, Raw, Request, TEXT, eventually};
+use crate::harness::{Answer, Frames, Kernel, Raw, Request, TEXT, eventually, masked};
 
 /// A good handshake, but for what is changed: `None` takes a field away.
 fn handshake(
@@ -189,4 +189,31 @@ async fn extensions_are_declined() {
     // What would be a compressed message is none.
     frames.send(0xc1, b"compressed").await;
     assert_eq!(frames.closed().await.0, 1002);
+}
+
+#[tokio::test]
+async fn frames_that_come_with_the_handshake_are_not_lost() {
+    let (kernel, token) = sockets("").await;
+    let early = masked(TEXT, b"early");
+    let mut frames = Frames::open_followed_by(&kernel, ECHO.1, &token, &early).await;
+    assert_eq!(frames.recv().await, Some((TEXT, b"early".to_vec())));
+    frames.send(TEXT, b"later").await;
+    assert_eq!(frames.recv().await, Some((TEXT, b"later".to_vec())));
+}
+
+#[tokio::test]
+async fn a_connection_that_served_requests_may_become_a_socket() {
+    let (kernel, token) = sockets("").await;
+    let mut raw = Raw::connect(&kernel.socket).await;
+    for path in ["/api/sockets/plain", "/api/sockets/echo"] {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        assert!(raw.write(request).await);
+        let answer = raw.answer().await.unwrap();
+        assert!([200, 426].contains(&answer.status()), "{answer:?}");
+    }
+    let mut frames = Frames::handshake_on(raw.stream, ECHO.1, &token, "", &[]).await;
+    frames.send(TEXT, b"well").await;
+    assert_eq!(frames.recv().await, Some((TEXT, b"well".to_vec())));
 }

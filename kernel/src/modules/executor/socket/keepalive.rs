@@ -54,8 +54,8 @@ impl Keepalive {
         self.talked = now;
     }
 
-    /// Nothing is read.
-    pub(super) fn not_listening(&mut self) {
+    /// The client's silence is no fault of its own: nothing is read, or it could not be asked.
+    pub(super) fn excuse(&mut self) {
         self.awaits_pong = false;
     }
 
@@ -97,10 +97,10 @@ mod tests {
     enum Event {
         Heard,
         Talked,
-        NotListening,
+        Excused,
         Due(Due),
     }
-    use Event::{Heard, NotListening, Talked};
+    use Event::{Excused, Heard, Talked};
 
     #[test]
     fn pings_silence_and_idleness_are_told_apart() {
@@ -124,12 +124,7 @@ mod tests {
             ),
             (
                 "not read",
-                vec![
-                    (30, ping()),
-                    (40, NotListening),
-                    (60, ping()),
-                    (89, nothing()),
-                ],
+                vec![(30, ping()), (40, Excused), (60, ping()), (89, nothing())],
             ),
             (
                 "unused",
@@ -152,7 +147,7 @@ mod tests {
                 match event {
                     Heard => keepalive.heard(now),
                     Talked => keepalive.talked(now),
-                    NotListening => keepalive.not_listening(),
+                    Excused => keepalive.excuse(),
                     Event::Due(due) => assert_eq!(keepalive.due(now), due, "{name} at {second}"),
                 }
             }

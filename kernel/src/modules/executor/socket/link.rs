@@ -25,6 +25,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_LEN: usize = 8 * 1024;
 /// Small messages leave together up to this.
 const WRITE_LEN: usize = 8 * 1024;
+/// What may wait beside a message for a client that does not read: control frames, and messages that leave together.
+const UNSENT_LEN_MAX: usize = 64 * 1024;
 /// No code was given, or the client vanished; neither is ever sent (RFC 6455 section 7.4.1).
 const NO_CODE: u16 = 1005;
 const ABNORMAL: u16 = 1006;
@@ -71,10 +73,17 @@ pub(super) fn vanished() -> Close {
 }
 
 impl Link {
-    pub(super) async fn new(upgraded: Upgraded, message_len_max: usize) -> Link {
+    /// Takes messages of up to `message_len_max` bytes, and sends messages of up to `sent_len_max`.
+    pub(super) async fn new(
+        upgraded: Upgraded,
+        message_len_max: usize,
+        sent_len_max: usize,
+    ) -> Link {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_LEN)
             .write_buffer_size(WRITE_LEN)
+            // Over that, of the pongs that wait only the last is kept (RFC 6455 section 5.5.3).
+            .max_write_buffer_size(sent_len_max + UNSENT_LEN_MAX)
             // A message may come in one frame.
             .max_frame_size(Some(message_len_max))
             .max_message_size(Some(message_len_max));
@@ -98,13 +107,14 @@ impl Link {
         told(Pin::new(&mut self.frames).poll_flush(cx))
     }
 
-    /// Sends a ping, unless the client does not read: then the connection's own time-out for that runs.
-    pub(super) fn ping(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
-        if self.poll_ready(cx)?.is_ready() {
-            self.start(protocol::Message::Ping(Bytes::new()))?;
-            let _still_flushing = self.poll_flush(cx)?;
+    /// Sends a ping, unless the client does not read: then the connection's own time-out for that runs. Whether it was sent.
+    pub(super) fn ping(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+        if self.poll_flush(cx)?.is_pending() || self.poll_ready(cx)?.is_pending() {
+            return Ok(false);
         }
-        Ok(())
+        self.start(protocol::Message::Ping(Bytes::new()))?;
+        let _still_flushing = self.poll_flush(cx)?;
+        Ok(true)
     }
 
     fn start(&mut self, message: protocol::Message) -> Result<(), Broken> {

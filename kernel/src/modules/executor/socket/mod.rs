@@ -5,6 +5,7 @@
 //! connection is closed as it should be. Nothing is read while the module's window is full, and nothing is taken from the
 //! module while the client does not read: that is the whole back-pressure.
 
+mod farewell;
 mod keepalive;
 mod link;
 mod rate;
@@ -25,9 +26,10 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Answer;
-use super::call::{Call, End, Fault};
+use super::call::{Call, Fault};
 use crate::modules::exchange::socket::{Accepted, Close};
 use crate::modules::generation::Generation;
+use farewell::{Farewell, restart};
 use keepalive::{Due, Keepalive};
 use link::{Heard, Link, LinkEnd};
 use rate::MessageRate;
@@ -35,10 +37,6 @@ use rate::MessageRate;
 /// How long a handler may go on to send once its generation drains. What it sends at once is enough for a last word; a quarter
 /// of a second is what a hand-over may take, too.
 const LAST_WORD_GRACE: Duration = Duration::from_millis(250);
-/// How long a handler may go on once the kernel has closed its socket: it holds the generation.
-const FINISH_GRACE: Duration = Duration::from_secs(1);
-/// The same once the client has: nobody waits for it.
-const FINISH_GRACE_CLIENT: Duration = Duration::from_secs(5);
 /// How often messages are moved and the module is polled in a row before other requests get their turn.
 const ROUNDS_MAX: u32 = 16;
 
@@ -109,7 +107,7 @@ impl OpenSocket {
         };
         let _counted = Counted::new(self.call.generation());
         let mut socket = Socket::new(
-            Link::new(upgraded, self.message_len_max).await,
+            Link::new(upgraded, self.message_len_max, self.limits.message_len_max).await,
             self.call,
             &self.limits,
         );
@@ -137,73 +135,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.stats.sockets.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// How an open socket ends.
-struct Farewell {
-    /// What the module is told.
-    told: Close,
-    /// What the client is.
-    link: LinkEnd,
-    /// Whether what the module sent before still goes out.
-    flush: bool,
-    /// How long the module may go on.
-    grace: Duration,
-}
-
-impl Farewell {
-    /// The client has closed it, or is gone.
-    fn of_client(told: Close, link: LinkEnd) -> Farewell {
-        Farewell {
-            told,
-            link,
-            flush: false,
-            grace: FINISH_GRACE_CLIENT,
-        }
-    }
-
-    /// The client breaks the protocol or a limit.
-    fn of_violation(close: Close) -> Farewell {
-        Farewell {
-            told: close.clone(),
-            link: LinkEnd::Fail(close),
-            flush: false,
-            grace: FINISH_GRACE,
-        }
-    }
-
-    /// The module, or the kernel on its behalf.
-    fn of_module(close: Close) -> Farewell {
-        Farewell {
-            told: close.clone(),
-            link: LinkEnd::Close(close),
-            flush: true,
-            grace: FINISH_GRACE,
-        }
-    }
-
-    fn of_end(end: End) -> Farewell {
-        let close = match end {
-            End::SessionRevoked => Close::new(1008, "the session was revoked"),
-            End::SessionExpired => Close::new(1008, "the session has expired"),
-            End::Drained => return Farewell::of_module(restart()),
-        };
-        Farewell {
-            told: close.clone(),
-            link: LinkEnd::Close(close),
-            flush: false,
-            // Nothing is done any more for a session that has ended.
-            grace: Duration::ZERO,
-        }
-    }
-}
-
-/// RFC 6455 section 7.4.1 has no word for it; the registry of section 11.7 does.
-fn restart() -> Close {
-    Close::new(
-        1012,
-        "the module was replaced or the kernel is shutting down",
-    )
 }
 
 /// An open socket between the client and the module.
@@ -255,21 +186,30 @@ impl Socket {
 
     /// Moves what can be moved; whether that was anything.
     fn pass_both_ways(&mut self, cx: &mut Context<'_>) -> Result<bool, Farewell> {
-        Ok(self.pass_out(cx)? | self.pass_in(cx)?)
+        match self.pass_out(cx) {
+            Ok(moved) => Ok(self.pass_in(cx)? | moved),
+            // A client that has closed takes no more, and its close frame may be there to be read.
+            Err(farewell) if matches!(farewell.link, LinkEnd::Gone) => {
+                self.pass_in(cx).and(Err(farewell))
+            }
+            Err(farewell) => Err(farewell),
+        }
     }
 
     /// Passes on what the module sends, as far as the client reads; whether that was anything.
     fn pass_out(&mut self, cx: &mut Context<'_>) -> Result<bool, Farewell> {
         let mut count = 0;
-        while self.link.poll_ready(cx)?.is_ready() {
+        // Not while anything waits: pongs would be in the way of a message.
+        let flushed = self.link.poll_flush(cx)?.is_ready();
+        while flushed && self.link.poll_ready(cx)?.is_ready() {
             let Some(message) = self.call.take_outbound() else {
                 break;
             };
             self.link.start_send(message)?;
             count += 1;
         }
-        let _still_flushing = self.link.poll_flush(cx)?;
         if count > 0 {
+            let _still_flushing = self.link.poll_flush(cx)?;
             self.keepalive.talked(Instant::now());
             let stats = &self.call.generation().stats;
             stats.messages_out.fetch_add(count, Ordering::Relaxed);
@@ -307,7 +247,7 @@ impl Socket {
             }
         }
         if !self.call.has_room() {
-            self.keepalive.not_listening();
+            self.keepalive.excuse();
         }
         let stats = &self.call.generation().stats;
         stats.messages_in.fetch_add(count, Ordering::Relaxed);
@@ -320,11 +260,7 @@ impl Socket {
             Err(_logged) => Close::new(1011, "the module failed"),
             Ok(()) => match self.call.closing() {
                 Some(close) => close,
-                None if self.last_word_until.is_some()
-                    || self.call.generation().quiesced.is_cancelled() =>
-                {
-                    restart()
-                }
+                None if self.call.generation().quiesced.is_cancelled() => restart(),
                 None => Close::new(1000, ""),
             },
         })
@@ -347,11 +283,11 @@ impl Socket {
             }
             match self.keepalive.due(now) {
                 Due::Nothing => {}
-                Due::Ping => {
-                    if let Err(broken) = self.link.ping(cx) {
-                        return Poll::Ready(Farewell::from(broken));
-                    }
-                }
+                Due::Ping => match self.link.ping(cx) {
+                    Ok(true) => {}
+                    Ok(false) => self.keepalive.excuse(),
+                    Err(broken) => return Poll::Ready(Farewell::from(broken)),
+                },
                 Due::Silent => {
                     let close = Close::new(1008, "no answer to a ping");
                     return Poll::Ready(Farewell::of_violation(close));
@@ -366,13 +302,6 @@ impl Socket {
             self.timer.as_mut().reset(next);
         }
         Poll::Pending
-    }
-}
-
-/// A link that breaks is a client that vanished.
-impl From<link::Broken> for Farewell {
-    fn from(_broken: link::Broken) -> Farewell {
-        Farewell::of_client(link::vanished(), LinkEnd::Gone)
     }
 }
 
