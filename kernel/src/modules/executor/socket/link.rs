@@ -15,13 +15,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{self, CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 
+use super::ration::Rationed;
 use crate::modules::exchange::socket::{Close, Kind, Message};
 
 /// How long a client may take to answer a close frame, and to read the last of what came before it: both ends are on one
 /// machine (RFC 6455 section 7.1.1 leaves the time open).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is read at once. Small, since it is kept for every open socket, and bounds with tokio's budget how many empty frames
-/// one turn may take.
+/// What is read at once. Small, since it is kept for every open socket.
 const READ_LEN: usize = 8 * 1024;
 /// Small messages leave together up to this.
 const WRITE_LEN: usize = 8 * 1024;
@@ -33,7 +33,7 @@ const ABNORMAL: u16 = 1006;
 
 /// The client's end.
 pub(super) struct Link {
-    frames: WebSocketStream<TokioIo<Upgraded>>,
+    frames: WebSocketStream<Rationed<TokioIo<Upgraded>>>,
     message_len_max: usize,
 }
 
@@ -87,7 +87,7 @@ impl Link {
             // A message may come in one frame.
             .max_frame_size(Some(message_len_max))
             .max_message_size(Some(message_len_max));
-        let io = TokioIo::new(upgraded);
+        let io = Rationed::new(TokioIo::new(upgraded));
         Link {
             frames: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await,
             message_len_max,

@@ -9,6 +9,7 @@ mod farewell;
 mod keepalive;
 mod link;
 mod rate;
+mod ration;
 
 use std::future::poll_fn;
 use std::pin::Pin;
