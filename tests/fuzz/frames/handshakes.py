@@ -114,7 +114,9 @@ MUTATIONS = [
 def handshake(rng, route, token):
     """One handshake: a mutated one, a right one with some of its bytes changed, or the first part of one."""
     request = Request(rng, route, token)
-    kind = rng.choices(["mutated", "changed", "half"], [60, 30, 10])[0]
+    kind = rng.choices(["mutated", "changed", "half", "right"], [40, 30, 10, 20])[0]
+    if kind == "right":
+        return Handshake("right, and nothing behind it", request.octets(), RIGHT, request.key.encode())
     if kind == "mutated":
         name, change, statuses = rng.choice(MUTATIONS)
         change(request, rng)
