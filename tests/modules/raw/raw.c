@@ -180,7 +180,7 @@ static void start(task *t, void *(*run)(void *)) {
 
 static int32_t module_init(const init_args *given, instance_out *out) {
     owner = given->owner;
-    expect(given->size >= sizeof *given && given->data_dir.len > 1 && given->data_dir.ptr[0] == '/', 1);
+    expect(given->size >= sizeof *given && given->data_dir.len > 1 && *(const char *)given->data_dir.ptr == '/', 1);
     expect(host->body_limit(owner, text("no slash"), 1), INVALID);
     expect(host->body_limit(owner, text("/a*b"), 1), INVALID);
     expect(host->body_limit(owner, text("/ok/*"), 1), OK);
