@@ -29,6 +29,7 @@ async fn whatever_ends_the_process_ends_its_requests_and_nothing_else() {
         ends("now/segfault", &["SIGSEGV"], "SIGSEGV"),
         ends("now/abort", &["SIGABRT"], "SIGABRT"),
         ends("now/overflow", &["SIGABRT"], "SIGABRT"),
+        ends("now/allocate", &["SIGABRT"], "SIGABRT"),
         ends("now/spin", killed, "SIGKILL"),
         ends("task/segfault", &["SIGSEGV"], "SIGSEGV"),
         ends("task/overflow", &["SIGSEGV", "SIGABRT"], ""),
@@ -134,6 +135,32 @@ impl Ends {
         .await;
         apart.expect_unnoticed().await;
     }
+}
+
+#[tokio::test]
+async fn a_slow_poll_is_told_and_held_against_nobody() {
+    let builder = Kernel::builder()
+        .config("[limits]\nquarantine_after = \"50ms\"")
+        .module("crash", APART)
+        .module("faults", APART);
+    let apart = Apart::from(builder).await;
+    let faults = |path: &str| {
+        let path = format!("/api/faults/{path}");
+        apart.kernel.get(&path).bearer(&apart.token).send()
+    };
+    faults("block/200").await.expect_status(200);
+    logged(&apart.kernel, &["slow poll", "GET /block/200", "faults#1"]).await;
+    let answer = faults("marker").await;
+    answer.expect_status(200);
+    assert_eq!(answer.header("x-midplane-module"), "faults#1");
+    let path = "/modules/faults";
+    let module = apart.kernel.host("GET", path).send().await.json();
+    assert_eq!(
+        (&module["state"], &module["slow_polls"]),
+        (&json!("serving"), &json!(1)),
+        "{module}"
+    );
+    apart.expect_unnoticed().await;
 }
 
 async fn expect_sample(kernel: &Kernel, sample: &str) {
