@@ -29,7 +29,6 @@ async fn whatever_ends_the_process_ends_its_requests_and_nothing_else() {
         ends("now/segfault", &["SIGSEGV"], "SIGSEGV"),
         ends("now/abort", &["SIGABRT"], "SIGABRT"),
         ends("now/overflow", &["SIGABRT"], "SIGABRT"),
-        ends("now/allocate", &["SIGABRT"], "SIGABRT"),
         ends("now/spin", killed, "SIGKILL"),
         ends("task/segfault", &["SIGSEGV"], "SIGSEGV"),
         ends("task/overflow", &["SIGSEGV", "SIGABRT"], ""),
@@ -140,7 +139,7 @@ impl Ends {
 #[tokio::test]
 async fn a_slow_poll_is_told_and_held_against_nobody() {
     let builder = Kernel::builder()
-        .config("[limits]\nquarantine_after = \"50ms\"")
+        .config("[limits]\nquarantine_after = \"100ms\"")
         .module("crash", APART)
         .module("faults", APART);
     let apart = Apart::from(builder).await;
@@ -148,8 +147,8 @@ async fn a_slow_poll_is_told_and_held_against_nobody() {
         let path = format!("/api/faults/{path}");
         apart.kernel.get(&path).bearer(&apart.token).send()
     };
-    faults("block/200").await.expect_status(200);
-    logged(&apart.kernel, &["slow poll", "GET /block/200", "faults#1"]).await;
+    faults("block/300").await.expect_status(200);
+    logged(&apart.kernel, &["slow poll", "GET /block/300", "faults#1"]).await;
     let answer = faults("marker").await;
     answer.expect_status(200);
     assert_eq!(answer.header("x-midplane-module"), "faults#1");
@@ -167,6 +166,22 @@ async fn expect_sample(kernel: &Kernel, sample: &str) {
     let metrics = kernel.host("GET", "/metrics").send().await;
     let text = metrics.expect_status(200).text();
     assert!(text.lines().any(|line| line == sample), "{text}");
+}
+
+/// It is ended by what it cannot allocate, and not by what it leaves for others.
+#[tokio::test]
+async fn one_that_allocates_without_end_comes_to_its_own() {
+    let mut apart = Apart::start("", "confine = { memory = \"256MiB\" }").await;
+    let ended = apart.get("now/allocate").send().await;
+    ended.expect_problem(502, "module_crashed");
+    assert_eq!(apart.event("module.crashed").await["reason"], "SIGABRT");
+    logged(
+        &apart.kernel,
+        &["the module's process printed", "memory allocation of"],
+    )
+    .await;
+    assert_eq!(apart.text("marker").await, "");
+    apart.expect_unnoticed().await;
 }
 
 #[tokio::test]
