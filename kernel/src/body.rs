@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::events::EventStream;
-use crate::modules::executor::{Answer, Cut, ModuleBody};
+use crate::modules::executor::{Answer, Cut, ModuleBody, OpenSocket};
 use crate::progress::UnderWay;
 
 pub(crate) struct Body {
@@ -20,6 +20,8 @@ enum Kind {
     /// `None` once it has been taken.
     Whole(Option<Bytes>),
     Module(Box<ModuleBody>),
+    /// Nothing: the connection goes on as a WebSocket. `None` once it has been taken.
+    Socket(Option<Box<OpenSocket>>),
     Events(Box<EventStream>),
 }
 
@@ -37,6 +39,14 @@ impl Body {
         self
     }
 
+    /// The WebSocket that the connection becomes with this response.
+    pub(crate) fn take_socket(&mut self) -> Option<Box<OpenSocket>> {
+        match &mut self.kind {
+            Kind::Socket(socket) => socket.take(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn empty() -> Body {
         Body::of(Kind::Whole(None))
     }
@@ -51,6 +61,7 @@ impl From<Answer> for Body {
         match answer {
             Answer::Whole(bytes) => Body::from(bytes),
             Answer::Streaming(body) => Body::of(Kind::Module(body)),
+            Answer::Socket(socket) => Body::of(Kind::Socket(Some(socket))),
         }
     }
 }
@@ -73,6 +84,7 @@ impl http_body::Body for Body {
         match &mut self.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Module(body) => body.poll_frame(cx),
+            Kind::Socket(_) => Poll::Ready(None),
             Kind::Events(stream) => stream
                 .poll_next(cx)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
@@ -80,7 +92,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.kind, Kind::Whole(None))
+        matches!(self.kind, Kind::Whole(None) | Kind::Socket(_))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -88,6 +100,7 @@ impl http_body::Body for Body {
             Kind::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Kind::Socket(_) => SizeHint::with_exact(0),
             Kind::Module(_) | Kind::Events(_) => SizeHint::default(),
         }
     }

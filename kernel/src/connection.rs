@@ -2,12 +2,12 @@
 //!
 //! hyper's one header time-out would also end idle connections, so both are kept here: a connection waits for the first
 //! byte of a request for `keep_alive_timeout`, then for the rest of its head for `header_timeout`. A client that does not
-//! read what it asked for ends after `write_stall_timeout`.
+//! read what it asked for ends after `write_stall_timeout`. A connection that becomes a WebSocket goes on as that, in its place.
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,14 +40,20 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         write_stall: StallTimer::default(),
         write_stall_timeout: limits.write_stall_timeout,
     };
+    let opened = Arc::new(Mutex::new(None));
     let service = {
         let kernel = Arc::clone(&kernel);
         let progress = Arc::clone(&progress);
+        let opened = Arc::clone(&opened);
         service_fn(move |request| {
             let (kernel, memory) = (Arc::clone(&kernel), Arc::clone(&memory));
+            let opened = Arc::clone(&opened);
             let under_way = Progress::start_request(&progress);
             async move {
-                let response = routes::serve(&kernel, &memory, request).await;
+                let mut response = routes::serve(&kernel, &memory, request).await;
+                if let Some(socket) = response.body_mut().take_socket() {
+                    *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+                }
                 Ok::<_, std::convert::Infallible>(response.map(|body| body.hold(under_way)))
             }
         })
@@ -57,7 +63,8 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         // Not `pipeline_flush`: with it hyper buffers bodies without bound when the client does not read.
         .max_header_size(limits.header_bytes)
         .max_buf_size(BUFFER_LEN_MAX.max(limits.header_bytes))
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let mut closing = pin!(kernel.closing.cancelled());
     let mut deadline = Deadline::new(limits);
@@ -77,6 +84,10 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         Some(Err(error)) => tracing::debug!(%error, "a connection ended with an error"),
         Some(Ok(())) => {}
         None => tracing::debug!("a connection was idle for too long"),
+    }
+    let socket = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(socket) = socket {
+        socket.run().await;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::connections::Connections;
 use crate::controls::Controls;
 use crate::events::Events;
 use crate::modules::descriptor::Grants;
-use crate::modules::executor::Surroundings;
+use crate::modules::executor::{SocketLimits, Surroundings};
 use crate::modules::registry::{self, GrantSpec, Registry, Spec};
 use crate::modules::stage::Staging;
 use crate::problem::Code;
@@ -155,6 +155,12 @@ fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
     let broker = Arc::clone(broker);
     Surroundings {
         body_stall_timeout: config.limits.body_stall_timeout,
+        sockets: SocketLimits {
+            message_len_max: config.limits.websocket_message_bytes,
+            idle_timeout: config.limits.websocket_idle_timeout,
+            ping_interval: config.limits.websocket_ping_interval,
+            messages_per_second: config.limits.websocket_messages_per_second,
+        },
         refresh: Arc::new(move |session: Arc<Session>| {
             let broker = Arc::clone(&broker);
             Box::pin(async move {

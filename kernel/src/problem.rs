@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -40,6 +41,7 @@ macro_rules! codes {
 codes! {
     InvalidRequest = 400 "invalid_request" "The request is not valid";
     InvalidPath = 400 "invalid_path" "The path is not valid";
+    InvalidHandshake = 400 "invalid_handshake" "The WebSocket handshake is not valid";
     SeveralCredentials = 400 "several_credentials" "More than one credential";
     CredentialRequired = 401 "credential_required" "A credential is required";
     InvalidToken = 401 "invalid_token" "The credential is not valid";
@@ -62,6 +64,7 @@ codes! {
     HostNotAllowed = 421 "host_not_allowed" "This host name is not served here";
     ModuleNotLoaded = 422 "module_not_loaded" "The module is not loaded";
     ModuleRefused = 422 "module_refused" "The module cannot be loaded";
+    UpgradeRequired = 426 "upgrade_required" "Another version of the protocol is required";
     RateLimited = 429 "rate_limited" "Too many requests of this session";
     Internal = 500 "internal" "Internal error";
     ModuleFailed = 500 "module_failed" "The module failed";
@@ -151,6 +154,12 @@ impl Problem {
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if self.code == Code::UpgradeRequired {
+            // RFC 9110 section 15.5.22, RFC 6455 section 4.4.
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -49,7 +49,7 @@ extern "C" {
 /// The task was begun or woken.
 #define MP_WAKE 0
 
-/// There is room again for `mp_host.body_write`.
+/// There is room again for `mp_host.body_write` or `mp_host.ws_send`.
 #define MP_WRITABLE 1
 
 /// The client left or the session was revoked. Said once; the task is dropped after a grace at the latest.
@@ -61,6 +61,19 @@ extern "C" {
 #define MP_LEVEL_INFO 3
 #define MP_LEVEL_WARN 4
 #define MP_LEVEL_ERROR 5
+
+/// Bits of `mp_request_head.flags`.
+
+/// The request is a valid WebSocket handshake (RFC 6455 section 4.2.1): `mp_host.ws_accept`
+/// takes it, any other answer declines it.
+#define MP_HEAD_WEBSOCKET 1
+
+/// Kinds of a WebSocket's messages: their opcodes (RFC 6455 section 11.8).
+
+/// UTF-8.
+#define MP_MESSAGE_TEXT 1
+
+#define MP_MESSAGE_BINARY 2
 
 /// Bits of `mp_instance.flags`.
 
@@ -86,10 +99,11 @@ typedef int32_t mp_status;
 /// Not yet; the task will be polled again when there is more.
 #define MP_PENDING 1
 
-/// The bytes were taken, and no more fit: write on when polled with `MP_WRITABLE`.
+/// No more fits now: write on when polled with `MP_WRITABLE`.
+/// `mp_host.body_write` has taken the bytes, `mp_host.ws_send` has not.
 #define MP_FULL 2
 
-/// The body is at its end.
+/// The body, or the WebSocket, is at its end.
 #define MP_END 3
 
 /// The handle names nothing that lives: the request is over, or the client left.
@@ -110,7 +124,7 @@ typedef int32_t mp_status;
 /// The given buffer is too small; the needed length was written.
 #define MP_TOO_SMALL (-6)
 
-/// The request body, or the state, is over its limit.
+/// The request body, the state, or a message is over its limit.
 #define MP_TOO_LARGE (-7)
 
 /// The client stopped sending in the middle of the body.
@@ -159,7 +173,7 @@ typedef struct mp_session {
 typedef struct mp_request_head {
     /// `sizeof(mp_request_head)` of the kernel.
     uint32_t size;
-    /// Reserved, zero.
+    /// Bits of `MP_HEAD_*`.
     uint32_t flags;
     mp_slice method;
     /// The path below the module's prefix, with its leading slash, as it was sent (not percent-decoded).
@@ -299,6 +313,27 @@ typedef struct mp_host {
     mp_status (*state_write)(uint64_t owner, mp_slice bytes);
     /// A table of functions added later, by name and version; null when this kernel has none of it.
     const void *(*get_api)(mp_slice name, uint32_t version);
+    /// Answers a request with `MP_HEAD_WEBSOCKET` by opening the WebSocket; messages may be sent at once. `protocol` is one of
+    /// those in `sec-websocket-protocol`, or absent; `headers` are added to the answer. Messages of more than `message_bytes`
+    /// close the socket with 1009; 0, or more than `[limits] websocket_message_bytes`, is that limit. The task goes on as the
+    /// socket's: when it ends, the kernel closes with 1000, or with 1011 if it failed. Pings are the kernel's.
+    mp_status (*ws_accept)(mp_request request,
+                           mp_slice protocol,
+                           const mp_header *headers,
+                           size_t headers_len,
+                           size_t message_bytes);
+    /// Takes the next message: copies it to `dst`, its length to `len`, its `MP_MESSAGE_*` kind to `kind`. `MP_PENDING`
+    /// (the task is polled when there is one), `MP_TOO_SMALL` with the needed length, the message left where it is, or
+    /// `MP_END`, with the close code (RFC 6455 section 7.4; 1005: none was given, 1006: the client vanished) in `kind`
+    /// and the reason, cut to `cap`, in `dst` and `len`. After END the task has a moment to finish.
+    mp_status (*ws_recv)(mp_request request, uint32_t *kind, uint8_t *dst, size_t cap, size_t *len);
+    /// Sends a message of a `MP_MESSAGE_*` kind. `MP_FULL`: it was not taken, send it again when polled with
+    /// `MP_WRITABLE`. `MP_INVALID` for text that is not UTF-8, `MP_TOO_LARGE` over `[limits]
+    /// websocket_message_bytes`, `MP_GONE` once the socket is closed, by whichever side.
+    mp_status (*ws_send)(mp_request request, uint32_t kind, mp_slice bytes);
+    /// Closes the WebSocket after what was sent. `code` is 1000 to 1003, 1007 to 1013 or 3000 to 4999, `reason` UTF-8 of up
+    /// to 123 bytes; `MP_INVALID` else. `mp_host.ws_recv` ends with `MP_END` after it.
+    mp_status (*ws_close)(mp_request request, uint16_t code, mp_slice reason);
 } mp_host;
 
 /// The note's description. Texts are UTF-8 and end at the first zero byte or with the field.
@@ -472,7 +507,7 @@ static_assert(offsetof(mp_module, openapi) == 72, "mp_module.openapi");
 static_assert(offsetof(mp_module, quiesce) == 80, "mp_module.quiesce");
 static_assert(offsetof(mp_module, save) == 88, "mp_module.save");
 static_assert(offsetof(mp_module, fini) == 96, "mp_module.fini");
-static_assert(sizeof(mp_host) == 120, "size of mp_host");
+static_assert(sizeof(mp_host) == 152, "size of mp_host");
 static_assert(offsetof(mp_host, size) == 0, "mp_host.size");
 static_assert(offsetof(mp_host, abi_major) == 4, "mp_host.abi_major");
 static_assert(offsetof(mp_host, abi_minor) == 6, "mp_host.abi_minor");
@@ -490,6 +525,10 @@ static_assert(offsetof(mp_host, secret_refresh) == 88, "mp_host.secret_refresh")
 static_assert(offsetof(mp_host, body_limit) == 96, "mp_host.body_limit");
 static_assert(offsetof(mp_host, state_write) == 104, "mp_host.state_write");
 static_assert(offsetof(mp_host, get_api) == 112, "mp_host.get_api");
+static_assert(offsetof(mp_host, ws_accept) == 120, "mp_host.ws_accept");
+static_assert(offsetof(mp_host, ws_recv) == 128, "mp_host.ws_recv");
+static_assert(offsetof(mp_host, ws_send) == 136, "mp_host.ws_send");
+static_assert(offsetof(mp_host, ws_close) == 144, "mp_host.ws_close");
 static_assert(sizeof(mp_descriptor_body) == 800, "size of mp_descriptor_body");
 static_assert(offsetof(mp_descriptor_body, magic) == 0, "mp_descriptor_body.magic");
 static_assert(offsetof(mp_descriptor_body, len) == 8, "mp_descriptor_body.len");

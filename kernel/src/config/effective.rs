@@ -116,6 +116,22 @@ impl Config {
             ("connections_per_process", count(l.connections_per_process)),
             ("connections_for_host", count(l.connections_for_host)),
             ("requests_per_module", count(l.requests_per_module)),
+            (
+                "websocket_message_bytes",
+                format_size(l.websocket_message_bytes as u64).into(),
+            ),
+            (
+                "websocket_idle_timeout",
+                format_duration(l.websocket_idle_timeout).into(),
+            ),
+            (
+                "websocket_ping_interval",
+                format_duration(l.websocket_ping_interval).into(),
+            ),
+            (
+                "websocket_messages_per_second",
+                i64::from(l.websocket_messages_per_second).into(),
+            ),
             ("state_bytes", format_size(l.state_bytes as u64).into()),
             ("init_timeout", format_duration(l.init_timeout).into()),
             (

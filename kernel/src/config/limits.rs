@@ -31,6 +31,14 @@ const CONNECTIONS_FOR_HOST: usize = 2;
 const REQUESTS_PER_MODULE: usize = 1024;
 /// What is written and read within the quarter of a second that a hand-over may take, with room to spare.
 const STATE_BYTES: u64 = 16 << 20;
+/// As much as a body: what fits into a request fits into a message, either way.
+const WEBSOCKET_MESSAGE_BYTES: u64 = 1 << 20;
+/// As long as a session lives that nobody renews (`[sessions] ttl`).
+const WEBSOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// A client that hangs is noticed within a minute. Shorter would wake an idle machine more often than it is worth.
+const WEBSOCKET_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A person types ten keys a second; an editor's protocols have bursts of some hundred messages.
+const WEBSOCKET_MESSAGES_PER_SECOND: usize = 1000;
 /// Constructors and `init` together. A module that opens files or reaches its provider needs a second or two.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A hundred times what counts as a slow poll, and as long as a person bears it.
@@ -60,6 +68,14 @@ pub(crate) struct Limits {
     pub(crate) connections_per_process: usize,
     pub(crate) connections_for_host: usize,
     pub(crate) requests_per_module: usize,
+    /// A WebSocket's message, either way.
+    pub(crate) websocket_message_bytes: usize,
+    /// A WebSocket without a message either way ends.
+    pub(crate) websocket_idle_timeout: Duration,
+    /// A WebSocket's client that has been silent for so long is pinged, and ends when it stays silent for as long again.
+    pub(crate) websocket_ping_interval: Duration,
+    /// From a client on one WebSocket, over ten seconds; pings count.
+    pub(crate) websocket_messages_per_second: u32,
     /// State that a module hands over to its next generation.
     pub(crate) state_bytes: usize,
     pub(crate) init_timeout: Duration,
@@ -77,6 +93,16 @@ impl Limits {
         let header_bytes = s.size("header_bytes", HEADER_BYTES, HEADER_BYTES_MIN..=1 << 20)?;
         let body_bytes_max = s.size("body_bytes_max", BODY_BYTES_MAX, 1..=1 << 40)?;
         let state_bytes = s.size("state_bytes", STATE_BYTES, 1..=1 << 30)?;
+        let websocket_message_bytes = s.size(
+            "websocket_message_bytes",
+            WEBSOCKET_MESSAGE_BYTES,
+            1..=1 << 30,
+        )?;
+        let websocket_messages_per_second = s.count(
+            "websocket_messages_per_second",
+            WEBSOCKET_MESSAGES_PER_SECOND,
+            1..=1_000_000,
+        )?;
         let connections = s.count("connections", CONNECTIONS, 4..=65_536)?;
         let limits = Limits {
             header_bytes: usize::try_from(header_bytes).expect("at most 1 MiB"),
@@ -103,6 +129,20 @@ impl Limits {
                 1..=connections - 1,
             )?,
             requests_per_module: s.count("requests_per_module", REQUESTS_PER_MODULE, 1..=65_536)?,
+            websocket_message_bytes: usize::try_from(websocket_message_bytes)
+                .expect("at most 1 GiB"),
+            websocket_idle_timeout: s.duration(
+                "websocket_idle_timeout",
+                WEBSOCKET_IDLE_TIMEOUT,
+                TIMEOUT,
+            )?,
+            websocket_ping_interval: s.duration(
+                "websocket_ping_interval",
+                WEBSOCKET_PING_INTERVAL,
+                TIMEOUT,
+            )?,
+            websocket_messages_per_second: u32::try_from(websocket_messages_per_second)
+                .expect("at most a million"),
             state_bytes: usize::try_from(state_bytes).expect("at most 1 GiB"),
             init_timeout: s.duration("init_timeout", INIT_TIMEOUT, TIMEOUT)?,
             quarantine_after: s.duration(

@@ -61,6 +61,10 @@ connections = 10
 connections_per_process = 9
 connections_for_host = 1
 requests_per_module = 3
+websocket_message_bytes = "4KiB"
+websocket_idle_timeout = "5m"
+websocket_ping_interval = "6s"
+websocket_messages_per_second = 7
 state_bytes = "1MiB"
 init_timeout = "4s"
 quarantine_after = "2s"
@@ -103,6 +107,8 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.limits.body_bytes, 2 << 20);
     assert_eq!(config.limits.header_timeout, Duration::from_millis(250));
     assert_eq!(config.limits.init_timeout, Duration::from_secs(4));
+    assert_eq!(config.limits.websocket_message_bytes, 4096);
+    assert_eq!(config.limits.websocket_messages_per_second, 7);
     assert_eq!(
         config.secrets["d"],
         SecretSource::Command {

@@ -137,6 +137,20 @@ pub(crate) enum ToModule<'a> {
         /// The new secret, or why there is none.
         outcome: Result<&'a str, &'a str>,
     },
+    /// A message of the client's, or a piece of one.
+    Message {
+        request: u64,
+        text: bool,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+        last: bool,
+    },
+    /// The socket is closed.
+    SocketEnd {
+        request: u64,
+        code: u16,
+        reason: &'a str,
+    },
     /// Nobody waits for the answer any more.
     Cancel {
         request: u64,
@@ -166,6 +180,17 @@ pub(crate) struct Begin<'a> {
     pub(crate) session: Option<SessionView<'a>>,
     /// 0: there is no body.
     pub(crate) content_length: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) offer: Option<Offer<'a>>,
+}
+
+/// What a WebSocket's handshake offers the module.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Offer<'a> {
+    /// Values of `Sec-WebSocket-Protocol`.
+    #[serde(borrow)]
+    pub(crate) protocols: Vec<Field<'a>>,
+    pub(crate) message_len_max: usize,
 }
 
 /// The value of a header field.
@@ -209,6 +234,34 @@ pub(crate) enum FromModule<'a> {
     End {
         request: u64,
     },
+    /// The module takes a WebSocket's handshake.
+    Accept {
+        request: u64,
+        #[serde(borrow)]
+        protocol: Option<Field<'a>>,
+        #[serde(borrow)]
+        headers: Vec<(&'a str, Field<'a>)>,
+        message_len_max: usize,
+    },
+    /// A message of the module's, or a piece of one.
+    Message {
+        request: u64,
+        text: bool,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+        last: bool,
+    },
+    /// The module closes the socket.
+    Close {
+        request: u64,
+        code: u16,
+        reason: &'a str,
+    },
+    /// The module has taken messages of this cost.
+    Room {
+        request: u64,
+        bytes: usize,
+    },
     /// The module waits for more of the body.
     Want {
         request: u64,
@@ -232,4 +285,47 @@ pub(crate) enum Outcome<'a> {
     Ready,
     Failed(&'a str),
     Panicked(&'a str),
+}
+
+/// A frame has room for it.
+pub(crate) const PIECE_LEN_MAX: usize = REQUEST_FRAME_LEN_MAX / 2;
+/// What the smallest message takes of a window: empty ones are not free.
+const MESSAGE_COST_MIN: usize = 4 * 1024;
+
+/// What a message of this length takes of a window.
+pub(crate) fn socket_cost(len: usize) -> usize {
+    len.max(MESSAGE_COST_MIN)
+}
+
+/// A message in pieces that fit into a frame each, and whether each is the last.
+pub(crate) fn pieces(bytes: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
+    let count = bytes.len().div_ceil(PIECE_LEN_MAX).max(1);
+    (0..count).map(move |number| {
+        let start = number * PIECE_LEN_MAX;
+        let end = bytes.len().min(start + PIECE_LEN_MAX);
+        (&bytes[start..end], number + 1 == count)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_into_pieces_and_only_one_is_the_last() {
+        for (len, expect) in [
+            (0, vec![0]),
+            (1, vec![1]),
+            (PIECE_LEN_MAX, vec![PIECE_LEN_MAX]),
+            (PIECE_LEN_MAX + 1, vec![PIECE_LEN_MAX, 1]),
+            (2 * PIECE_LEN_MAX, vec![PIECE_LEN_MAX; 2]),
+        ] {
+            let message = vec![7; len];
+            let cut: Vec<_> = pieces(&message).collect();
+            let lens: Vec<_> = cut.iter().map(|(bytes, _)| bytes.len()).collect();
+            assert_eq!(lens, expect, "{len}");
+            let lasts = cut.iter().filter(|(_, last)| *last).count();
+            assert!(lasts == 1 && cut.last().is_some_and(|(_, last)| *last));
+        }
+    }
 }

@@ -4,11 +4,14 @@
 //! handle whose incarnation is over finds nothing. Host calls only put down what they ask for here; the executor carries it
 //! out after the module's `poll` has returned.
 
+pub(crate) mod socket;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use midplane_abi::Request;
 
@@ -16,6 +19,7 @@ use crate::secrets::SecretError;
 use crate::session::Session;
 use crate::watchdog::held_by::HeldBy;
 
+use self::socket::Socket;
 use super::generation::Generation;
 use super::instance::Outcome;
 
@@ -75,6 +79,8 @@ pub(crate) struct Exchange {
     pub(crate) refresh: Refresh,
     /// How a task in another process has ended, until it is looked at.
     pub(crate) finished: Option<Outcome>,
+    /// There when the request is a WebSocket's handshake.
+    pub(crate) socket: Option<Box<Socket>>,
     /// For people: method and path without the query, cut to [`ROUTE_LEN_MAX`].
     route: String,
 }
@@ -96,6 +102,8 @@ pub(crate) struct Input {
     pub(crate) wanted: bool,
     /// A first window may be read before the module asks, since asking takes a while.
     pub(crate) ahead: bool,
+    /// What another process has taken of a socket's messages, in the window's measure.
+    pub(crate) granted: usize,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,27 +141,41 @@ impl Head {
         code: u16,
         fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Option<Head> {
-        if fields.len() > RESPONSE_HEADERS_MAX {
-            return None;
-        }
         // An interim status would end the exchange before the answer.
         let status = StatusCode::from_u16(code)
             .ok()
             .filter(|status| !status.is_informational())?;
-        // Room for the two that the kernel adds.
-        let mut headers = HeaderMap::with_capacity(fields.len() + 2);
-        for (name, value) in fields {
-            let name = HeaderName::from_bytes(name).ok()?;
-            if !is_connections_own(&name) {
-                headers.append(name, HeaderValue::from_bytes(value).ok()?);
-            }
+        let mut headers = header_map(fields)?;
+        // The one upgrade that a module can take, which this status owes (RFC 9110 section 15.5.22).
+        if status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         Some(Head { status, headers })
     }
 }
 
+/// Header fields of a module's; `None` when one is not valid HTTP, or there are too many. Those that belong to the connection
+/// or to the kernel are left out.
+pub(crate) fn header_map<'a>(
+    fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+) -> Option<HeaderMap> {
+    if fields.len() > RESPONSE_HEADERS_MAX {
+        return None;
+    }
+    // Room for the two that the kernel adds.
+    let mut headers = HeaderMap::with_capacity(fields.len() + 2);
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name).ok()?;
+        if !is_connections_own(&name) {
+            headers.append(name, HeaderValue::from_bytes(value).ok()?);
+        }
+    }
+    Some(headers)
+}
+
 fn is_connections_own(name: &HeaderName) -> bool {
-    use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+    use http::header::{PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING};
     [
         CONNECTION,
         PROXY_AUTHENTICATE,
@@ -232,7 +254,7 @@ impl Drop for Lease {
         if self.incarnation == 0 {
             return;
         }
-        let context = {
+        let (context, socket) = {
             let mut guard = self.lock();
             let entry = &mut *guard.0;
             entry.live = false;
@@ -245,6 +267,7 @@ impl Drop for Lease {
             exchange.input.end = InputEnd::Open;
             exchange.input.wanted = false;
             exchange.input.ahead = false;
+            exchange.input.granted = 0;
             exchange.output.head = None;
             exchange.output.started = false;
             exchange.output.bytes.clear();
@@ -253,10 +276,10 @@ impl Drop for Lease {
             exchange.output.received = 0;
             exchange.refresh = Refresh::Idle;
             exchange.finished = None;
-            exchange.context.take()
+            (exchange.context.take(), exchange.socket.take())
         };
         // Outside the lock: it may be the generation's last.
-        drop(context);
+        drop((context, socket));
         // A slot whose incarnations are used up is not used again, so that no old handle ever fits a new request.
         if self.incarnation != u32::MAX {
             TABLE

@@ -41,6 +41,8 @@ pub(crate) struct Generation {
     pub(crate) stats: Stats,
     /// Fired when its drain has taken too long: what still runs on it is cut.
     pub(crate) cut: CancellationToken,
+    /// Fired when it drains and its module has been told: WebSockets are closed soon after.
+    pub(crate) quiesced: CancellationToken,
     body_limits: Vec<(RoutePattern, u64)>,
     body_bytes: u64,
     requests_max: usize,
@@ -93,7 +95,7 @@ pub(crate) trait Tell: Send + Sync {
     fn denied_secret(&self, request_id: &str);
 }
 
-/// What a generation has done. Counters only grow.
+/// What a generation has done. Counters only grow, but for `sockets`.
 #[derive(Default)]
 pub(crate) struct Stats {
     /// By the first digit of the status, 1 to 5.
@@ -107,6 +109,11 @@ pub(crate) struct Stats {
     pub(crate) cancelled: AtomicU64,
     /// Of those, the ones that a drain cut.
     pub(crate) cut: AtomicU64,
+    /// Open WebSockets.
+    pub(crate) sockets: AtomicU64,
+    /// Messages from clients, and to them.
+    pub(crate) messages_in: AtomicU64,
+    pub(crate) messages_out: AtomicU64,
 }
 
 /// Why a generation takes no request.
@@ -156,6 +163,7 @@ impl Generation {
             quarantine_after,
             stats: Stats::default(),
             cut: CancellationToken::new(),
+            quiesced: CancellationToken::new(),
             body_limits: owner.seal(),
             body_bytes,
             requests_max,

@@ -56,6 +56,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) session: Option<(&'a Session, u64)>,
     /// 0: there is no body.
     pub(crate) content_length: Option<u64>,
+    /// Whether it is a WebSocket's handshake; then the exchange has a socket for it.
+    pub(crate) websocket: bool,
 }
 
 impl Instance {

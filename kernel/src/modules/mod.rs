@@ -45,6 +45,6 @@ mod retire;
 pub(crate) mod stage;
 pub(crate) mod state;
 pub(crate) mod step;
-mod trail;
+pub(crate) mod trail;
 pub(crate) mod trial;
 pub(crate) mod watch;

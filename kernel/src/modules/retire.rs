@@ -102,6 +102,7 @@ async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> Drained {
             true
         }
     };
+    old.quiesced.cancel();
     let left = drain_timeout.saturating_sub(start.elapsed());
     let mut unpinned = tokio::time::timeout(left, old.unpinned()).await.is_ok();
     if !unpinned {

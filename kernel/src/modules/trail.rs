@@ -13,34 +13,34 @@ const LINKS_MAX: usize = 40;
 
 /// Where a path leads now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trail {
-    pub(super) places: Vec<Place>,
+pub(crate) struct Trail {
+    pub(crate) places: Vec<Place>,
     /// What stands at its end, if the way goes on to there.
-    pub(super) end: Option<End>,
+    pub(crate) end: Option<End>,
 }
 
 /// An entry on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Without links.
-    pub(super) dir: PathBuf,
-    pub(super) name: OsString,
+    pub(crate) dir: PathBuf,
+    pub(crate) name: OsString,
     /// Whether it is a link, which may be pointed elsewhere.
-    pub(super) is_link: bool,
+    pub(crate) is_link: bool,
 }
 
 /// What a path means in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(crate) struct End {
     /// Without links.
-    pub(super) path: PathBuf,
-    pub(super) mark: Mark,
+    pub(crate) path: PathBuf,
+    pub(crate) mark: Mark,
 }
 
 /// What tells one state of a file from another. It also changes with who may write to the file or its directory, since
 /// that may be what a load was refused for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     file: FileMark,
     dir: (u32, u32),
 }
@@ -75,7 +75,7 @@ impl FileMark {
 
 impl Trail {
     /// Follows an absolute path as far as it goes.
-    pub(super) fn follow(path: &Path) -> Trail {
+    pub(crate) fn follow(path: &Path) -> Trail {
         let mut trail = Trail {
             places: Vec::new(),
             end: None,

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::X_MIDPLANE_MODULE;
+use super::{X_MIDPLANE_MODULE, websocket};
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::kernel::Kernel;
@@ -42,6 +42,7 @@ pub(super) async fn call(
         Caller::Nobody | Caller::Host if is_public => None,
         caller => Some(actor(kernel, caller.require_session()?, module)?),
     };
+    let handshake = websocket::handshake(parts, body.is_end_stream())?;
     let (generation, pin) = loop {
         let Some(current) = generation else {
             return Err(not_loaded(kernel, module));
@@ -82,8 +83,9 @@ pub(super) async fn call(
         actor,
         content_length: body.size_hint().exact(),
         body: RequestBody::Client(body),
+        offer: None,
     };
-    let response = executor::call(incipient, &kernel.surroundings).await?;
+    let response = executor::call(incipient, handshake, &kernel.surroundings).await?;
     let mut response = response.map(Body::from);
     mark(&mut response, &generation);
     Ok(response)

@@ -146,6 +146,30 @@ impl Collector for Snapshot {
         )?;
         self.per_module(
             &mut encoder,
+            "module_open_websockets",
+            "WebSockets that are open",
+            None,
+            false,
+            |generation| generation.stats.sockets.load(Relaxed) as f64,
+        )?;
+        self.per_module(
+            &mut encoder,
+            "module_websocket_messages_received",
+            "Messages that clients sent on WebSockets",
+            None,
+            true,
+            |generation| generation.stats.messages_in.load(Relaxed) as f64,
+        )?;
+        self.per_module(
+            &mut encoder,
+            "module_websocket_messages_sent",
+            "Messages that were sent to clients on WebSockets",
+            None,
+            true,
+            |generation| generation.stats.messages_out.load(Relaxed) as f64,
+        )?;
+        self.per_module(
+            &mut encoder,
             "module_generation",
             "The number of the running generation",
             None,

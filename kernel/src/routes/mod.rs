@@ -13,6 +13,7 @@ mod metrics;
 mod modules;
 mod request_body;
 mod sessions;
+mod websocket;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! `/modules`: what is loaded, and loading, swapping and unloading it.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -31,6 +32,7 @@ struct View<'a> {
     grants: Vec<&'static str>,
     public: bool,
     in_flight_requests: usize,
+    open_websockets: u64,
     poll_seconds: f64,
     slow_polls: u64,
     requests: Requests,
@@ -62,6 +64,7 @@ struct DrainingView<'a> {
     generation: u64,
     state: Phase,
     in_flight_requests: usize,
+    open_websockets: u64,
 }
 
 /// Answers by status class.
@@ -256,6 +259,7 @@ fn draining_view(generation: &Generation) -> DrainingView<'_> {
         generation: generation.number,
         state: Phase::Draining,
         in_flight_requests: generation.in_flight(),
+        open_websockets: generation.stats.sockets.load(Relaxed),
     }
 }
 
@@ -267,7 +271,6 @@ fn view(call: &Call<'_>, generation: &Generation) -> Value {
         client_error,
         server_error,
     ] = generation.stats.by_class();
-    let relaxed = std::sync::atomic::Ordering::Relaxed;
     let view = View {
         name: &generation.name,
         version: &generation.descriptor.version,
@@ -282,15 +285,16 @@ fn view(call: &Call<'_>, generation: &Generation) -> Value {
         },
         public: generation.public,
         in_flight_requests: generation.in_flight(),
-        poll_seconds: Duration::from_nanos(generation.stats.poll_ns.load(relaxed)).as_secs_f64(),
-        slow_polls: generation.stats.slow_polls.load(relaxed),
+        open_websockets: generation.stats.sockets.load(Relaxed),
+        poll_seconds: Duration::from_nanos(generation.stats.poll_ns.load(Relaxed)).as_secs_f64(),
+        slow_polls: generation.stats.slow_polls.load(Relaxed),
         requests: Requests {
             informational,
             successful,
             redirection,
             client_error,
             server_error,
-            cancelled: generation.stats.cancelled.load(relaxed),
+            cancelled: generation.stats.cancelled.load(Relaxed),
         },
         resident_generations: call.kernel.modules.resident(&generation.name),
         isolation: isolation(generation),

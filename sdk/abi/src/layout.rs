@@ -43,8 +43,9 @@ layouts! {
     Instance, size 16, align 8, size 0, flags 4, ptr 8;
     Module, size 104, align 8, size 0, abi_major 4, abi_minor 6, flags 8, init 16, restore 24, probe 32, begin 40, poll 48, drop_task 56,
         on_session 64, openapi 72, quiesce 80, save 88, fini 96;
-    Host, size 120, align 8, size 0, abi_major 4, abi_minor 6, fail 8, log 16, log_level 24, wake 32, body_read 40, respond 48,
-        respond_start 56, body_write 64, body_end 72, secret_get 80, secret_refresh 88, body_limit 96, state_write 104, get_api 112;
+    Host, size 152, align 8, size 0, abi_major 4, abi_minor 6, fail 8, log 16, log_level 24, wake 32, body_read 40, respond 48,
+        respond_start 56, body_write 64, body_end 72, secret_get 80, secret_refresh 88, body_limit 96, state_write 104, get_api 112, ws_accept 120,
+        ws_recv 128, ws_send 136, ws_close 144;
     DescriptorBody, size 800, align 4, magic 0, len 8, abi_major 12, abi_minor 14, grants 16, flags 20, state_schema_min 24,
         state_schema_max 28, name 32, version 96, public_routes 160, calls 416, sdk 672, compiler 736;
     Descriptor, size 824, align 4, name_len 0, body_len 4, note_type 8, note_name 12, body 24;

@@ -53,9 +53,10 @@ pub mod status {
     pub const OK: Status = 0;
     /// Not yet; the task will be polled again when there is more.
     pub const PENDING: Status = 1;
-    /// The bytes were taken, and no more fit: write on when polled with [`why::WRITABLE`](super::why::WRITABLE).
+    /// No more fits now: write on when polled with [`why::WRITABLE`](super::why::WRITABLE).
+    /// [`Host::body_write`](super::Host::body_write) has taken the bytes, [`Host::ws_send`](super::Host::ws_send) has not.
     pub const FULL: Status = 2;
-    /// The body is at its end.
+    /// The body, or the WebSocket, is at its end.
     pub const END: Status = 3;
     /// The handle names nothing that lives: the request is over, or the client left.
     pub const GONE: Status = -1;
@@ -69,7 +70,7 @@ pub mod status {
     pub const PANICKED: Status = -5;
     /// The given buffer is too small; the needed length was written.
     pub const TOO_SMALL: Status = -6;
-    /// The request body, or the state, is over its limit.
+    /// The request body, the state, or a message is over its limit.
     pub const TOO_LARGE: Status = -7;
     /// The client stopped sending in the middle of the body.
     pub const DISCONNECTED: Status = -8;
@@ -79,7 +80,7 @@ pub mod status {
 pub mod why {
     /// The task was begun or woken.
     pub const WAKE: u32 = 0;
-    /// There is room again for [`Host::body_write`](super::Host::body_write).
+    /// There is room again for [`Host::body_write`](super::Host::body_write) or [`Host::ws_send`](super::Host::ws_send).
     pub const WRITABLE: u32 = 1;
     /// The client left or the session was revoked. Said once; the task is dropped after a grace at the latest.
     pub const CANCEL: u32 = 2;
@@ -179,7 +180,7 @@ pub struct Session {
 pub struct RequestHead {
     /// `size_of::<RequestHead>()` of the kernel.
     pub size: u32,
-    /// Reserved, zero.
+    /// Bits of [`head`].
     pub flags: u32,
     pub method: Slice,
     /// The path below the module's prefix, with its leading slash, as it was sent (not percent-decoded).
@@ -195,6 +196,20 @@ pub struct RequestHead {
     pub session: *const Session,
     /// Bytes of the body if they are known (0: there is none), else -1.
     pub content_length: i64,
+}
+
+/// Bits of [`RequestHead::flags`].
+pub mod head {
+    /// The request is a valid WebSocket handshake (RFC 6455 section 4.2.1): [`Host::ws_accept`](super::Host::ws_accept)
+    /// takes it, any other answer declines it.
+    pub const WEBSOCKET: u32 = 1;
+}
+
+/// Kinds of a WebSocket's messages: their opcodes (RFC 6455 section 11.8).
+pub mod message {
+    /// UTF-8.
+    pub const TEXT: u32 = 1;
+    pub const BINARY: u32 = 2;
 }
 
 /// What [`Module::init`] is given. Valid during `init` only.
@@ -362,4 +377,33 @@ pub struct Host {
     pub state_write: unsafe extern "C" fn(owner: u64, bytes: Slice) -> Status,
     /// A table of functions added later, by name and version; null when this kernel has none of it.
     pub get_api: unsafe extern "C" fn(name: Slice, version: u32) -> *const c_void,
+    /// Answers a request with [`head::WEBSOCKET`] by opening the WebSocket; messages may be sent at once. `protocol` is one of
+    /// those in `sec-websocket-protocol`, or absent; `headers` are added to the answer. Messages of more than `message_bytes`
+    /// close the socket with 1009; 0, or more than `[limits] websocket_message_bytes`, is that limit. The task goes on as the
+    /// socket's: when it ends, the kernel closes with 1000, or with 1011 if it failed. Pings are the kernel's.
+    pub ws_accept: unsafe extern "C" fn(
+        request: Request,
+        protocol: Slice,
+        headers: *const Header,
+        headers_len: usize,
+        message_bytes: usize,
+    ) -> Status,
+    /// Takes the next message: copies it to `dst`, its length to `len`, its [`message`] kind to `kind`. [`status::PENDING`]
+    /// (the task is polled when there is one), [`status::TOO_SMALL`] with the needed length, the message left where it is, or
+    /// [`status::END`], with the close code (RFC 6455 section 7.4; 1005: none was given, 1006: the client vanished) in `kind`
+    /// and the reason, cut to `cap`, in `dst` and `len`. After END the task has a moment to finish.
+    pub ws_recv: unsafe extern "C" fn(
+        request: Request,
+        kind: *mut u32,
+        dst: *mut u8,
+        cap: usize,
+        len: *mut usize,
+    ) -> Status,
+    /// Sends a message of a [`message`] kind. [`status::FULL`]: it was not taken, send it again when polled with
+    /// [`why::WRITABLE`]. [`status::INVALID`] for text that is not UTF-8, [`status::TOO_LARGE`] over `[limits]
+    /// websocket_message_bytes`, [`status::GONE`] once the socket is closed, by whichever side.
+    pub ws_send: unsafe extern "C" fn(request: Request, kind: u32, bytes: Slice) -> Status,
+    /// Closes the WebSocket after what was sent. `code` is 1000 to 1003, 1007 to 1013 or 3000 to 4999, `reason` UTF-8 of up
+    /// to 123 bytes; [`status::INVALID`] else. [`Host::ws_recv`] ends with [`status::END`] after it.
+    pub ws_close: unsafe extern "C" fn(request: Request, code: u16, reason: Slice) -> Status,
 }

@@ -164,6 +164,8 @@ pub struct Module {
     pub public: bool,
     #[serde(default)]
     pub in_flight_requests: u64,
+    #[serde(default)]
+    pub open_websockets: u64,
     /// The time its code ran, on all workers.
     #[serde(default)]
     pub poll_seconds: f64,

@@ -37,7 +37,7 @@
 //! | `block_in_place`, `Handle::block_on`, blocking calls hold up one thread of many | they hold up a kernel worker: use `tokio::task::spawn_blocking` |
 //! | `task::id()`, `spawn_local` | not available inline; available inside `tokio::spawn` |
 //! | the client leaving drops the handler's future | the same |
-//! | hyper's upgrade object | not there |
+//! | hyper's upgrade object | not there: WebSockets are those of [`ws`] |
 //! | HTTP trailers | dropped |
 //!
 //! Statics of a module live as long as its generation: a reload starts with fresh ones, and the old ones leave the process with
@@ -67,6 +67,7 @@ mod session;
 mod state;
 mod telemetry;
 pub mod testing;
+pub mod ws;
 
 pub use boundary::instance::ModuleService;
 pub use context::{Context, Draining, NoConfig};

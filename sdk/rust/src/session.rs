@@ -1,6 +1,7 @@
 //! For whom a request acts. The kernel has verified it before the module sees it.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 
@@ -167,6 +168,16 @@ pub(crate) struct Exchange {
     /// Wakers of the module's own tasks that wait for the request's body or secret: the kernel wakes the request's task
     /// only, which passes it on.
     parked: Mutex<Vec<Waker>>,
+    /// WebSockets of it that are not dropped: one at most, but for a handler that makes more of one handshake.
+    sockets: AtomicUsize,
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the session's texts stand in [`Exchange::head`].
@@ -190,6 +201,7 @@ impl Exchange {
             metadata: OnceLock::new(),
             cancelled: OnceLock::new(),
             parked: Mutex::default(),
+            sockets: AtomicUsize::new(0),
         })
     }
 
@@ -209,6 +221,21 @@ impl Exchange {
         let parked =
             std::mem::take(&mut *self.parked.lock().expect("no code panics under this lock"));
         parked.into_iter().for_each(Waker::wake);
+    }
+
+    /// There is a WebSocket of it.
+    pub(crate) fn add_socket(&self) {
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A WebSocket of it was dropped: its task looks whether it is done.
+    pub(crate) fn drop_socket(&self) {
+        self.sockets.fetch_sub(1, Ordering::Release);
+        host::waker(self.request).wake();
+    }
+
+    pub(crate) fn has_socket(&self) -> bool {
+        self.sockets.load(Ordering::Acquire) > 0
     }
 
     /// The client left or the session was revoked.

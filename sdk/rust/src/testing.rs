@@ -13,9 +13,11 @@ use serde_json::Value;
 
 use crate::boundary::instance::ModuleService;
 use crate::boundary::loopback::{self, Loaded};
+use crate::boundary::loopback_socket::ClientSocket;
 use crate::context::Context;
 use crate::error::Result;
 use crate::state::Saved;
+use crate::ws::Message;
 
 /// A running module. Dropping it ends its runtime.
 pub struct Module(Arc<Loaded>);
@@ -72,6 +74,18 @@ impl Module {
         self.0.call(session, request).await
     }
 
+    /// Opens a WebSocket: `request` is taken for a valid handshake. What it offers stands in `sec-websocket-protocol`.
+    ///
+    /// # Errors
+    /// What the module declined it with.
+    pub async fn websocket(
+        &self,
+        session: Option<SessionBuilder>,
+        request: http::Request<Body>,
+    ) -> Result<WebSocket> {
+        Ok(WebSocket(self.0.websocket(session, request).await?))
+    }
+
     /// Whether the module lets this session be issued.
     ///
     /// # Errors
@@ -104,6 +118,26 @@ impl Module {
     /// Tells the module that no new request will come.
     pub fn drain(&self) {
         self.0.quiesce();
+    }
+}
+
+/// The client's end of a WebSocket. Dropping it is the client leaving without a word.
+pub struct WebSocket(ClientSocket);
+
+impl WebSocket {
+    /// Sends a message; [`Message::Close`] closes, as the client or the kernel would.
+    pub async fn send(&mut self, message: Message) {
+        self.0.send(message);
+    }
+
+    /// The module's next message; [`Message::Close`] is the last, and `None` comes behind it.
+    pub async fn recv(&mut self) -> Option<Message> {
+        self.0.recv().await
+    }
+
+    /// Of the answer to the handshake.
+    pub fn headers(&self) -> &http::HeaderMap {
+        self.0.headers()
     }
 }
 

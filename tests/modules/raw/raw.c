@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, PENDING = 1, FULL = 2, END = 3, GONE = -1, INVALID = -3, FAILED = -4 };
+enum { OK = 0, PENDING = 1, FULL = 2, END = 3, GONE = -1, INVALID = -3, FAILED = -4, TOO_SMALL = -6, TOO_LARGE = -7 };
 enum { WAKE = 0, WRITABLE = 1, CANCEL = 2 };
+enum { TEXT = 1, BINARY = 2 };
 
 typedef struct { const void *ptr; size_t len; } slice;
 typedef struct { slice name, value; } header;
@@ -60,6 +61,10 @@ typedef struct {
     int32_t (*body_limit)(uint64_t, slice, uint64_t);
     int32_t (*state_write)(uint64_t, slice);
     const void *(*get_api)(slice, uint32_t);
+    int32_t (*ws_accept)(uint64_t, slice, const header *, size_t, size_t);
+    int32_t (*ws_recv)(uint64_t, uint32_t *, uint8_t *, size_t, size_t *);
+    int32_t (*ws_send)(uint64_t, uint32_t, slice);
+    int32_t (*ws_close)(uint64_t, uint16_t, slice);
 } host_table;
 
 typedef struct {
@@ -86,7 +91,7 @@ static atomic_int wrong, haunting;
 static atomic_int begun, cancelled, finished, dropped;
 
 /* The name of a task is the address of one of these. */
-typedef struct { uint64_t request; char path[64]; int step; pthread_t thread; atomic_int threaded; } task;
+typedef struct { uint64_t request; char path[64]; int step, websocket; pthread_t thread; atomic_int threaded; } task;
 static task tasks[256];
 static atomic_uint next_task;
 
@@ -113,6 +118,12 @@ static void call_with(uint64_t handle) {
     expect(host->body_end(handle), GONE);
     expect(host->secret_get(handle, buffer, sizeof buffer, &len), GONE);
     expect(host->secret_refresh(handle, buffer, sizeof buffer, &len), GONE);
+    uint32_t kind = 0;
+    expect(host->ws_accept(handle, (slice){NULL, 0}, NULL, 0, 0), GONE);
+    expect(host->ws_recv(handle, &kind, buffer, sizeof buffer, &len), GONE);
+    expect(host->ws_recv(handle, NULL, NULL, 0, NULL), GONE);
+    expect(host->ws_send(handle, 1, text("ghost")), GONE);
+    expect(host->ws_close(handle, 1000, text("ghost")), GONE);
     host->log(owner, handle, 3, text("raw"), text("of no request"), (slice){NULL, 0});
 }
 
@@ -162,8 +173,8 @@ static void *finish_thread(void *given) {
 
 static void *haunt(void *given) {
     (void)given;
-    // Until fini has returned: before, its lines are the module's own.
-    usleep(100000);
+    /* Until the generation is over for the kernel, too. */
+    while (host->log_level(owner) <= 5) usleep(1000);
     for (int i = 0; i < 200; i++) {
         call_with(remembered);
         host->log(owner, 0, 5, text("raw"), text("a line from beyond"), (slice){NULL, 0});
@@ -193,6 +204,7 @@ static int32_t module_begin(void *instance, uint64_t request, const request_head
     task *t = &tasks[atomic_fetch_add(&next_task, 1) % 256];
     memset(t, 0, sizeof *t);
     t->request = request;
+    t->websocket = head->flags == 1;
     size_t len = head->path.len < sizeof t->path - 1 ? head->path.len : sizeof t->path - 1;
     memcpy(t->path, head->path.ptr, len);
     if (is(t, "/begin-pending")) return PENDING;
@@ -244,6 +256,129 @@ static int32_t poll_out_of_turn(task *t) {
     return OK;
 }
 
+/* One message at a time, kept here while there is no room for it. */
+static int32_t echo(task *t) {
+    static uint8_t kept[1 << 20];
+    static uint32_t kind;
+    static size_t len;
+    static int full;
+    const uint64_t request = t->request;
+    if (t->step == 1) {
+        full = 0;
+        expect(host->ws_accept(request, (slice){NULL, 0}, NULL, 0, 0), OK);
+    }
+    for (;;) {
+        if (!full) {
+            const int32_t received = host->ws_recv(request, &kind, kept, sizeof kept, &len);
+            if (received != OK) return received == PENDING ? PENDING : OK;
+        }
+        full = host->ws_send(request, kind, (slice){kept, len}) == FULL;
+        if (full) return PENDING;
+    }
+}
+
+/* What makes no sense before a socket is open, while it is, and behind its end. */
+static int32_t misuse_socket(task *t, uint32_t why) {
+    const uint64_t request = t->request;
+    const slice none = {NULL, 0}, word = text("word"), bad = text("\xff");
+    static char large[(1 << 20) + 1];
+    uint8_t buffer[8];
+    uint32_t kind = 0;
+    size_t len = 0;
+    if (t->step == 1) {
+        const header bad_name = {text("no blanks"), text("x")};
+        expect(host->ws_recv(request, &kind, buffer, sizeof buffer, &len), INVALID);
+        expect(host->ws_send(request, TEXT, word), INVALID);
+        expect(host->ws_close(request, 1000, none), INVALID);
+        expect(host->ws_accept(request, text("never-offered"), NULL, 0, 0), INVALID);
+        expect(host->ws_accept(request, none, &bad_name, 1, 0), INVALID);
+        expect(host->ws_accept(request, none, NULL, 3, 0), INVALID);
+        expect(host->ws_accept(request, none, NULL, 0, 0), OK);
+        expect(host->ws_accept(request, none, NULL, 0, 0), INVALID);
+        expect(host->respond(request, 200, NULL, 0, word), INVALID);
+        expect(host->respond_start(request, 200, NULL, 0), INVALID);
+        expect(host->body_write(request, word), INVALID);
+        expect(host->body_end(request), INVALID);
+        expect(host->ws_send(request, 0, word), INVALID);
+        expect(host->ws_send(request, 8, word), INVALID);
+        expect(host->ws_send(request, TEXT, bad), INVALID);
+        expect(host->ws_send(request, BINARY, (slice){large, sizeof large}), TOO_LARGE);
+        expect(host->ws_recv(request, NULL, buffer, sizeof buffer, &len), INVALID);
+        expect(host->ws_recv(request, &kind, buffer, sizeof buffer, NULL), INVALID);
+        expect(host->ws_recv(request, &kind, NULL, 1, &len), INVALID);
+        expect(host->ws_recv(request, &kind, buffer, sizeof buffer, &len), PENDING);
+        int32_t sent;
+        int count = 0;
+        while ((sent = host->ws_send(request, BINARY, none)) == OK) count++;
+        expect(sent, FULL);
+        expect(count, 64);
+        return PENDING;
+    }
+    if (t->step == 2) {
+        expect((int32_t)why, WRITABLE);
+        return PENDING;
+    }
+    const int32_t received = host->ws_recv(request, &kind, buffer, sizeof buffer, &len);
+    if (received == PENDING) return PENDING;
+    if (received == TOO_SMALL) {
+        expect((int32_t)len, 9);
+        expect(host->ws_close(request, 1006, none), INVALID);
+        expect(host->ws_close(request, 1000, bad), INVALID);
+        expect(host->ws_close(request, 1000, (slice){large, 124}), INVALID);
+        expect(host->ws_close(request, 4000, word), OK);
+        expect(host->ws_close(request, 4000, word), GONE);
+        expect(host->ws_send(request, TEXT, word), GONE);
+        uint8_t nine[9];
+        expect(host->ws_recv(request, &kind, nine, sizeof nine, &len), OK);
+        expect((int32_t)kind, TEXT);
+        return PENDING;
+    }
+    expect(received, END);
+    expect((int32_t)kind, 4000);
+    expect((int32_t)len, 4);
+    expect(host->ws_recv(request, &kind, buffer, 2, &len), END);
+    expect((int32_t)len, 2);
+    expect(host->ws_send(request, TEXT, word), GONE);
+    return OK;
+}
+
+static void *socket_thread(void *given) {
+    task *t = given;
+    expect(host->ws_accept(t->request, (slice){NULL, 0}, NULL, 0, 0), OK);
+    usleep(20000);
+    expect(host->ws_send(t->request, TEXT, text("from a thread")), OK);
+    usleep(20000);
+    expect(host->ws_close(t->request, 1000, text("done")), OK);
+    return NULL;
+}
+
+/* Misused by requests that are none, too. */
+static int32_t poll_socket(task *t, uint32_t why) {
+    if (!t->websocket) {
+        uint32_t kind = 0;
+        size_t len = 0;
+        expect(host->ws_accept(t->request, (slice){NULL, 0}, NULL, 0, 0), INVALID);
+        expect(host->ws_recv(t->request, &kind, NULL, 0, &len), INVALID);
+        expect(host->ws_send(t->request, TEXT, text("x")), INVALID);
+        expect(host->ws_close(t->request, 1000, text("x")), INVALID);
+        respond_count(t->request);
+        return OK;
+    }
+    if (is(t, "/ws-echo")) return echo(t);
+    if (is(t, "/ws-misuse")) return misuse_socket(t, why);
+    if (is(t, "/ws-thread")) {
+        if (t->step == 1) start(t, socket_thread);
+        return PENDING;
+    }
+    expect(host->ws_accept(t->request, (slice){NULL, 0}, NULL, 0, 0), OK);
+    expect(host->ws_send(t->request, TEXT, text("bye")), OK);
+    if (is(t, "/ws-fails")) {
+        host->fail(text("a socket says no"));
+        return FAILED;
+    }
+    return OK;
+}
+
 static int32_t module_poll(void *instance, uint64_t handle, uint32_t why) {
     (void)instance;
     task *t = (task *)(uintptr_t)handle;
@@ -262,6 +397,7 @@ static int32_t module_poll(void *instance, uint64_t handle, uint32_t why) {
         return OK;
     }
     if (why == CANCEL) return OK;
+    if (strncmp(t->path, "/ws-", 4) == 0) return poll_socket(t, why);
     if (is(t, "/remember") || is(t, "/haunt")) {
         atomic_store(&remembered, t->request);
         if (is(t, "/haunt")) atomic_store(&haunting, 1);

@@ -8,6 +8,7 @@ mod kernel;
 mod raw;
 mod remains;
 mod request;
+mod websocket;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
 pub(crate) use raw::{Raw, RawAnswer};
 pub(crate) use remains::private_copies;
 pub(crate) use request::{Answer, Request, Stream, connect};
+pub(crate) use websocket::{BINARY, CLOSE, Frames, PING, PONG, TEXT, WebSocket, masked};
 
 /// Asks again and again until the answer is there.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(

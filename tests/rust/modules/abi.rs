@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{eventually, logged};
-use crate::harness::{Answer, Kernel};
+use crate::harness::{Answer, BINARY, CLOSE, Frames, Kernel, TEXT};
 
 /// Compiles `tests/modules/raw/raw.c` to `to`.
 fn compile(to: &Path) -> PathBuf {
@@ -117,6 +117,56 @@ async fn another_thread_may_answer_and_wake() {
         let answer = get(&kernel, &token, path).await;
         assert_eq!(answer.expect_status(200).text(), "from a thread");
     }
+}
+
+#[tokio::test]
+async fn a_websocket_is_for_any_language() {
+    let (kernel, token) = raw_module().await;
+    let mut frames = Frames::open(&kernel, "/api/raw/ws-echo", &token).await;
+    for (first, message) in [
+        (TEXT, b"hello".to_vec()),
+        (BINARY, vec![]),
+        (BINARY, vec![7; 1 << 20]),
+    ] {
+        frames.send(first, &message).await;
+        assert_eq!(frames.recv().await, Some((first, message)));
+    }
+    frames.send(CLOSE, &1000_u16.to_be_bytes()).await;
+    assert_eq!(frames.closed().await.0, 1000);
+    // Opened, used and closed by a thread of the module's, without a word to `wake`.
+    let mut frames = Frames::open(&kernel, "/api/raw/ws-thread", &token).await;
+    assert_eq!(frames.recv().await, Some((TEXT, b"from a thread".to_vec())));
+    assert_eq!(frames.closed().await, (1000, "done".to_owned()));
+    // A task that is done at once.
+    let mut frames = Frames::open(&kernel, "/api/raw/ws-brief", &token).await;
+    assert_eq!(frames.recv().await, Some((TEXT, b"bye".to_vec())));
+    assert_eq!(frames.closed().await.0, 1000);
+    let last = get(&kernel, &token, "wrong").await;
+    assert_eq!(last.text(), "wrong answers: 0");
+}
+
+#[tokio::test]
+async fn a_websockets_functions_out_of_turn_are_invalid() {
+    let (kernel, token) = raw_module().await;
+    let answer = get(&kernel, &token, "ws-misuse").await;
+    assert_eq!(answer.expect_status(200).text(), "wrong answers: 0");
+    let mut frames = Frames::open(&kernel, "/api/raw/ws-misuse", &token).await;
+    for _ in 0..64 {
+        assert_eq!(frames.recv().await, Some((BINARY, vec![])));
+    }
+    frames.send(TEXT, b"too small").await;
+    assert_eq!(frames.closed().await, (4000, "word".to_owned()));
+    let last = get(&kernel, &token, "wrong").await;
+    assert_eq!(last.text(), "wrong answers: 0");
+    // Failed before the handshake was answered.
+    let failed = kernel.get("/api/raw/ws-fails").bearer(&token);
+    let failed = failed
+        .header("upgrade", "websocket")
+        .header("connection", "upgrade")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    failed.send().await.expect_problem(500, "module_failed");
+    logged(&kernel, &["a module failed", "a socket says no"]).await;
 }
 
 #[tokio::test]

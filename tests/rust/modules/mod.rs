@@ -24,6 +24,7 @@ mod stuck;
 mod swap;
 mod unload;
 mod watch;
+mod websocket;
 mod wire;
 
 use std::time::{Duration, Instant};

@@ -80,83 +80,92 @@ mod linux {
 
     impl Rules<'_> {
         fn of_the_system(&mut self, programs: bool) -> Result<(), RulesetError> {
-            let libraries_and_more = paths::OF_THE_SYSTEM.iter().map(PathBuf::from);
-            let environment = paths::named_by_environment(|name| std::env::var_os(name));
-            for path in libraries_and_more.chain(environment) {
-                // Some programs lie beside libraries.
-                if self.allow(&path, if programs { RUN } else { READ })? {
-                    self.report.reads.push(path);
-                }
+            // Some programs lie beside libraries.
+            let access = if programs { RUN } else { READ };
+            for path in paths::OF_THE_SYSTEM {
+                self.grant(Path::new(path), access)?;
             }
             if programs {
-                for path in paths::PROGRAMS.map(PathBuf::from) {
-                    if self.allow(&path, RUN)? {
-                        self.report.reads.push(path);
-                    }
+                for path in paths::PROGRAMS {
+                    self.grant(Path::new(path), RUN)?;
                 }
             }
-            let null = PathBuf::from(paths::NULL);
-            if self.allow(&null, WRITE)? {
-                self.report.writes.push(null);
-            }
+            self.grant(Path::new(paths::NULL), WRITE)?;
             Ok(())
         }
 
         fn of_the_module(&mut self, confinement: &Confinement) -> Result<(), RulesetError> {
-            let own = &confinement.own;
-            // The code that is loaded: unlike what it names it must be there, which the loader will find.
+            // The code that is loaded: unlike what is only named it must be there, which the loader will find.
             if let Some(library) = &confinement.library {
-                self.read(library, READ)?;
+                self.grant(library, READ)?;
             }
-            let real_own = own.canonicalize().unwrap_or_else(|_| own.clone());
+            let own = real(&confinement.own);
+            let writable: Vec<PathBuf> = std::iter::once(&confinement.own)
+                .chain(&confinement.write)
+                .map(|path| real(path))
+                .collect();
+            let read = if confinement.processes { RUN } else { READ };
+            for path in paths::named_by_environment(|name| std::env::var_os(name)) {
+                if !paths::is_too_wide(&real(&path), &own) {
+                    self.grant(&path, read)?;
+                }
+            }
             for path in &confinement.named {
                 // A string that is no path, or of a file that is not there yet.
                 let Ok(real) = path.canonicalize() else {
                     continue;
                 };
-                if paths::is_too_wide(&real, &real_own) {
+                if paths::is_too_wide(&real, &own) {
                     self.report.missing.push(format!(
                         "{} stands in its configuration and is not opened to it: more than the module's lies there; name it in `confine.read` if that is meant",
                         path.display()
                     ));
                 } else {
-                    self.read(path, READ)?;
+                    self.asked_for(path, READ, &writable)?;
                 }
             }
-            let read = if confinement.processes { RUN } else { READ };
             for path in &confinement.read {
-                self.asked_for(path, read)?;
+                self.asked_for(path, read, &writable)?;
             }
-            for path in std::iter::once(own).chain(&confinement.write) {
-                self.asked_for(path, WRITE)?;
-            }
-            Ok(())
-        }
-
-        fn read(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
-            if self.allow(path, access)? {
-                self.report.reads.push(path.to_owned());
+            for path in std::iter::once(&confinement.own).chain(&confinement.write) {
+                self.asked_for(path, WRITE, &writable)?;
             }
             Ok(())
         }
 
-        /// What somebody named as a file must be one.
+        /// What somebody named must be there, and must be what he named: where a generation before could write, it could have put
+        /// a link to anything in its place. There is nothing to grant, since it may read and write it already.
         fn asked_for(
             &mut self,
             path: &Path,
             access: BitFlags<AccessFs>,
+            writable: &[PathBuf],
         ) -> Result<(), RulesetError> {
-            if !self.allow(path, access)? {
+            if paths::is_led_through(path, writable) {
+                self.report.missing.push(format!(
+                    "{} lies where the module can write, so no more is granted to it than there",
+                    path.display()
+                ));
+            } else if !self.grant(path, access)? {
                 self.report.missing.push(format!(
                     "{} is not there and stays closed until the module is reloaded",
                     path.display()
                 ));
-            } else if access == WRITE {
-                self.report.writes.push(path.to_owned());
-            } else {
-                self.report.reads.push(path.to_owned());
             }
             Ok(())
+        }
+
+        fn grant(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<bool, RulesetError> {
+            let there = self.allow(path, access)?;
+            let granted = if access == WRITE {
+                &mut self.report.writes
+            } else {
+                &mut self.report.reads
+            };
+            if there && !granted.iter().any(|known| known == path) {
+                granted.push(path.to_owned());
+            }
+            Ok(there)
         }
 
         /// False when it cannot be opened, so that there is nothing to allow.
@@ -173,5 +182,10 @@ mod linux {
             (&mut self.ruleset).add_rule(PathBeneath::new(opened, access))?;
             Ok(true)
         }
+    }
+
+    /// Without links, if it is there.
+    fn real(path: &Path) -> PathBuf {
+        path.canonicalize().unwrap_or_else(|_| path.to_owned())
     }
 }

@@ -129,4 +129,5 @@ impl Confinement {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

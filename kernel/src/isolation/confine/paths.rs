@@ -1,8 +1,16 @@
-//! Which files every program needs to read, each with its reason, and which a module's configuration names. Opens nothing.
+//! Which files every program needs to read, each with its reason, and which a module's configuration names. Opens
+//! nothing.
+
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only Landlock asks for most of it")
+)]
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+
+use crate::modules::trail::Trail;
 
 /// Read with all that is below; what is not there is left out. Everything here is the system's, and everyone may read it.
 ///
@@ -121,6 +129,16 @@ pub(super) fn is_too_wide(path: &Path, own: &Path) -> bool {
     path.parent().is_none() || (own != path && own.starts_with(path))
 }
 
+/// Whether what is found at `path` is decided in one of these directories, given without links: an entry of it, or a link in it
+/// that the way follows.
+pub(super) fn is_led_through(path: &Path, directories: &[PathBuf]) -> bool {
+    Trail::follow(path).places.iter().any(|place| {
+        directories
+            .iter()
+            .any(|directory| place.dir.starts_with(directory))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -175,5 +193,38 @@ mod tests {
             named_by_environment(set),
             ["/certs/ca.pem", "/a/lib", "/b/lib"].map(PathBuf::from)
         );
+    }
+
+    #[test]
+    fn who_decides_what_a_path_means() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for directory in ["own/sub", "other"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        let link = |target: &str, at: &str| {
+            std::os::unix::fs::symlink(target, root.join(at)).unwrap();
+        };
+        link("../other", "own/planted");
+        link("own", "way-in");
+        link("own/planted", "way-through");
+        let writable = [root.join("own")];
+        for (path, led) in [
+            ("own", false),
+            ("other", false),
+            ("other/file", false),
+            ("own/../other", false),
+            ("way-in", false),
+            ("own/sub", true),
+            ("own/absent", true),
+            ("own/planted", true),
+            ("own/planted/file", true),
+            ("way-in/sub", true),
+            ("way-in/planted/file", true),
+            ("way-through/file", true),
+            ("other/../own/sub", true),
+        ] {
+            assert_eq!(is_led_through(&root.join(path), &writable), led, "{path}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! What is in force of a module process's confinement, and what is not: shown to people, and the answer of the API.
 
 use std::fmt::{self, Display, Formatter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use super::paths::NULL;
 
 /// Made by the child, shown by the kernel. Its shape holds in formats that do not name their members, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +97,8 @@ impl Display for Report {
         match &self.landlock {
             Landlock::Abi(abi) => {
                 write!(f, "reads {} paths, writes ", self.reads.len())?;
-                for (index, path) in self.writes.iter().enumerate() {
+                let writes = self.writes.iter().filter(|path| *path != Path::new(NULL));
+                for (index, path) in writes.enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
                     write!(f, "{comma}{}", path.display())?;
                 }
@@ -143,7 +146,11 @@ mod tests {
             files: Some(1024),
             processes: Some(0),
             reads: vec!["/usr/lib".into(), "/etc/hosts".into()],
-            writes: vec!["/d/state/chat".into(), "/dev/null".into()],
+            writes: vec![
+                "/dev/null".into(),
+                "/d/state/chat".into(),
+                "/srv/cache".into(),
+            ],
             missing: Vec::new(),
         }
     }
@@ -152,7 +159,7 @@ mod tests {
     fn a_line_says_what_is_in_force() {
         assert_eq!(
             confined().to_string(),
-            "reads 2 paths, writes /d/state/chat, /dev/null (Landlock 7); 120 system calls refused; no programs; 512 MiB of memory; 1024 descriptors"
+            "reads 2 paths, writes /d/state/chat, /srv/cache (Landlock 7); 120 system calls refused; no programs; 512 MiB of memory; 1024 descriptors"
         );
     }
 

@@ -8,11 +8,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::{Bytes, BytesMut};
 use midplane_abi::Request;
 
-use super::{Process, next_in_order};
+use super::{Process, next_in_order, socket};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{self, FromModule, REQUEST_FRAME_LEN_MAX};
+use crate::modules::exchange::socket::Kind;
 use crate::modules::exchange::{self, Exchange, Guard, Head, OUTPUT_WINDOW_LEN, Refresh};
 use crate::modules::instance::Outcome;
 
@@ -27,6 +29,8 @@ pub(super) struct RequestLane {
 struct Streams {
     /// Requests that the module process has and has not finished with, and where they stand among all.
     open: HashMap<u64, u64>,
+    /// Of messages that are not whole.
+    partial: HashMap<u64, BytesMut>,
     /// How the process ended.
     ended: Option<String>,
 }
@@ -53,7 +57,39 @@ impl RequestLane {
     }
 
     pub(super) fn forget(&self, request: Request) {
-        self.streams().open.remove(&request.0);
+        let mut streams = self.streams();
+        streams.open.remove(&request.0);
+        streams.partial.remove(&request.0);
+    }
+
+    /// Adds a piece to a message: `Some(Some(_))` when it is whole, `None` when it is too large.
+    pub(super) fn join(
+        &self,
+        request: Request,
+        bytes: &[u8],
+        last: bool,
+        len_max: usize,
+    ) -> Option<Option<Bytes>> {
+        let mut streams = self.streams();
+        let before = streams.partial.get(&request.0).map_or(0, BytesMut::len);
+        if bytes.len() > len_max.saturating_sub(before) {
+            return None;
+        }
+        if last && before == 0 {
+            return Some(Some(Bytes::copy_from_slice(bytes)));
+        }
+        if !streams.open.contains_key(&request.0) {
+            return Some(None);
+        }
+        let partial = streams.partial.entry(request.0).or_default();
+        partial.extend_from_slice(bytes);
+        Some(last.then(|| {
+            streams
+                .partial
+                .remove(&request.0)
+                .unwrap_or_default()
+                .freeze()
+        }))
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -163,6 +199,33 @@ impl Process {
                     return Err(ReadError::Forbidden("the end of a body that has not begun"));
                 }
                 exchange.output.ended = true;
+                Ok(())
+            }),
+            FromModule::Accept {
+                request,
+                protocol,
+                headers,
+                message_len_max,
+            } => self.put(request, |exchange| {
+                let protocol = protocol.map(|protocol| protocol.0);
+                socket::accept(exchange, protocol, &headers, message_len_max)
+            }),
+            FromModule::Message {
+                request,
+                text,
+                bytes,
+                last,
+            } => self.put(request, |exchange| {
+                let kind = if text { Kind::Text } else { Kind::Binary };
+                socket::send(lane, Request(request), exchange, kind, bytes, last)
+            }),
+            FromModule::Close {
+                request,
+                code,
+                reason,
+            } => self.put(request, |exchange| socket::close(exchange, code, reason)),
+            FromModule::Room { request, bytes } => self.put(request, |exchange| {
+                exchange.input.granted = exchange.input.granted.saturating_add(bytes);
                 Ok(())
             }),
             FromModule::Want { request } => self.put(request, |exchange| {

@@ -5,6 +5,7 @@ mod instance;
 mod lanes;
 mod liveness;
 mod output;
+mod socket;
 mod spawn;
 mod task;
 

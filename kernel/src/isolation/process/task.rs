@@ -5,8 +5,9 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use midplane_abi::{Request, why};
 
+use super::socket::Progress;
 use super::{Process, lanes};
-use crate::isolation::wire::{Begin, BodyEnd, Field, SessionView, ToModule};
+use crate::isolation::wire::{Begin, BodyEnd, Field, Offer, SessionView, ToModule};
 use crate::modules::exchange::{self, Exchange, InputEnd, Lease, OUTPUT_WINDOW_LEN, Refresh};
 use crate::modules::generation::Pin;
 use crate::modules::instance::{Outcome, RequestHead};
@@ -25,6 +26,7 @@ pub(crate) struct Task {
     credited: usize,
     /// The end of the body was told.
     body_ended: bool,
+    pub(super) socket: Progress,
     /// The process has finished with it, or was told to.
     over: bool,
 }
@@ -42,6 +44,15 @@ impl Task {
         let session = head
             .session
             .map(|(session, expires_at)| view(session, expires_at, secret.as_ref()));
+        let exchange = lease.lock();
+        let offer = exchange.socket.as_ref().map(|socket| Offer {
+            protocols: socket
+                .protocols()
+                .iter()
+                .map(|value| Field(value.as_bytes()))
+                .collect(),
+            message_len_max: socket.message_len_max(),
+        });
         let begin = ToModule::Begin(Begin {
             request: lease.handle().0,
             method: head.parts.method.as_str(),
@@ -57,6 +68,7 @@ impl Task {
             request_id: head.request_id,
             session,
             content_length: head.content_length,
+            offer,
         });
         if head.content_length != Some(0) {
             lease.lock().input.ahead = true;
@@ -99,6 +111,7 @@ impl Task {
             return outcome;
         }
         self.queue_body(&mut exchange);
+        self.queue_messages(&mut exchange);
         self.queue_credit(&exchange);
         self.queue_refreshed(&mut exchange);
         drop(exchange);
@@ -176,6 +189,15 @@ impl Task {
         }
     }
 
+    pub(super) fn request(&self) -> Request {
+        self.request
+    }
+
+    pub(super) fn queue(&self, message: &ToModule<'_>) {
+        // What cannot be sent is for a process that has ended.
+        let _ = self.lane().queue(message, false);
+    }
+
     fn lane(&self) -> &crate::isolation::lane::Lane {
         &self.process.lanes[self.lane].lane
     }
@@ -217,6 +239,7 @@ fn send(
         process,
         credited: 0,
         body_ended: false,
+        socket: Progress::default(),
         over: false,
     })
 }

@@ -8,6 +8,7 @@ mod given;
 mod log;
 mod orders;
 mod requests;
+mod socket;
 
 use std::io::Read as _;
 use std::process::ExitCode;

@@ -10,18 +10,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use serde_json::Map;
 use tokio::sync::oneshot;
 
 use super::body::Body;
+use super::socket::{self, Inbound};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{
-    Begin, Field, FromModule, Outcome, REQUEST_FRAME_LEN_MAX, SessionView, ToModule,
+    Begin, Field, FromModule, Outcome, PIECE_LEN_MAX, REQUEST_FRAME_LEN_MAX, SessionView, ToModule,
 };
+use crate::modules::exchange::socket::{Close, Kind};
 use crate::modules::exchange::{Head, OUTPUT_WINDOW_LEN};
 use crate::modules::executor::{
-    self, Actor, Call, Fault, Incipient, RequestBody, Surroundings, Turn,
+    self, Actor, Call, Fault, Incipient, Offer, RequestBody, SocketLimits, Surroundings, Turn,
 };
 use crate::modules::generation::Generation;
 use crate::secrets::{Secret, SecretError};
@@ -29,9 +31,6 @@ use crate::session::{NewSession, Session};
 
 /// What the kernel bounds, this process does not: streams, and pauses in a body.
 const UNBOUNDED: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// A frame has room for it.
-const PIECE_LEN_MAX: usize = REQUEST_FRAME_LEN_MAX / 2;
 
 /// A lane that is served by a thread.
 pub(super) struct Serving {
@@ -96,14 +95,15 @@ struct Requests {
 
 /// What the lane's reader and a request's task share.
 #[derive(Default)]
-struct Stream {
+pub(super) struct Stream {
     body: Arc<Body>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     cancelled: bool,
+    pub(super) inbound: Inbound,
     /// Bytes of the answer that the kernel has room for; less than none after a piece that was larger.
     credit: isize,
     waker: Option<Waker>,
@@ -153,6 +153,25 @@ impl Requests {
                 }
                 Ok(())
             }
+            ToModule::Message {
+                request,
+                text,
+                bytes,
+                last,
+            } => {
+                let kind = if text { Kind::Text } else { Kind::Binary };
+                self.change(request, |state| state.inbound.push(kind, bytes, last));
+                Ok(())
+            }
+            ToModule::SocketEnd {
+                request,
+                code,
+                reason,
+            } => {
+                let close = Close::because(code, reason.to_owned());
+                self.change(request, |state| state.inbound.end(close));
+                Ok(())
+            }
             ToModule::Cancel { request } => {
                 self.change(request, |state| state.cancelled = true);
                 Ok(())
@@ -178,6 +197,14 @@ impl Requests {
                     actor: begin.session.as_ref().map(|session| self.actor(session)),
                     content_length: begin.content_length,
                     body: RequestBody::Lane(stream.body.reader(&self.lane, begin.request)),
+                    offer: begin.offer.as_ref().map(|offer| Offer {
+                        protocols: offer
+                            .protocols
+                            .iter()
+                            .filter_map(|value| HeaderValue::from_bytes(value.0).ok())
+                            .collect(),
+                        message_len_max: offer.message_len_max,
+                    }),
                 },
                 u64::MAX,
                 self.surroundings(begin.request, &stream),
@@ -306,6 +333,8 @@ impl Requests {
         let (lane, stream) = (Arc::clone(&self.lane), Arc::clone(stream));
         Surroundings {
             body_stall_timeout: UNBOUNDED,
+            // The kernel has the wire.
+            sockets: SocketLimits::NONE,
             refresh: Arc::new(move |session| {
                 let (sender, refreshed) = oneshot::channel();
                 stream.lock().refreshing = Some(sender);
@@ -324,12 +353,12 @@ impl Requests {
 }
 
 impl Stream {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready when the kernel has cancelled it; else whoever polls is woken by what comes.
-    fn poll_cancelled(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_cancelled(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.cancelled {
             return Poll::Ready(());
@@ -339,6 +368,16 @@ impl Stream {
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// Whether the kernel has room for more of the answer.
+    pub(super) fn has_credit(&self) -> bool {
+        self.lock().credit > 0
+    }
+
+    pub(super) fn spend(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.credit = state.credit.saturating_sub_unsigned(bytes);
     }
 
     /// Waits until the kernel has room, and takes that of a piece of `len` bytes; `None` when it was cancelled.
@@ -388,6 +427,22 @@ async fn drive(
                 body = true;
                 put_bytes(lane, request, stream, whole.unwrap_or_default()).await?;
             }
+            Turn::Accepted(accepted) => {
+                let accept = FromModule::Accept {
+                    request,
+                    protocol: accepted
+                        .protocol
+                        .as_ref()
+                        .map(|protocol| Field(protocol.as_bytes())),
+                    headers: fields(&accepted.headers),
+                    message_len_max: accepted.message_len_max,
+                };
+                if lane.queue(&accept, false).is_err() {
+                    return Some(Err(too_long()));
+                }
+                lane.flush();
+                return socket::drive(&mut call, request, stream, lane).await;
+            }
             Turn::Bytes(bytes) => put_bytes(lane, request, stream, bytes).await?,
             Turn::Finished => {
                 if body {
@@ -407,14 +462,17 @@ fn put_head(lane: &Lane, request: u64, head: &Head, whole: Option<&Bytes>) -> bo
     let head = FromModule::Head {
         request,
         status: head.status.as_u16(),
-        headers: head
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), Field(value.as_bytes())))
-            .collect(),
+        headers: fields(&head.headers),
         whole: whole.map(|body| Field(body)),
     };
     lane.queue(&head, false).is_ok()
+}
+
+fn fields(headers: &HeaderMap) -> Vec<(&str, Field<'_>)> {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), Field(value.as_bytes())))
+        .collect()
 }
 
 /// Sends the bytes as the kernel has room for them: in one piece, as the module wrote them, so that a stream that is ended

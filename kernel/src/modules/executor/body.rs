@@ -69,7 +69,9 @@ impl ModuleBody {
             }
             Turn::End(_) => Some(Err(Cut("the session or the module ended"))),
             Turn::Fault(_) => Some(Err(Cut("the module failed"))),
-            Turn::Head(..) | Turn::Bytes(_) => Some(Err(Cut("the module answered twice"))),
+            Turn::Head(..) | Turn::Accepted(_) | Turn::Bytes(_) => {
+                Some(Err(Cut("the module answered twice")))
+            }
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The kernel's side of one request under way in a module.
 
+mod socket;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use midplane_abi::why;
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::upload::Upload;
 use super::{Actor, Answer, Surroundings, too_large};
+use crate::modules::exchange::socket::Accepted;
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use crate::modules::generation::{Generation, SLOW_POLL};
 use crate::modules::instance::{Begun, Outcome, Task};
@@ -59,11 +62,20 @@ pub(crate) enum Purpose {
 pub(crate) enum Turn {
     /// The head, and the body if it is whole.
     Head(Head, Option<Bytes>),
+    /// It is a WebSocket from here on.
+    Accepted(Accepted),
     Bytes(Bytes),
     /// The module has finished, and everything it wrote has been taken.
     Finished,
     End(End),
     Fault(Fault),
+}
+
+/// How a module answers.
+pub(super) enum Answered {
+    /// With a head, and the body if it is whole.
+    Response(Head, Option<Bytes>),
+    WebSocket(Accepted),
 }
 
 /// Why a call ends from outside.
@@ -121,13 +133,11 @@ impl Call {
         Ok(call)
     }
 
-    /// The head, once the module has put it down.
-    pub(super) fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Head, Option<Bytes>), Problem>> {
+    /// The answer's head, once the module has put it down.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered, Problem>> {
         let problem = match ready!(self.poll_turn(cx)) {
-            Turn::Head(head, whole) => return Poll::Ready(Ok((head, whole))),
+            Turn::Head(head, whole) => return Poll::Ready(Ok(Answered::Response(head, whole))),
+            Turn::Accepted(accepted) => return Poll::Ready(Ok(Answered::WebSocket(accepted))),
             Turn::Fault(fault) => fault.problem(),
             Turn::End(End::Drained) => Problem::new(
                 Code::Draining,
@@ -193,24 +203,7 @@ impl Call {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let why = {
-                let mut exchange = self.lease.lock();
-                exchange.polling = true;
-                if exchange
-                    .waker
-                    .as_ref()
-                    .is_none_or(|waker| !waker.will_wake(cx.waker()))
-                {
-                    exchange.waker = Some(cx.waker().clone());
-                }
-                let woken = std::mem::take(&mut exchange.woken);
-                if std::mem::take(&mut self.writable) {
-                    Some(why::WRITABLE)
-                } else {
-                    (woken || !self.begun).then_some(why::WAKE)
-                }
-            };
-            let why = match why {
+            let why = match self.take_why(cx) {
                 Some(why) => why,
                 None => match self.poll_outside(cx) {
                     Poll::Ready(Ok(())) => why::WAKE,
@@ -218,21 +211,50 @@ impl Call {
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            self.begun = true;
             self.polls_in_row += 1;
-            // `poll_outside` may have needed all of `self`.
-            let Some(task) = &mut self.task else {
-                return Poll::Ready(Turn::Finished);
-            };
-            let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.lease);
-            self.start_refresh();
-            match outcome {
-                Outcome::Pending => {}
-                Outcome::Ready => self.task = None,
-                failed => {
-                    self.task = None;
-                    return Poll::Ready(Turn::Fault(self.fault(failed)));
-                }
+            if let Poll::Ready(Err(fault)) = self.poll_task(why) {
+                return Poll::Ready(Turn::Fault(fault));
+            }
+        }
+    }
+
+    /// Why the module is to be polled now, if it is. What it asks for while it is not wakes the call.
+    fn take_why(&mut self, cx: &Context<'_>) -> Option<u32> {
+        let mut exchange = self.lease.lock();
+        if exchange
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            exchange.waker = Some(cx.waker().clone());
+        }
+        let woken = std::mem::take(&mut exchange.woken);
+        let why = if std::mem::take(&mut self.writable) {
+            Some(why::WRITABLE)
+        } else {
+            (woken || !self.begun).then_some(why::WAKE)
+        };
+        exchange.polling = why.is_some();
+        why
+    }
+
+    /// Polls the module; ready when its task has ended.
+    fn poll_task(&mut self, why: u32) -> Poll<Result<(), Fault>> {
+        self.begun = true;
+        let Some(task) = &mut self.task else {
+            return Poll::Ready(Ok(()));
+        };
+        let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.lease);
+        self.start_refresh();
+        match outcome {
+            Outcome::Pending => Poll::Pending,
+            Outcome::Ready => {
+                self.task = None;
+                Poll::Ready(Ok(()))
+            }
+            failed => {
+                self.task = None;
+                Poll::Ready(Err(self.fault(failed)))
             }
         }
     }
@@ -250,6 +272,11 @@ impl Call {
                 return Some(Turn::Fault(self.fault(outcome)));
             }
             exchange = self.lease.lock();
+        }
+        if let Some(socket) = &mut exchange.socket
+            && let Some(accepted) = socket.take_accepted()
+        {
+            return Some(Turn::Accepted(accepted));
         }
         let output = &mut exchange.output;
         if let Some(head) = output.head.take() {
@@ -283,14 +310,18 @@ impl Call {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(Turn::Fault(fault))),
             Poll::Pending => {}
         }
-        let actor = self.actor.clone();
-        let cut = &self.generation.cut;
-        let end = self
-            .end
-            .get_or_insert_with(|| Box::pin(ended(actor, cut.clone())));
+        let end = ready!(self.poll_end(cx));
+        Poll::Ready(Err(Turn::End(end)))
+    }
+
+    /// What ends the call from outside.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let end = self.end.get_or_insert_with(|| {
+            Box::pin(ended(self.actor.clone(), self.generation.cut.clone()))
+        });
         let end = ready!(end.as_mut().poll(cx));
         self.count_end(end);
-        Poll::Ready(Err(Turn::End(end)))
+        Poll::Ready(end)
     }
 
     /// What ends the call from outside, if it is there already: a body that always has more never waits for it.

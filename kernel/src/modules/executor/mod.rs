@@ -2,14 +2,17 @@
 //!
 //! [`call`] is the future of a response's head; a body that is not whole by then goes on as a [`ModuleBody`], which polls the
 //! same task. Nothing is polled while the client does not read, and the client's body is not read while the module does
-//! not: that is the whole back-pressure.
+//! not: that is the whole back-pressure. A WebSocket goes on as an [`OpenSocket`], once the connection has been upgraded.
 
 mod body;
 mod call;
+mod socket;
 mod upload;
 
 pub(crate) use body::{Cut, ModuleBody};
+use call::Answered;
 pub(crate) use call::{Call, Fault, Purpose, Turn};
+pub(crate) use socket::{Handshake, OpenSocket, SocketLimits};
 pub(crate) use upload::{RequestBody, Upload};
 
 use std::future::Future;
@@ -58,6 +61,7 @@ pub(crate) type RefreshSecret = Arc<
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) body_stall_timeout: Duration,
+    pub(crate) sockets: SocketLimits,
     pub(crate) refresh: RefreshSecret,
 }
 
@@ -72,11 +76,21 @@ pub(crate) struct Incipient<'a> {
     /// How many bytes the body has, if that is known.
     pub(crate) content_length: Option<u64>,
     pub(crate) body: RequestBody,
+    /// There when it is a WebSocket's handshake.
+    pub(crate) offer: Option<Offer>,
 }
 
-/// A module's response: its body is whole, or still being made.
+/// What a WebSocket's handshake offers the module.
+pub(crate) struct Offer {
+    /// Values of `Sec-WebSocket-Protocol`.
+    pub(crate) protocols: Vec<HeaderValue>,
+    pub(crate) message_len_max: usize,
+}
+
+/// A module's response: its body is whole, or still being made, or it opens a WebSocket.
 pub(crate) enum Answer {
     Whole(Bytes),
+    Socket(Box<OpenSocket>),
     Streaming(Box<ModuleBody>),
 }
 
@@ -84,7 +98,8 @@ pub(crate) enum Answer {
 ///
 /// Dropping the future or the body is the client leaving.
 pub(crate) async fn call(
-    incipient: Incipient<'_>,
+    mut incipient: Incipient<'_>,
+    handshake: Option<Handshake>,
     surroundings: &Surroundings,
 ) -> Result<Response<Answer>, Problem> {
     let limit = incipient.pin.generation().body_limit(incipient.path);
@@ -94,6 +109,10 @@ pub(crate) async fn call(
     {
         return Err(too_large(limit));
     }
+    incipient.offer = handshake.as_ref().map(|handshake| Offer {
+        protocols: handshake.protocols.clone(),
+        message_len_max: surroundings.sockets.message_len_max,
+    });
     let generation = Arc::clone(incipient.pin.generation());
     let mut call = match begin(incipient, limit, surroundings.clone())? {
         Ok(call) => call,
@@ -103,9 +122,18 @@ pub(crate) async fn call(
             return Err(problem);
         }
     };
-    std::future::poll_fn(|cx| call.poll_head(cx))
-        .await
-        .map(|(head, whole)| call.respond(head, whole))
+    match std::future::poll_fn(|cx| call.poll_head(cx)).await? {
+        Answered::Response(head, whole) => Ok(call.respond(head, whole)),
+        Answered::WebSocket(accepted) => {
+            let handshake = handshake.expect("only a handshake can be accepted");
+            Ok(socket::open(
+                call,
+                handshake,
+                accepted,
+                surroundings.sockets,
+            ))
+        }
+    }
 }
 
 /// Hands a request to a module, for whoever passes its answer on turn by turn. `Err(_)`: every place is taken; `Ok(Err(_))`:
@@ -123,6 +151,7 @@ pub(crate) fn begin(
         actor,
         content_length,
         body,
+        offer,
     } = incipient;
     let lease = lease(
         &pin,
@@ -133,6 +162,11 @@ pub(crate) fn begin(
     if content_length == Some(0) {
         lease.lock().input.end = InputEnd::Whole;
     }
+    let websocket = offer.is_some();
+    if let Some(offer) = offer {
+        let socket = exchange::socket::Socket::offered(offer.protocols, offer.message_len_max);
+        lease.lock().socket = Some(Box::new(socket));
+    }
     let head = RequestHead {
         parts,
         path,
@@ -141,6 +175,7 @@ pub(crate) fn begin(
             .as_ref()
             .map(|actor| (&*actor.session, actor.expires_at)),
         content_length,
+        websocket,
     };
     let begun = Task::begin(pin, &lease, &head);
     let call = Call::new(
@@ -175,10 +210,9 @@ pub(crate) async fn check_session(
         Turn::Fault(Fault::Failed(reason)) => Err(Ok(reason)),
         Turn::Fault(fault) => Err(Err(fault.problem())),
         // A check has nobody to answer.
-        Turn::Head(..) | Turn::Bytes(_) | Turn::End(_) => Err(Err(Fault::Failed(
-            "it answered a check".to_owned(),
-        )
-        .problem())),
+        Turn::Head(..) | Turn::Accepted(_) | Turn::Bytes(_) | Turn::End(_) => Err(Err(
+            Fault::Failed("it answered a check".to_owned()).problem(),
+        )),
     }
 }
 

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
+use http::HeaderMap;
 use midplane_abi::{self as abi, Header, Request, Slice, Status, status};
 
+use super::host_socket::{ws_accept, ws_close, ws_recv, ws_send};
 use super::owner::Owner;
 use crate::modules::descriptor::RoutePattern;
 use crate::modules::exchange::{
@@ -40,6 +42,10 @@ pub(super) static TABLE: abi::Host = abi::Host {
     body_limit,
     state_write,
     get_api,
+    ws_accept,
+    ws_recv,
+    ws_send,
+    ws_close,
 };
 
 pub(super) fn clear_failure() {
@@ -382,15 +388,36 @@ unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
 /// # Safety
 /// `headers` points to `len` fields that are valid for the call.
 unsafe fn head(code: u16, headers: *const Header, len: usize) -> Option<Head> {
+    // SAFETY: by the contract.
+    Head::new(code, unsafe { pairs(headers, len) }?)
+}
+
+/// Header fields of a module's; `None` when one is not valid HTTP, or there are too many.
+///
+/// # Safety
+/// `headers` points to `len` fields that are valid for the call.
+pub(super) unsafe fn fields(headers: *const Header, len: usize) -> Option<HeaderMap> {
+    // SAFETY: by the contract.
+    exchange::header_map(unsafe { pairs(headers, len) }?)
+}
+
+/// Names and values.
+///
+/// # Safety
+/// `headers` points to `len` fields that are valid for the call.
+unsafe fn pairs<'a>(
+    headers: *const Header,
+    len: usize,
+) -> Option<impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>> {
     if len > RESPONSE_HEADERS_MAX || (headers.is_null() && len > 0) {
         return None;
     }
-    let fields = match len {
+    let fields: &'a [Header] = match len {
         0 => &[],
         // SAFETY: by the contract.
         len => unsafe { std::slice::from_raw_parts(headers, len) },
     };
-    let fields = fields.iter().map(|field| {
+    Some(fields.iter().map(|field| {
         // SAFETY: borrowed for the call, by the contract.
         unsafe {
             (
@@ -398,8 +425,7 @@ unsafe fn head(code: u16, headers: *const Header, len: usize) -> Option<Head> {
                 field.value.bytes().unwrap_or_default(),
             )
         }
-    });
-    Head::new(code, fields)
+    }))
 }
 
 /// A text of the module's, cut at `len_max`; what is not UTF-8 in it is replaced.

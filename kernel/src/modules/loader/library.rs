@@ -6,7 +6,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use midplane_abi::{self as abi, Header, Slice, Status, instance, status};
+use midplane_abi::{self as abi, Header, Slice, Status, head, instance, status};
 use midplane_unload::Findings;
 use smallvec::SmallVec;
 
@@ -294,14 +294,19 @@ pub(crate) struct Task {
 
 impl Task {
     /// Hands a request over.
-    pub(crate) fn begin(pin: Pin, lease: &Lease, head: &RequestHead<'_>) -> Result<Task, Outcome> {
+    pub(crate) fn begin(
+        pin: Pin,
+        lease: &Lease,
+        request_head: &RequestHead<'_>,
+    ) -> Result<Task, Outcome> {
         let RequestHead {
             parts,
             path,
             request_id,
             session,
             content_length,
-        } = *head;
+            websocket,
+        } = *request_head;
         let headers: SmallVec<[Header; HEADERS_INLINE]> = parts
             .headers
             .iter()
@@ -314,7 +319,7 @@ impl Task {
         let session = session.map(|(session, expires_at)| view(session, expires_at));
         let head = abi::RequestHead {
             size: size_of_u32::<abi::RequestHead>(),
-            flags: 0,
+            flags: u32::from(websocket) * head::WEBSOCKET,
             method: Slice::new(parts.method.as_str().as_bytes()),
             path: Slice::new(path.as_bytes()),
             query: parts

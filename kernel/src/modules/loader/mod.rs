@@ -9,6 +9,7 @@
 mod code;
 mod end;
 mod host;
+mod host_socket;
 mod library;
 mod owner;
 mod unopened;

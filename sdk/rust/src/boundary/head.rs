@@ -10,6 +10,7 @@ use midplane_abi::{self as abi, Slice};
 
 use crate::body::Incoming;
 use crate::session::{Exchange, Session, SessionFields};
+use crate::ws::Handshake;
 
 /// The texts of a request's head, copied out of the kernel's slices into one allocation.
 #[derive(Default)]
@@ -95,6 +96,11 @@ pub(super) fn read_head(
     *built.method_mut() = Method::from_bytes(method).ok()?;
     *built.uri_mut() = Uri::from_maybe_shared(bytes.slice(..values_start)).ok()?;
     *built.headers_mut() = headers;
+    if head.flags & abi::head::WEBSOCKET != 0 {
+        built
+            .extensions_mut()
+            .insert(Handshake(Arc::clone(&exchange)));
+    }
     if has_session {
         built
             .extensions_mut()

@@ -191,6 +191,73 @@ pub(crate) fn secret_refresh(request: Request) -> Poll<Result<(), SecretError>> 
     })
 }
 
+pub(crate) fn ws_accept(
+    request: Request,
+    protocol: Option<&[u8]>,
+    headers: &HeaderMap,
+    message_bytes: usize,
+) -> Status {
+    let fields = fields(headers);
+    let protocol = protocol.map_or(Slice::NONE, Slice::new);
+    // SAFETY: the slices live through the call.
+    unsafe {
+        (host().ws_accept)(
+            request,
+            protocol,
+            fields.as_ptr(),
+            fields.len(),
+            message_bytes,
+        )
+    }
+}
+
+/// Appends the next message to `buffer` and gives its kind; else the status that says why there is none, with the close code
+/// if it is the end, whose reason is appended then.
+pub(crate) fn ws_recv(request: Request, buffer: &mut BytesMut) -> Result<u32, (Status, u32)> {
+    loop {
+        let (mut kind, mut len) = (0, 0);
+        let room = buffer.spare_capacity_mut();
+        let capacity = room.len();
+        // SAFETY: `room` has `capacity` bytes, and the kernel writes no more.
+        let answer = unsafe {
+            (host().ws_recv)(
+                request,
+                &raw mut kind,
+                room.as_mut_ptr().cast(),
+                capacity,
+                &raw mut len,
+            )
+        };
+        match answer {
+            status::TOO_SMALL => {
+                buffer.reserve(len);
+                continue;
+            }
+            status::OK | status::END => {}
+            other => return Err((other, 0)),
+        }
+        assert!(len <= capacity, "the kernel wrote past the buffer");
+        let filled = buffer.len() + len;
+        // SAFETY: the kernel wrote `len` bytes behind those that were there, which is no more than the capacity.
+        unsafe { buffer.set_len(filled) };
+        return if answer == status::OK {
+            Ok(kind)
+        } else {
+            Err((answer, kind))
+        };
+    }
+}
+
+pub(crate) fn ws_send(request: Request, kind: u32, bytes: &[u8]) -> Status {
+    // SAFETY: the slice lives through the call.
+    unsafe { (host().ws_send)(request, kind, Slice::new(bytes)) }
+}
+
+pub(crate) fn ws_close(request: Request, code: u16, reason: &str) -> Status {
+    // SAFETY: the slice lives through the call.
+    unsafe { (host().ws_close)(request, code, Slice::new(reason.as_bytes())) }
+}
+
 /// Wakes the task of `request`. It owns nothing, so that it may be kept for ever: the kernel answers a late call with
 /// `GONE`.
 pub(crate) fn waker(request: Request) -> Waker {

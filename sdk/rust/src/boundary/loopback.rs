@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::export;
 use super::instance::ModuleService;
+use super::loopback_socket::{ClientSocket, Socket, ws_accept, ws_close, ws_recv, ws_send};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::state::Saved;
@@ -55,13 +56,18 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above; `poll` and `drop_task` are kept serial for each task by `drive`.
 unsafe impl Sync for Loaded {}
 
-struct Call {
+pub(super) struct Call {
     state: Mutex<State>,
-    changed: Notify,
+    /// For the task's driver.
+    pub(super) changed: Notify,
+    /// For the client of a WebSocket.
+    pub(super) told: Notify,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
+    /// There when the request is a WebSocket's handshake.
+    pub(super) socket: Option<Socket>,
     input: VecDeque<Bytes>,
     input_ended: bool,
     head: Option<(StatusCode, HeaderMap)>,
@@ -72,7 +78,7 @@ struct State {
 }
 
 impl Call {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -265,9 +271,54 @@ impl Loaded {
         session: Option<SessionBuilder>,
         request: http::Request<Body>,
     ) -> http::Response<Body> {
-        let (head, body) = request.into_parts();
         let builder = session.clone().unwrap_or_default();
         let (handle, call) = register(&builder);
+        match self.start(session, request, handle, call).await {
+            Ok((status, headers, mut frames)) => {
+                let stream = stream_of(move |cx| frames.poll_recv(cx));
+                let mut response = http::Response::new(Body::from_stream(stream));
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                response
+            }
+            Err(reason) => failed(&reason),
+        }
+    }
+
+    /// Opens a WebSocket, as the kernel does with a valid handshake.
+    pub(crate) async fn websocket(
+        self: &Arc<Loaded>,
+        session: Option<SessionBuilder>,
+        request: http::Request<Body>,
+    ) -> Result<ClientSocket> {
+        let builder = session.clone().unwrap_or_default();
+        let (handle, call) = register(&builder);
+        call.state().socket = Some(Socket::default());
+        match self
+            .start(session, request, handle, Arc::clone(&call))
+            .await
+        {
+            Ok((StatusCode::SWITCHING_PROTOCOLS, headers, frames)) => {
+                Ok(ClientSocket::new(call, headers, frames))
+            }
+            Ok((status, ..)) => Err(Error::msg(format!(
+                "the module declined the handshake with {status}"
+            ))),
+            Err(reason) => Err(Error::msg(reason)),
+        }
+    }
+
+    /// Hands a request over, and waits for the answer's head.
+    async fn start(
+        self: &Arc<Loaded>,
+        session: Option<SessionBuilder>,
+        request: http::Request<Body>,
+        handle: Request,
+        call: Arc<Call>,
+    ) -> std::result::Result<(StatusCode, HeaderMap, Frames), String> {
+        let (head, body) = request.into_parts();
+        let builder = session.clone().unwrap_or_default();
+        let websocket = call.state().socket.is_some();
         let ends = http_body::Body::is_end_stream(&body);
         let length = http_body::Body::size_hint(&body).exact();
         let pump = tokio::spawn(feed(Arc::clone(&call), body));
@@ -290,7 +341,7 @@ impl Loaded {
             };
             let raw = abi::RequestHead {
                 size: u32::try_from(size_of::<abi::RequestHead>()).expect("a small struct"),
-                flags: 0,
+                flags: u32::from(websocket) * abi::head::WEBSOCKET,
                 method: Slice::new(head.method.as_str().as_bytes()),
                 path: Slice::new(head.uri.path().as_bytes()),
                 query: head
@@ -315,10 +366,10 @@ impl Loaded {
         };
         let Some(task) = begun else {
             pump.abort();
-            return failed(&take_failure());
+            return Err(take_failure());
         };
         let (head_here, head) = oneshot::channel();
-        let (frames, mut frames_in) = mpsc::channel::<std::result::Result<Bytes, String>>(1);
+        let (frames, frames_in) = mpsc::channel::<std::result::Result<Bytes, String>>(1);
         let loaded = Arc::clone(self);
         tokio::spawn(async move {
             // A failure reaches the response through the channels.
@@ -326,15 +377,9 @@ impl Loaded {
             pump.abort();
         });
         match head.await {
-            Ok(Ok((status, headers))) => {
-                let stream = stream_of(move |cx| frames_in.poll_recv(cx));
-                let mut response = http::Response::new(Body::from_stream(stream));
-                *response.status_mut() = status;
-                *response.headers_mut() = headers;
-                response
-            }
-            Ok(Err(reason)) => failed(&reason),
-            Err(_dropped) => failed("the task ended without a response"),
+            Ok(Ok((status, headers))) => Ok((status, headers, frames_in)),
+            Ok(Err(reason)) => Err(reason),
+            Err(_dropped) => Err("the task ended without a response".to_owned()),
         }
     }
 }
@@ -353,6 +398,8 @@ impl Drop for Loaded {
     }
 }
 
+/// The rest of a response. Dropping it is the client leaving.
+pub(super) type Frames = mpsc::Receiver<std::result::Result<Bytes, String>>;
 type Head = std::result::Result<(StatusCode, HeaderMap), String>;
 type Out = (
     oneshot::Sender<Head>,
@@ -399,7 +446,20 @@ async fn drive(
         reason = why::WAKE;
         let (head, output) = {
             let mut state = call.state();
+            let state = &mut *state;
             state.output_len = 0;
+            if let Some(socket) = &mut state.socket {
+                state.head = socket.take_accepted().or(state.head.take());
+                if socket.take_writable() {
+                    reason = why::WRITABLE;
+                }
+                match answer {
+                    status::PENDING => {}
+                    status::OK => socket.end_by_module(1000, ""),
+                    _ => socket.end_by_module(1011, "the module failed"),
+                }
+                call.told.notify_one();
+            }
             (state.head.take(), std::mem::take(&mut state.output))
         };
         if let Some(head) = head
@@ -474,6 +534,7 @@ fn register(session: &SessionBuilder) -> (Request, Arc<Call>) {
             ..State::default()
         }),
         changed: Notify::new(),
+        told: Notify::new(),
     });
     let request = NEXT.fetch_add(1, Ordering::Relaxed);
     calls(|calls| calls.insert(request, Arc::clone(&call)));
@@ -487,7 +548,7 @@ fn calls<T>(act: impl FnOnce(&mut HashMap<u64, Arc<Call>>) -> T) -> T {
         .get_or_insert_default())
 }
 
-fn with_call(request: Request, act: impl FnOnce(&Call, &mut State) -> Status) -> Status {
+pub(super) fn with_call(request: Request, act: impl FnOnce(&Call, &mut State) -> Status) -> Status {
     match calls(|calls| calls.get(&request.0).cloned()) {
         Some(call) => act(&call, &mut call.state()),
         None => status::GONE,
@@ -542,6 +603,10 @@ static HOST: abi::Host = abi::Host {
     body_limit,
     state_write,
     get_api,
+    ws_accept,
+    ws_recv,
+    ws_send,
+    ws_close,
 };
 
 unsafe extern "C" fn fail(message: Slice) {

@@ -1,4 +1,5 @@
-//! One task: a request from its handler's first poll to its body's last byte, or a session being checked.
+//! One task: a request from its handler's first poll to its body's last byte or its WebSocket's end, or a session being
+//! checked.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,13 +8,14 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderValue, Response};
 use http_body::Body as _;
 use midplane_abi::{Status, status, why};
 
 use super::host;
 use crate::error::{Error, Result};
 use crate::session::Exchange;
+use crate::ws::{SocketFuture, Upgrade};
 
 /// How much of a body one poll produces before others get their turn: inline handlers have no cooperative budget. As much
 /// as the kernel's window, so that a fast module fills it in one poll.
@@ -33,6 +35,8 @@ enum Stage {
     Checking(CheckFuture),
     Handling(HandlerFuture),
     Streaming(Body),
+    /// `None` when the future has ended; a socket that it gave away may be open all the same.
+    Socket(Option<SocketFuture>),
     Done,
 }
 
@@ -42,6 +46,7 @@ enum Started {
     Streaming(Body),
     /// As much is written as the kernel holds for the client.
     Full(Body),
+    Socket(SocketFuture),
 }
 
 impl Task {
@@ -98,6 +103,7 @@ impl Task {
                     match self.start(response, cx)? {
                         Started::Whole => return Poll::Ready(Ok(())),
                         Started::Streaming(body) => self.stage = Stage::Streaming(body),
+                        Started::Socket(serve) => self.stage = Stage::Socket(Some(serve)),
                         Started::Full(body) => {
                             self.stage = Stage::Streaming(body);
                             // The kernel polls again when the client has read.
@@ -106,6 +112,17 @@ impl Task {
                     }
                 }
                 Stage::Streaming(body) => return self::stream(&self.exchange, body, cx),
+                Stage::Socket(serve) => {
+                    if let Some(serving) = serve {
+                        std::task::ready!(serving.as_mut().poll(cx));
+                        *serve = None;
+                    }
+                    // Whoever drops the socket wakes this task.
+                    if self.exchange.has_socket() {
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Stage::Done => return Poll::Ready(Ok(())),
             }
         }
@@ -117,6 +134,12 @@ impl Task {
         let (head, mut body) = response.into_parts();
         let request = self.exchange.request;
         let code = head.status.as_u16();
+        if let Some(opening) = head.extensions.get::<Upgrade>().and_then(Upgrade::take) {
+            let protocol = opening.protocol.as_ref().map(HeaderValue::as_bytes);
+            let taken = host::ws_accept(request, protocol, &head.headers, opening.message_size);
+            accepted(taken)?;
+            return Ok(Started::Socket((opening.serve)()));
+        }
         match next_data(&mut body, cx) {
             Poll::Ready(None) => {
                 accepted(host::respond(request, code, &head.headers, &[]))?;

@@ -48,7 +48,7 @@ async fn flood() -> Json<Value> {
                 number,
                 GARBAGE.as_ptr().cast(),
                 GARBAGE.len(),
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                libc::MSG_DONTWAIT,
             )
         };
         let error = (answer == -1).then(|| io::Error::last_os_error().to_string());

@@ -74,7 +74,7 @@ async fn map_shared(Query(amount): Query<Amount>) -> Outcome {
             std::ptr::null_mut(),
             len,
             libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            libc::MAP_SHARED | libc::MAP_ANON,
             -1,
             0,
         )

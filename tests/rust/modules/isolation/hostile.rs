@@ -43,6 +43,7 @@ struct Scene {
 }
 
 impl Scene {
+    /// `ROOT` in the settings stands for the directory of the test.
     async fn start(settings: &str) -> Scene {
         let dir = private_dir();
         let root = dir.path().canonicalize().unwrap();
@@ -62,6 +63,7 @@ impl Scene {
         for path in ["home/.ssh/id_ed25519", "named/file", "data/state/other/key"] {
             std::fs::write(root.join(path), CANARY).unwrap();
         }
+        let settings = settings.replace("ROOT", root.to_str().unwrap());
         let settings = format!(
             "{settings}\nconfig = {{ socket = {:?}, named = {:?} }}",
             root.join("kernel.sock"),
@@ -135,29 +137,31 @@ async fn start(dir: &Arc<TempDir>, settings: &str) -> Kernel {
         .await
 }
 
-/// The processes that a kernel has started.
+/// The processes that a kernel has started, and that have not ended.
 fn children(kernel: &Kernel) -> Vec<i32> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", kernel.pid())).unwrap();
-    tasks
-        .flat_map(|task| {
-            let children = task.unwrap().path().join("children");
-            let children = std::fs::read_to_string(children).unwrap_or_default();
-            children
-                .split_whitespace()
-                .map(|pid| pid.parse().unwrap())
-                .collect::<Vec<i32>>()
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|&pid| {
+            // It may have ended meanwhile.
+            state_of(pid)
+                .is_some_and(|(state, parent)| state != 'Z' && parent == kernel.pid().as_raw())
         })
         .collect()
 }
 
+/// How a process is, and whose child.
+fn state_of(pid: i32) -> Option<(char, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Both stand behind the name, which is in brackets and may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut words = rest.split(' ');
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
+
 /// Gone, or dead and not yet buried by whoever it fell to.
 fn has_ended(pid: i32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return true;
-    };
-    // The state stands behind the name, which is in brackets and may hold anything.
-    stat.rsplit_once(") ")
-        .is_none_or(|(_, rest)| rest.starts_with('Z'))
+    state_of(pid).is_none_or(|(state, _)| state == 'Z')
 }
 
 #[tokio::test]
@@ -174,9 +178,17 @@ async fn a_module_in_the_kernels_process_is_not_kept_from_anything() {
         "spawn".to_owned(),
         "kill-kernel".to_owned(),
         "named".to_owned(),
+        "fork".to_owned(),
+        "exec".to_owned(),
+        "exec-memory".to_owned(),
+        "netlink".to_owned(),
+        "map-shared?mib=1".to_owned(),
+        "allocate?mib=1".to_owned(),
     ] {
         scene.expect(true, &route).await;
     }
+    let descriptors = scene.try_it("descriptors").await["found"].to_string();
+    assert!(descriptors.contains("eventpoll"), "{descriptors}");
     let environment = scene.try_it("environment").await;
     assert_eq!(environment["found"]["MIDPLANE_TEST_CANARY"], CANARY);
     // What the kernel keeps is kept all the same.
@@ -196,7 +208,6 @@ async fn confinement_of_what_is_not_a_process_is_refused_at_start() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn files_that_are_not_its_own_are_closed_to_it() {
     let scene = Scene::start(PROCESS).await;
     let own = scene.path("data/state/hostile");
@@ -253,7 +264,6 @@ async fn files_that_are_not_its_own_are_closed_to_it() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn the_kernel_and_other_processes_are_closed_to_it() {
     let scene = Scene::start(PROCESS).await;
     for route in [
@@ -287,7 +297,6 @@ async fn the_kernel_and_other_processes_are_closed_to_it() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn services_of_the_user_are_closed_to_it_and_the_internet_is_not() {
     let scene = Scene::start(PROCESS).await;
     let name = scene.path("abstract");
@@ -312,7 +321,6 @@ async fn services_of_the_user_are_closed_to_it_and_the_internet_is_not() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn it_has_no_descriptor_of_the_kernels_and_no_variable() {
     let scene = Scene::start(&format!(
         "{PROCESS}\nconfine = {{ env = [\"MIDPLANE_TEST_GIVEN\"] }}"
@@ -343,7 +351,26 @@ async fn it_has_no_descriptor_of_the_kernels_and_no_variable() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
+async fn what_the_operator_opens_is_open_and_nothing_else() {
+    let scene = Scene::start(&format!(
+        "{PROCESS}\nconfine = {{ read = [\"ROOT/home\"], write = [\"ROOT/open\"], processes = true, require = true }}"
+    ))
+    .await;
+    let key = scene.path("home/.ssh/id_ed25519");
+    scene.expect(true, &format!("read?path={key}")).await;
+    scene.expect(false, &format!("append?path={key}")).await;
+    let written = scene.path("open/file");
+    scene.expect(true, &format!("write?path={written}")).await;
+    scene.expect(true, &format!("remove?path={written}")).await;
+    scene.expect(true, "spawn").await;
+    let other = scene.path("data/state/other/key");
+    scene.expect(false, &format!("read?path={other}")).await;
+    scene.expect(false, "connect").await;
+    scene.expect(false, "trace-kernel").await;
+    scene.expect_well().await;
+}
+
+#[tokio::test]
 async fn taking_too_much_memory_ends_it_alone() {
     let scene = Scene::start(&format!("{PROCESS}\nconfine = {{ memory = \"256MiB\" }}")).await;
     scene.expect(true, "allocate?mib=32").await;
@@ -361,7 +388,6 @@ async fn taking_too_much_memory_ends_it_alone() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn what_it_was_not_granted_it_does_not_get() {
     let scene = Scene::start(&format!("{PROCESS}\ngrants = []")).await;
     let outcome = scene.try_it("secret").await;
@@ -370,7 +396,6 @@ async fn what_it_was_not_granted_it_does_not_get() {
 
 /// Whatever it says on the lanes it holds: the kernel ends it, and goes on.
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn garbage_on_its_lanes_ends_it_alone() {
     let scene = Scene::start(PROCESS).await;
     let before = children(&scene.kernel);
@@ -390,7 +415,6 @@ async fn garbage_on_its_lanes_ends_it_alone() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn forged_handles_are_gone_in_its_process_as_in_the_kernels() {
     let dir = tempfile::tempdir().unwrap();
     let library = dir.path().join("libraw.so");
@@ -421,7 +445,6 @@ async fn forged_handles_are_gone_in_its_process_as_in_the_kernels() {
 }
 
 #[tokio::test]
-#[ignore = "there are no module processes yet"]
 async fn it_ends_with_a_kernel_that_is_killed() {
     let scene = Scene::start(PROCESS).await;
     scene.expect(true, "pair").await;

@@ -1,5 +1,6 @@
 //! From the rules to filters in force.
 
+mod arguments;
 mod refused;
 mod unknown;
 

@@ -292,7 +292,7 @@ fn make_code() -> Outcome {
     tried(unsafe { libc::mprotect(page, 4096, runnable) })
 }
 
-fn open_library(name: &str) -> Outcome {
+pub(super) fn open_library(name: &str) -> Outcome {
     let name = CString::new(name).unwrap();
     // SAFETY: a library of the system's, whose constructors may run anywhere.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };

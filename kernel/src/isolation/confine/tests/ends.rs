@@ -30,6 +30,29 @@ fn it_ends_by_itself_when_it_takes_too_much() {
     );
 }
 
+/// As the private copy of a module is where its directory is mounted noexec: made before, opened by its descriptor.
+#[test]
+fn a_library_in_memory_can_be_opened() {
+    const NAME: &str = "isolation::confine::tests::ends::a_library_in_memory_can_be_opened";
+    if let Some((scene, _)) = Scene::inherited(NAME) {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let library = maps
+            .lines()
+            .filter_map(|line| line.split_whitespace().last())
+            .find(|path| path.contains("/libgcc_s"))
+            .unwrap();
+        let memory =
+            nix::sys::memfd::memfd_create(c"copy", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+        let mut memory = std::fs::File::from(memory);
+        io::Write::write_all(&mut memory, &std::fs::read(library).unwrap()).unwrap();
+        confine(&scene);
+        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        assert_eq!(allowed::open_library(&path), Ok(()), "{path}");
+        return;
+    }
+    Scene::new().run(NAME, Kind::Confined).expect_success();
+}
+
 #[test]
 fn it_ends_with_its_kernel_however_that_ends() {
     const NAME: &str = "isolation::confine::tests::ends::it_ends_with_its_kernel_however_that_ends";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -79,6 +79,10 @@ impl Scene {
         ] {
             fs::write(root.join(path), CANARY).unwrap();
             open(path, 0o666);
+        }
+        // What a generation before may have left.
+        for path in ["own/planted", "write/planted"] {
+            symlink("../other", root.join(path)).unwrap();
         }
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let abstract_address = SocketAddr::from_abstract_name(abstract_name(&root)).unwrap();
