@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::{Kernel, hellos};
+use crate::harness::{Kernel, apart, hellos};
 
 #[tokio::test]
 async fn health_tells_the_host_more() {
@@ -30,7 +30,8 @@ async fn expect_health(kernel: Kernel, version: &str) {
     assert!(health["uptime_s"].is_u64(), "{health}");
     assert_eq!(
         health["modules"],
-        json!([{"name": "hello", "version": version, "generation": 1, "state": "serving"}])
+        json!([{"name": "hello", "version": version, "generation": 1, "state": "serving",
+            "isolation": if apart() { "process" } else { "in-process" }}])
     );
     let head = kernel.request("HEAD", "/health").send().await;
     head.expect_status(200);

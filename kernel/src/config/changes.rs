@@ -75,6 +75,10 @@ mod tests {
                 base.replace("watch = true", "watch = true\npublic = true"),
                 &["[modules.a]"],
             ),
+            (
+                base.replace("watch = true", "watch = true\nisolation = \"process\""),
+                &["[modules.a]"],
+            ),
             (base.replace("/d/b", "/d/new"), &["[modules.b]"]),
             (
                 base.replace("[modules.b]", "[modules.c]"),

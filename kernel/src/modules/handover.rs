@@ -56,7 +56,8 @@ pub(super) async fn hand_over(
 ) -> Result<Probed, Refusal> {
     let mut claim = None;
     let hold = match &source {
-        Source::Old(old) if old.saves() => {
+        // A process that has ended has nothing any more.
+        Source::Old(old) if old.saves() && !has_ended(old) => {
             claim = old.claim_save();
             if claim.is_none() {
                 return Err(Refusal::StillSaving(old.label.clone()));
@@ -103,6 +104,12 @@ pub(super) async fn hand_over(
         receipt,
         state,
     })
+}
+
+fn has_ended(generation: &Generation) -> bool {
+    generation
+        .process()
+        .is_some_and(|process| process.has_ended())
 }
 
 type Finished = (Arc<Generation>, Option<SavedState>, Option<HandedOver>);

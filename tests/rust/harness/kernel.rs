@@ -12,13 +12,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::isolation::isolation;
 use super::request::Request;
 
 /// More than any step takes on a loaded machine; nothing waits this long when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Where modules run whose isolation a test does not name: one suite for both.
-const ISOLATION: &str = "MIDPLANE_TEST_ISOLATION";
 
 /// A running kernel; dropping it kills it.
 pub(crate) struct Kernel {
@@ -248,8 +246,8 @@ impl Builder {
             let copy = modules_dir.join(path.file_name().unwrap());
             std::fs::copy(path, &copy).unwrap();
             std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
-            let isolation = match std::env::var(ISOLATION) {
-                Ok(isolation) if !settings.contains("isolation") => {
+            let isolation = match isolation() {
+                Some(isolation) if !settings.contains("isolation") => {
                     format!("isolation = {isolation:?}\n")
                 }
                 _ => String::new(),

@@ -3,6 +3,7 @@
 mod c;
 mod frozen;
 mod hello;
+mod isolation;
 mod kernel;
 mod raw;
 mod remains;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) use c::{c_module, compile, repository};
 pub(crate) use frozen::{Frozen, frozen_modules};
 pub(crate) use hello::{Hello, hellos};
+pub(crate) use isolation::{OnlyHere, apart};
 pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
 pub(crate) use raw::{Raw, RawAnswer};
 pub(crate) use remains::private_copies;

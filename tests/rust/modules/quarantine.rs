@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{faults, logged};
-use crate::harness::Kernel;
+use crate::harness::{Kernel, OnlyHere};
 
 async fn faults_with(config: &str) -> (Kernel, String) {
     let kernel = Kernel::builder()
@@ -17,6 +17,9 @@ async fn faults_with(config: &str) -> (Kernel, String) {
 
 #[tokio::test]
 async fn a_poll_of_a_second_puts_the_module_in_quarantine_until_it_is_reloaded() {
+    if OnlyHere::Quarantine.skip() {
+        return;
+    }
     let (kernel, token) = faults("").await;
     let mut events = kernel.host("GET", "/events").stream().await;
     let slow = kernel
@@ -53,6 +56,9 @@ async fn a_poll_of_a_second_puts_the_module_in_quarantine_until_it_is_reloaded()
 
 #[tokio::test]
 async fn a_poll_that_does_not_return_puts_it_there_meanwhile() {
+    if OnlyHere::Quarantine.skip() {
+        return;
+    }
     let (kernel, token) = faults_with("[limits]\nquarantine_after = \"200ms\"").await;
     let held = kernel
         .get("/api/faults/hold-worker/one")

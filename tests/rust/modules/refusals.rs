@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Kernel, artifact};
+use crate::harness::{Kernel, apart, artifact};
 use served::{Served, compile, expect_detail, install};
 
 /// A file of `tests/modules/refused`, and what the author of such a module is told.
@@ -155,6 +155,7 @@ async fn every_faulty_library_is_refused_and_changes_nothing() {
     let configured = modules.join("well.so");
     let well = std::fs::read(&configured).unwrap();
     for (fault, reason) in FAULTS {
+        let reason = told_apart(fault).unwrap_or(reason);
         let path = build(&modules, fault);
         let answer = served.put(&json!({"path": path})).await;
         served
@@ -169,6 +170,16 @@ async fn every_faulty_library_is_refused_and_changes_nothing() {
         install(&configured, &well);
     }
     served.stop_and_reload().await;
+}
+
+/// What is told instead where the module would have a process of its own.
+fn told_apart(fault: &str) -> Option<&'static [&'static str]> {
+    let told: &[&str] = match fault {
+        "constructor_crashes" => &["its process ended (SIGABRT) while its library was opened"],
+        "constructor_exits" => &["its process ended (exit status 0) while its library was opened"],
+        _ => return None,
+    };
+    apart().then_some(told)
 }
 
 fn build(dir: &Path, fault: &str) -> std::path::PathBuf {

@@ -6,7 +6,7 @@ use hyper::client::conn::http1::SendRequest;
 use serde_json::{Value, json};
 
 use super::{eventually, logged};
-use crate::harness::{Answer, Kernel, Stream, connect};
+use crate::harness::{Answer, Kernel, OnlyHere, Stream, connect};
 
 /// Requests on one connection, which one worker serves.
 struct Kept {
@@ -79,6 +79,9 @@ async fn listen(kernel: &Kernel) -> Stream {
 
 #[tokio::test]
 async fn one_of_four_is_borne_two_are_told_and_three_are_the_end() {
+    if OnlyHere::Workers.skip() {
+        return;
+    }
     let kernel = Kernel::builder()
         .config(
             "[kernel]\nworkers = 4\n[limits]\nquarantine_after = \"1h\"\nstuck_after = \"1500ms\"",
@@ -167,6 +170,9 @@ async fn one_of_four_is_borne_two_are_told_and_three_are_the_end() {
 
 #[tokio::test]
 async fn the_one_that_is_left_of_two_is_too_few() {
+    if OnlyHere::Workers.skip() {
+        return;
+    }
     let kernel = Kernel::builder()
         .config(
             "[kernel]\nworkers = 2\n[limits]\nquarantine_after = \"1h\"\nstuck_after = \"500ms\"",
@@ -184,6 +190,9 @@ async fn the_one_that_is_left_of_two_is_too_few() {
 
 #[tokio::test]
 async fn a_worker_that_comes_back_is_no_longer_told() {
+    if OnlyHere::Workers.skip() {
+        return;
+    }
     let kernel = Kernel::builder()
         .config(
             "[kernel]\nworkers = 4\n[limits]\nquarantine_after = \"1h\"\nstuck_after = \"500ms\"",

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{eventually, logged};
-use crate::harness::{Kernel, compile, private_copies, private_dir, repository};
+use crate::harness::{Kernel, OnlyHere, compile, private_copies, private_dir, repository};
 
 /// A kernel with `remains`, which leaves `what` behind.
 async fn remains(what: &str, config: &str) -> Kernel {
@@ -50,6 +50,9 @@ async fn call(kernel: &Kernel, module: &str, path: &str) {
 
 #[tokio::test]
 async fn code_that_leaves_nothing_leaves() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = remains("nothing", "").await;
     for generation in 1..=5 {
         call(&kernel, "remains", "x").await;
@@ -72,6 +75,9 @@ async fn code_that_leaves_nothing_leaves() {
 
 #[tokio::test]
 async fn an_axum_module_leaves_with_its_runtime_and_thread_locals() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = Kernel::start(&["faults"]).await;
     for _ in 0..3 {
         call(&kernel, "faults", "timer").await;
@@ -90,6 +96,9 @@ async fn an_axum_module_leaves_with_its_runtime_and_thread_locals() {
 
 #[tokio::test]
 async fn a_load_that_was_refused_leaves_nothing_either() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = Kernel::start(&["faults"]).await;
     for init in ["error", "panic"] {
         let reload = kernel.host("POST", "/modules/faults/reload");
@@ -105,6 +114,9 @@ async fn a_load_that_was_refused_leaves_nothing_either() {
 
 #[tokio::test]
 async fn keys_are_run_and_deleted_on_the_way() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = remains("keys", "").await;
     // There are 1,024 of them in a process; each load makes two.
     for _ in 0..600 {
@@ -115,6 +127,9 @@ async fn keys_are_run_and_deleted_on_the_way() {
 
 #[tokio::test]
 async fn a_thread_that_goes_on_keeps_it_until_it_has_ended() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = remains("thread", "").await;
     let mut events = kernel.host("GET", "/events").stream().await;
     let receipt = reload(&kernel, json!({"leave": "nothing"})).await;
@@ -146,6 +161,9 @@ async fn a_thread_that_goes_on_keeps_it_until_it_has_ended() {
 
 #[tokio::test]
 async fn a_signal_handler_keeps_it_for_good() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = remains("handler", "").await;
     let receipt = reload(&kernel, json!({"leave": "nothing"})).await;
     assert_eq!(receipt["unloaded"], false, "{receipt}");
@@ -161,6 +179,9 @@ async fn a_signal_handler_keeps_it_for_good() {
 
 #[tokio::test]
 async fn the_operator_can_have_everything_stay() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let kernel = remains("nothing", "[kernel]\nunload = \"never\"").await;
     for generation in 2..=3 {
         let receipt = reload(&kernel, json!({})).await;
@@ -175,6 +196,9 @@ async fn the_operator_can_have_everything_stay() {
 
 #[tokio::test]
 async fn a_worker_that_another_module_holds_is_told_and_does_not_hold_it_for_ever() {
+    if OnlyHere::Code.skip() {
+        return;
+    }
     let dir = private_dir();
     let library = dir.path().join("libremains.so");
     let source = repository().join("tests/modules/remains/remains.c");

@@ -131,11 +131,11 @@ impl Instance {
 
     /// Ends it in good order, and waits until the process is gone.
     pub(crate) fn end(&self) {
-        self.process.set_ending();
         if self.process.has_ended() {
-            // That was told.
+            // By itself, and that is told.
             return;
         }
+        self.process.set_ending();
         if let Err(Undone::Refused(reason)) = self.process.order(&Order::End) {
             self.process.kill(reason);
         }

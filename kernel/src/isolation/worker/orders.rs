@@ -219,6 +219,8 @@ impl Module {
         // With what the module has left on these threads.
         lanes.into_iter().for_each(Serving::stop);
         if let Some(Retired::Code(code)) = retired {
+            // What `fini` has left on this thread; it would be waited for in vain else.
+            code.settle()();
             // For its destructors. What cannot be unmapped goes with the process.
             let _ = code.close(CLOSE_PATIENCE);
         }

@@ -136,10 +136,52 @@ impl Ends {
     }
 }
 
+#[tokio::test]
+async fn a_slow_poll_is_told_and_held_against_nobody() {
+    let builder = Kernel::builder()
+        .config("[limits]\nquarantine_after = \"100ms\"")
+        .module("crash", APART)
+        .module("faults", APART);
+    let apart = Apart::from(builder).await;
+    let faults = |path: &str| {
+        let path = format!("/api/faults/{path}");
+        apart.kernel.get(&path).bearer(&apart.token).send()
+    };
+    faults("block/300").await.expect_status(200);
+    logged(&apart.kernel, &["slow poll", "GET /block/300", "faults#1"]).await;
+    let answer = faults("marker").await;
+    answer.expect_status(200);
+    assert_eq!(answer.header("x-midplane-module"), "faults#1");
+    let path = "/modules/faults";
+    let module = apart.kernel.host("GET", path).send().await.json();
+    assert_eq!(
+        (&module["state"], &module["slow_polls"]),
+        (&json!("serving"), &json!(1)),
+        "{module}"
+    );
+    apart.expect_unnoticed().await;
+}
+
 async fn expect_sample(kernel: &Kernel, sample: &str) {
     let metrics = kernel.host("GET", "/metrics").send().await;
     let text = metrics.expect_status(200).text();
     assert!(text.lines().any(|line| line == sample), "{text}");
+}
+
+/// It is ended by what it cannot allocate, and not by what it leaves for others.
+#[tokio::test]
+async fn one_that_allocates_without_end_comes_to_its_own() {
+    let mut apart = Apart::start("", "confine = { memory = \"256MiB\" }").await;
+    let ended = apart.get("now/allocate").send().await;
+    ended.expect_problem(502, "module_crashed");
+    assert_eq!(apart.event("module.crashed").await["reason"], "SIGABRT");
+    logged(
+        &apart.kernel,
+        &["the module's process printed", "memory allocation of"],
+    )
+    .await;
+    assert_eq!(apart.text("marker").await, "");
+    apart.expect_unnoticed().await;
 }
 
 #[tokio::test]

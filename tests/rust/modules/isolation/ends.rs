@@ -21,7 +21,7 @@ async fn expect_one_process(apart: &Apart) {
 
 #[tokio::test]
 async fn one_that_ends_while_it_starts_is_refused_and_the_old_goes_on() {
-    let apart = Apart::start("[limits]\ninit_timeout = \"2s\"", "").await;
+    let apart = Apart::start("[limits]\ninit_timeout = \"5s\"", "").await;
     let old = apart.process().await;
     let ended = |how| format!("its process ended ({how}) while `init` ran");
     for (fault, reason) in [
@@ -31,7 +31,7 @@ async fn one_that_ends_while_it_starts_is_refused_and_the_old_goes_on() {
         ("overflow", ended("SIGABRT")),
         (
             "spin",
-            "the module's function (`init`) did not return within 2s".to_owned(),
+            "the module's function (`init`) did not return within 5s".to_owned(),
         ),
     ] {
         let answer = apart.reload(&json!({"config": {"init": fault}})).await;
@@ -53,10 +53,12 @@ async fn one_that_ends_while_it_hands_over_is_started_again_without_its_state() 
     let answer = apart.reload(&json!({})).await;
     answer.expect_problem(422, "module_refused");
     let told = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(
-        told.contains("ended (SIGSEGV) while it handed its state over"),
-        "{told}"
-    );
+    // On a busy machine the wait for it may be over before its end is known.
+    let says = [
+        "ended (SIGSEGV) while it handed its state over",
+        "longer than the 250 ms that requests may wait",
+    ];
+    assert!(says.iter().any(|says| told.contains(says)), "{told}");
     assert_eq!(apart.event("module.crashed").await["generation"], 1);
     assert_eq!(apart.text("count").await, "0");
     expect_one_process(&apart).await;

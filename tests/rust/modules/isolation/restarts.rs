@@ -118,7 +118,7 @@ async fn a_restart_that_fails_is_tried_again_and_in_the_end_given_up() {
 
 #[tokio::test]
 async fn requests_wait_for_a_restart_for_so_long_and_are_told_when_to_come_back() {
-    let limits = "[limits]\nrestart_wait = \"200ms\"\ninit_timeout = \"1h\"";
+    let limits = "[kernel]\nshutdown_timeout = \"1s\"\n[limits]\nrestart_wait = \"200ms\"\ninit_timeout = \"1h\"";
     let mut apart = Apart::start(limits, "config = { init_when_noted = \"spin\" }").await;
     let note = apart.request("PUT", "note").body("x");
     note.send().await.expect_status(200);
