@@ -45,7 +45,8 @@ impl Task {
         let session = head
             .session
             .map(|(session, expires_at)| view(session, expires_at, secret.as_ref()));
-        let exchange = lease.lock();
+        let mut exchange = lease.lock();
+        exchange.input.ahead = head.content_length != Some(0);
         let offer = exchange.socket.as_ref().map(|socket| Offer {
             protocols: socket
                 .protocols()
@@ -71,9 +72,6 @@ impl Task {
             content_length: head.content_length,
             offer,
         });
-        if head.content_length != Some(0) {
-            lease.lock().input.ahead = true;
-        }
         send(pin, process, lease, &begin, secret.is_some())
     }
 
