@@ -65,7 +65,7 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         .max_buf_size(BUFFER_LEN_MAX.max(limits.header_bytes))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
+    let mut connection = Box::pin(connection);
     let mut closing = pin!(kernel.closing.cancelled());
     let mut deadline = Deadline::new(limits);
     let mut closed = false;
@@ -85,6 +85,8 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
         Some(Ok(())) => {}
         None => tracing::debug!("a connection was idle for too long"),
     }
+    // It keeps the promise of an upgrade: of a client that has left, nobody would ever know.
+    drop(connection);
     let socket = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(socket) = socket {
         socket.run().await;

@@ -216,6 +216,7 @@ impl Job {
                 });
                 let start = Start {
                     copy: Arc::clone(&copy),
+                    dir: data_dir.clone(),
                     environment,
                     lanes: apart.workers,
                     runtime: apart.runtime,

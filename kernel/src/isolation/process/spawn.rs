@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use crate::modules::trial;
 /// What a module process is started with.
 pub(crate) struct Start {
     pub(crate) copy: Arc<PrivateCopy>,
+    /// The module's own directory, in which it starts.
+    pub(crate) dir: PathBuf,
     /// All of it.
     pub(crate) environment: Vec<(String, OsString)>,
     /// One for each of the kernel's workers.
@@ -72,6 +75,7 @@ impl Process {
     pub(crate) fn start(owner: &Arc<Owner>, start: Start) -> io::Result<Needed> {
         let Start {
             copy,
+            dir,
             environment,
             lanes,
             runtime,
@@ -84,7 +88,7 @@ impl Process {
             .into_iter()
             .unzip();
         let (printed, pipe) = io::pipe()?;
-        let command = command(environment, control_end.into(), pipe.into())?;
+        let command = command(&dir, environment, control_end.into(), pipe.into())?;
         let killer = Arc::new(Killer::default());
         let (pid, end) = spawn(Arc::clone(&owner.name), command, Arc::clone(&killer))?;
         let mut given: Vec<_> = lane_ends.iter().map(|end| end.as_fd()).collect();
@@ -117,6 +121,7 @@ impl Process {
 }
 
 fn command(
+    dir: &Path,
     environment: Vec<(String, OsString)>,
     control: OwnedFd,
     printed: OwnedFd,
@@ -124,6 +129,7 @@ fn command(
     let mut command = Command::new(trial::own_program()?);
     command
         .arg(worker::COMMAND)
+        .current_dir(dir)
         .env_clear()
         .envs(environment)
         .stdin(Stdio::from(control))

@@ -8,6 +8,7 @@ use midplane_abi::{Request, why};
 use super::socket::Progress;
 use super::{Process, lanes};
 use crate::isolation::wire::{Begin, BodyEnd, Field, Offer, SessionView, ToModule};
+use crate::modules::exchange::socket::Socket;
 use crate::modules::exchange::{self, Exchange, InputEnd, Lease, OUTPUT_WINDOW_LEN, Refresh};
 use crate::modules::generation::Pin;
 use crate::modules::instance::{Outcome, RequestHead};
@@ -144,6 +145,10 @@ impl Task {
 
     fn queue_credit(&mut self, exchange: &Exchange) {
         let output = &exchange.output;
+        let waits = |socket: &Socket| !socket.is_taken();
+        if exchange.socket.as_deref().is_some_and(waits) {
+            return;
+        }
         let taken = output.received - output.bytes.len().min(output.received);
         let bytes = taken - self.credited;
         if bytes >= CREDIT_LEN_MIN {

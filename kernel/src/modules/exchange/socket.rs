@@ -281,6 +281,11 @@ impl Socket {
         self.full = true;
     }
 
+    /// Whether nothing that it sent is left here.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.outbound.messages.is_empty()
+    }
+
     /// Values of `Sec-WebSocket-Protocol`.
     pub(crate) fn protocols(&self) -> &[HeaderValue] {
         &self.offered
