@@ -45,6 +45,9 @@ impl Task {
         let session = head
             .session
             .map(|(session, expires_at)| view(session, expires_at, secret.as_ref()));
+        if head.content_length != Some(0) {
+            lease.lock().input.ahead = true;
+        }
         let exchange = lease.lock();
         let offer = exchange.socket.as_ref().map(|socket| Offer {
             protocols: socket
@@ -71,9 +74,6 @@ impl Task {
             content_length: head.content_length,
             offer,
         });
-        if head.content_length != Some(0) {
-            lease.lock().input.ahead = true;
-        }
         send(pin, process, lease, &begin, secret.is_some())
     }
 
