@@ -19,7 +19,7 @@ pub(crate) use hello::{Hello, hellos};
 pub(crate) use isolation::{OnlyHere, apart};
 pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
 pub(crate) use raw::{Raw, RawAnswer};
-pub(crate) use remains::private_copies;
+pub(crate) use remains::{private_copies, stat};
 pub(crate) use request::{Answer, Request, Stream, connect};
 pub(crate) use websocket::{BINARY, CLOSE, Frames, PING, PONG, TEXT, WebSocket, masked};
 

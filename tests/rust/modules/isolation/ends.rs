@@ -7,13 +7,12 @@ use super::{Apart, Process};
 
 /// Only the process of the generation that serves is left.
 async fn expect_one_process(apart: &Apart) {
-    let kernel = apart.kernel.pid().as_raw().unsigned_abs();
     eventually(
         &apart.kernel,
         "the end of every other process",
         async || {
             let serving = apart.process().await;
-            (Process::children(kernel) == [serving]).then_some(())
+            (Process::children(&apart.kernel) == [serving]).then_some(())
         },
     )
     .await;

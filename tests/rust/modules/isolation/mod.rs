@@ -6,7 +6,6 @@ mod hostile;
 mod reload;
 mod restarts;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::eventually;
-use crate::harness::{Answer, Builder, Kernel, Request, Stream, connect};
+use crate::harness::{Answer, Builder, Kernel, Request, Stream, connect, stat};
 
 const APART: &str = "isolation = \"process\"";
 const HERE: &str = "isolation = \"in-process\"";
@@ -197,11 +196,11 @@ impl Process {
         })
     }
 
-    /// Those that `kernel` has started and that live.
-    fn children(kernel: u32) -> Vec<Process> {
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| stat(*pid).is_some_and(|fields| fields[1] == kernel.to_string()))
+    /// Those that the kernel has started and that live.
+    fn children(kernel: &Kernel) -> Vec<Process> {
+        kernel
+            .children()
+            .into_iter()
             .filter_map(Process::find)
             .collect()
     }
@@ -214,12 +213,4 @@ impl Process {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
-}
-
-/// What stands behind the name in `/proc/<pid>/stat`, from the third field on.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    let stat = stat.ok()?;
-    let (_name, fields) = stat.rsplit_once(") ")?;
-    Some(fields.split(' ').map(str::to_owned).collect())
 }

@@ -90,8 +90,7 @@ async fn unloading_ends_the_process() {
     assert!(!process.lives());
     let gone = apart.get("marker").send().await;
     gone.expect_problem(404, "module_not_found");
-    let kernel = apart.kernel.pid().as_raw().unsigned_abs();
-    assert_eq!(Process::children(kernel), []);
+    assert_eq!(Process::children(&apart.kernel), []);
     apart.expect_unnoticed().await;
 }
 
@@ -109,7 +108,7 @@ async fn no_process_outlives_its_kernel() {
             .module("hello", APART)
             .start()
             .await;
-        let children = Process::children(kernel.pid().as_raw().unsigned_abs());
+        let children = Process::children(&kernel);
         assert_eq!(children.len(), 2, "{children:?}");
         let token = kernel.session(json!({})).await;
         let stream = if requests {

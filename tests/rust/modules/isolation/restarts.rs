@@ -42,8 +42,7 @@ async fn the_fifth_crash_in_a_minute_is_the_last_until_somebody_loads_it_anew() 
     );
     let health = apart.kernel.host("GET", "/health").send().await.json();
     assert_eq!(health["status"], "degraded", "{health}");
-    let kernel = apart.kernel.pid().as_raw().unsigned_abs();
-    assert_eq!(Process::children(kernel), []);
+    assert_eq!(Process::children(&apart.kernel), []);
 
     // A reload lifts it, and what was before no longer counts.
     let receipt = apart.reload(&json!({"config": {"marker": "again"}})).await;
@@ -133,8 +132,7 @@ async fn requests_wait_for_a_restart_for_so_long_and_are_told_when_to_come_back(
         assert_eq!(answer.header("retry-after"), "1");
     }
     // The kernel ends although a restart hangs, and leaves nothing.
-    let kernel = apart.kernel.pid().as_raw().unsigned_abs();
-    let children = Process::children(kernel);
+    let children = Process::children(&apart.kernel);
     assert_eq!(children.len(), 1, "the one in `init`");
     apart.bystander.stop().await;
     apart.kernel.signal(Signal::SIGTERM);
