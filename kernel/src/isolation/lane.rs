@@ -38,13 +38,11 @@ struct Output {
     /// A secret is among them.
     secret: bool,
     closed: bool,
-    /// Is told no further.
-    overflow: u64,
 }
 
-/// The other end is gone, or this one was closed.
+/// The lane is closed, or the message is longer than a frame may be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
+pub(crate) struct Unsent;
 
 /// Why nothing more comes from the other end.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +93,7 @@ impl Lane {
     }
 
     /// Sends a message, or keeps it until the lane is served.
-    pub(crate) fn send(&self, message: &impl Serialize) -> Result<(), Closed> {
+    pub(crate) fn send(&self, message: &impl Serialize) -> Result<(), Unsent> {
         self.queue(message, false)?;
         self.flush();
         Ok(())
@@ -111,10 +109,10 @@ impl Lane {
 
     /// Puts a message to those that the next [`Lane::flush`] writes. Of one with a `secret` in it nothing stays here once it is
     /// written.
-    pub(crate) fn queue(&self, message: &impl Serialize, secret: bool) -> Result<(), Closed> {
+    pub(crate) fn queue(&self, message: &impl Serialize, secret: bool) -> Result<(), Unsent> {
         let mut output = self.output();
         if output.closed {
-            return Err(Closed);
+            return Err(Unsent);
         }
         let at = output.bytes.len();
         output.secret |= secret;
@@ -130,8 +128,7 @@ impl Lane {
             }
             _ => {
                 output.bytes.truncate(at);
-                output.overflow += 1;
-                Err(Closed)
+                Err(Unsent)
             }
         }
     }
@@ -192,15 +189,19 @@ impl Lane {
         let mut input = BytesMut::with_capacity(READ_LEN);
         loop {
             socket.readable().await?;
-            match socket.try_read_buf(&mut input) {
+            let read_len = match socket.try_read_buf(&mut input) {
                 Ok(0) => return Ok(()),
-                Ok(_) => {}
+                Ok(read_len) => read_len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(error.into()),
-            }
+            };
             while let Some(frame) = codec.decode(&mut input)? {
                 take(&frame)?;
+            }
+            // Whoever says so much at once is not alone on this thread.
+            if read_len >= READ_LEN / 2 {
+                tokio::task::yield_now().await;
             }
             if input.is_empty() && input.capacity() > KEPT_LEN {
                 input = BytesMut::new();
@@ -258,5 +259,110 @@ impl io::Write for Tail<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::sync::Arc;
+
+    use super::*;
+
+    const FRAME_LEN_MAX: usize = 1024;
+
+    fn pair() -> (Lane, StdUnixStream) {
+        let (socket, other) = StdUnixStream::pair().unwrap();
+        (Lane::new(socket, FRAME_LEN_MAX), other)
+    }
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(work)
+    }
+
+    #[test]
+    fn messages_come_as_they_were_sent_also_before_the_lane_is_served() {
+        let (ours, other) = pair();
+        let theirs = Arc::new(Lane::new(other, FRAME_LEN_MAX));
+        let sent: Vec<String> = (0..200).map(|number| "x".repeat(number)).collect();
+        for message in &sent {
+            ours.send(message).unwrap();
+        }
+        let mut came: Vec<String> = Vec::new();
+        block_on(async {
+            let (our_socket, their_socket) = (ours.claim().unwrap(), theirs.claim().unwrap());
+            let reading = theirs.serve(their_socket, |frame| {
+                came.push(postcard::from_bytes(frame)?);
+                if came.len() == sent.len() {
+                    return Err(ReadError::Forbidden("all there is"));
+                }
+                Ok(())
+            });
+            tokio::select! {
+                read = reading => assert!(matches!(read, Err(ReadError::Forbidden(_)))),
+                _ = ours.serve(our_socket, |_| Ok(())) => unreachable!("nothing comes back"),
+            }
+        });
+        assert_eq!(came, sent);
+        assert!(ours.claim().is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_frame_is_not_sent_and_what_comes_after_is() {
+        let (lane, mut other) = pair();
+        lane.send(&"before").unwrap();
+        assert_eq!(lane.send(&"x".repeat(FRAME_LEN_MAX)), Err(Unsent));
+        lane.send(&"after").unwrap();
+        block_on(async {
+            let socket = lane.claim().unwrap();
+            let served = lane.serve(socket, |_| Ok(()));
+            let timeout = std::time::Duration::from_millis(100);
+            let _still_open = tokio::time::timeout(timeout, served).await;
+        });
+        let mut came = [0; 4 + 7 + 4 + 6];
+        other.read_exact(&mut came).unwrap();
+        assert_eq!(&came, b"\x07\0\0\0\x06before\x06\0\0\0\x05after");
+    }
+
+    #[test]
+    fn what_is_no_message_or_too_long_ends_the_lane() {
+        for (bytes, expect) in [
+            (&b"\x02\0\0\0\x05x"[..], "it sent what is no message"),
+            (&b"\xff\xff\xff\xff"[..], "the lane cannot be read"),
+        ] {
+            let (lane, mut other) = pair();
+            other.write_all(bytes).unwrap();
+            let error = block_on(async {
+                let socket = lane.claim().unwrap();
+                let take = |frame: &[u8]| {
+                    postcard::from_bytes::<String>(frame)?;
+                    Ok(())
+                };
+                lane.serve(socket, take).await.unwrap_err()
+            });
+            assert!(error.to_string().starts_with(expect), "{error}");
+            assert_eq!(lane.send(&"more"), Err(Unsent));
+        }
+    }
+
+    #[test]
+    fn a_secret_that_was_not_written_is_wiped_with_the_lane() {
+        let (lane, _other) = pair();
+        lane.queue(&"a key", true).unwrap();
+        assert!(lane.output().secret);
+        lane.close();
+        assert!(lane.output().bytes.is_empty());
+        assert_eq!(lane.queue(&"another", true), Err(Unsent));
+    }
+
+    #[test]
+    fn droppable_messages_are_dropped_while_too_much_waits() {
+        let (lane, _other) = pair();
+        assert!(lane.send_or_drop(&"one", 4));
+        assert!(!lane.send_or_drop(&"two", 4));
     }
 }

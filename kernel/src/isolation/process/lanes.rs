@@ -143,7 +143,7 @@ pub(super) async fn serve(process: Arc<Process>, number: usize, socket: UnixStre
         process.kill(format!("a lane of requests failed: {error}"));
     }
     // Nothing comes after what was read.
-    let end = process.ended().await;
+    let end = process.ended_or_killed("a lane of requests").await;
     lane.end(&end.to_string());
 }
 

@@ -38,6 +38,11 @@ const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// As many requests that were under way are told when it crashes.
 const ROUTES_TOLD_MAX: usize = 8;
 
+/// How long a process whose sockets are closed may take to end.
+const END_SEEN_WITHIN: Duration = Duration::from_secs(1);
+/// A text of the process's that goes to the log beside a message is longer than this only if it is meant to do harm.
+const TEXT_LEN_MAX: usize = 256;
+
 /// A module process.
 pub(crate) struct Process {
     owner: Arc<Owner>,
@@ -53,7 +58,6 @@ pub(crate) struct Process {
     ending: AtomicBool,
     /// Once there is one.
     generation: OnceLock<Weak<Generation>>,
-    runtime: Handle,
     last_routes: OnceLock<Vec<String>>,
     confined: OnceLock<Report>,
     /// Requests are under way that nobody looks at yet.
@@ -70,7 +74,7 @@ struct Orders {
 }
 
 /// How a module process ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct End {
     pub(crate) status: Option<ExitStatus>,
     /// Why the kernel killed it, if it did.
@@ -130,10 +134,7 @@ impl Process {
             Ok(end) => end.clone(),
             Err(_gone) => None,
         }
-        .unwrap_or(End {
-            status: None,
-            killed: None,
-        })
+        .unwrap_or_default()
     }
 
     /// What it may do; `None` before its library is opened.
@@ -213,13 +214,18 @@ impl Process {
 
     /// How it ended. Blocks.
     fn wait_end(&self) -> End {
-        let ended = self
-            .runtime
-            .block_on(async { tokio::time::timeout(END_KNOWN_WITHIN, self.ended()).await });
-        ended.unwrap_or(End {
-            status: None,
-            killed: None,
-        })
+        self.killer.wait_end(END_KNOWN_WITHIN)
+    }
+
+    /// How it ended, when one of its sockets is closed; one that goes on without is killed. Cancel-safe.
+    async fn ended_or_killed(&self, socket: &str) -> End {
+        if tokio::time::timeout(END_SEEN_WITHIN, self.ended())
+            .await
+            .is_err()
+        {
+            self.kill(format!("it closed {socket}, and was killed"));
+        }
+        self.ended().await
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
@@ -235,9 +241,12 @@ impl Process {
         if let Err(error) = read.await {
             self.kill(format!("its control lane failed: {error}"));
         }
-        let mut orders = self.orders();
-        orders.closed = true;
-        orders.waiting.clear();
+        {
+            let mut orders = self.orders();
+            orders.closed = true;
+            orders.waiting.clear();
+        }
+        self.ended_or_killed("its control lane").await;
     }
 
     fn take_notice(&self, frame: &[u8]) -> Result<(), ReadError> {
@@ -255,12 +264,13 @@ impl Process {
                 poll_ns,
             } => {
                 if let Some(generation) = self.generation() {
-                    generation.slow_poll(route, request_id, Duration::from_nanos(poll_ns));
+                    let taken = Duration::from_nanos(poll_ns);
+                    generation.slow_poll(&plain(route), &plain(request_id), taken);
                 }
             }
             Notice::Denied { request_id } => {
                 if let Some(generation) = self.generation() {
-                    generation.denied_secret(request_id);
+                    generation.denied_secret(&plain(request_id));
                 }
             }
         }
@@ -268,13 +278,14 @@ impl Process {
     }
 
     fn write_line(&self, line: &Line<'_>) {
+        let [request_id, session] = [line.request_id, line.session].map(|text| text.map(plain));
         let line = telemetry::ModuleLine {
             module: &self.owner.name,
             generation: self.owner.number,
-            request_id: line.request_id,
-            session: line.session,
+            request_id: request_id.as_deref(),
+            session: session.as_deref(),
             level: telemetry::level_of(line.level),
-            target: line.target,
+            target: &plain(line.target),
             message: line.message,
             fields: line.fields,
         };
@@ -288,6 +299,11 @@ impl Process {
     fn label(&self) -> String {
         format!("{}#{}", self.owner.name, self.owner.number)
     }
+}
+
+/// A text of the process's, cut, and without what would break a line.
+fn plain(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_LEN_MAX)].replace(char::is_control, "\u{fffd}")
 }
 
 /// A process that somebody needs; dropping it ends the process.

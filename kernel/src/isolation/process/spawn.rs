@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -42,6 +42,7 @@ pub(crate) struct Start {
 #[derive(Default)]
 pub(super) struct Killer {
     prey: Mutex<Prey>,
+    ended: Condvar,
     /// Who is told of its end first.
     process: OnceLock<Weak<Process>>,
 }
@@ -51,6 +52,7 @@ struct Prey {
     /// `None` when it has ended: its number may be another's.
     pid: Option<Pid>,
     why: Option<String>,
+    end: Option<End>,
 }
 
 impl Killer {
@@ -62,9 +64,16 @@ impl Killer {
             prey.why.get_or_insert(why);
         }
     }
-}
 
-impl Killer {
+    /// How it ended, if that is known within `limit`. Blocks.
+    pub(super) fn wait_end(&self, limit: Duration) -> End {
+        let (prey, _timed_out) = self
+            .ended
+            .wait_timeout_while(self.prey(), limit, |prey| prey.end.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        prey.end.clone().unwrap_or_default()
+    }
+
     fn prey(&self) -> MutexGuard<'_, Prey> {
         self.prey.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,7 +114,6 @@ impl Process {
             killer,
             ending: false.into(),
             generation: Default::default(),
-            runtime: runtime.clone(),
             last_routes: Default::default(),
             confined: Default::default(),
             busy: Notify::new(),
@@ -183,6 +191,8 @@ fn spawn(
             if let Some(process) = killer.process.get().and_then(Weak::upgrade) {
                 process.note_end();
             }
+            killer.prey().end = Some(end.clone());
+            killer.ended.notify_all();
             // The receivers are gone when nobody is interested.
             let _ = told.send(Some(end));
         })?;

@@ -31,6 +31,8 @@ impl Registry {
 
     async fn crashed(self: &Arc<Self>, generation: &Arc<Generation>, process: &Process, end: &End) {
         let name = &*generation.name;
+        // One that ended before it served was nobody's to mark.
+        generation.start_restarting();
         generation.count_failure();
         let crash = Crash {
             generation: generation.number,
