@@ -23,7 +23,7 @@ pub(crate) fn on_control_thread<T: Send + 'static>(
 
 /// Runs what modules have left on this thread.
 #[expect(unsafe_code, reason = "the contract of what is called is kept here")]
-fn settle() {
+pub(crate) fn settle() {
     // SAFETY: between two pieces of work, no module's function is on the stack; what a second one leaves is settled after it.
     unsafe { midplane_unload::settle_thread() }
 }

@@ -26,7 +26,8 @@ impl Task {
             return;
         };
         let request = self.request().0;
-        while self.socket.sent < granted {
+        // What comes before the end goes with it: the module is to know at once.
+        while self.socket.sent < granted || socket.is_ended() {
             match socket.receive(usize::MAX) {
                 Some(Received::Message(message)) => {
                     self.socket.sent += socket_cost(message.bytes.len());

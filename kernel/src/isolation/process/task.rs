@@ -45,10 +45,8 @@ impl Task {
         let session = head
             .session
             .map(|(session, expires_at)| view(session, expires_at, secret.as_ref()));
-        if head.content_length != Some(0) {
-            lease.lock().input.ahead = true;
-        }
-        let exchange = lease.lock();
+        let mut exchange = lease.lock();
+        exchange.input.ahead = head.content_length != Some(0);
         let offer = exchange.socket.as_ref().map(|socket| Offer {
             protocols: socket
                 .protocols()

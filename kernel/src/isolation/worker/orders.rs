@@ -12,7 +12,7 @@ use crate::events::Events;
 use crate::isolation::confine::{ConfineError, Report};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{Answer, Facts, Notice, Open, Order, Ready, State};
-use crate::modules::control::on_control_thread;
+use crate::modules::control::{on_control_thread, settle};
 use crate::modules::descriptor::{Descriptor, Grants};
 use crate::modules::generation::{Generation, Parts, Tell};
 use crate::modules::instance::{Instance, Retired};
@@ -216,6 +216,7 @@ impl Module {
             .map_err(told)?;
         runtime.block_on(generation.unpinned());
         let retired = generation.retire();
+        settle();
         // With what the module has left on these threads.
         lanes.into_iter().for_each(Serving::stop);
         if let Some(Retired::Code(code)) = retired {

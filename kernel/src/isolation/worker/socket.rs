@@ -87,7 +87,8 @@ impl Socket<'_> {
     /// Puts down for the module what has come, as far as it has room; whether that was anything.
     fn pass_in(&mut self) -> bool {
         let mut taken = 0;
-        while self.call.has_room() {
+        let ended = self.stream.lock().inbound.end.take();
+        while ended.is_some() || self.call.has_room() {
             let Some(message) = self.stream.lock().inbound.messages.pop_front() else {
                 break;
             };
@@ -102,12 +103,7 @@ impl Socket<'_> {
                 bytes: taken,
             });
         }
-        let end = {
-            let mut state = self.stream.lock();
-            let all_taken = state.inbound.messages.is_empty();
-            state.inbound.end.take_if(|_| all_taken)
-        };
-        if let Some(close) = end {
+        if let Some(close) = ended {
             self.over = true;
             for message in self.call.end_socket(close, true) {
                 self.send(&message);

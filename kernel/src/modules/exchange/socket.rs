@@ -281,6 +281,10 @@ impl Socket {
         self.full = true;
     }
 
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Whether nothing that it sent is left here.
     pub(crate) fn is_taken(&self) -> bool {
         self.outbound.messages.is_empty()
