@@ -40,6 +40,7 @@ async fn the_fifth_crash_in_a_minute_is_the_last_until_somebody_loads_it_anew() 
         (&Value::Null, &json!(5)),
         "{module}"
     );
+    assert_eq!(module["resident_generations"], 0, "{module}");
     let health = apart.kernel.host("GET", "/health").send().await.json();
     assert_eq!(health["status"], "degraded", "{health}");
     assert_eq!(Process::children(&apart.kernel), []);
