@@ -171,7 +171,7 @@ pub struct Module {
     pub poll_seconds: f64,
     #[serde(default)]
     pub requests: RequestCounts,
-    /// Generations whose code is in the process, this one included.
+    /// Generations whose code is in memory, this one included.
     #[serde(default)]
     pub resident_generations: u64,
     /// `in-process` or `process`; of an older kernel nothing.
