@@ -122,6 +122,14 @@ impl Collector for Snapshot {
         )?;
         self.per_process(
             &mut encoder,
+            "module_restarts",
+            "Module processes started again after one that crashed",
+            None,
+            true,
+            |generation| Some(self.0.modules.restarts(&generation.name)),
+        )?;
+        self.per_process(
+            &mut encoder,
             "module_processes",
             "Module processes, those that drain included",
             None,

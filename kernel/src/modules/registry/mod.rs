@@ -85,6 +85,8 @@ struct Place {
     restarts: Restarts,
     /// Of its processes, since the kernel started.
     crashes: u64,
+    /// How often it was started again after one.
+    restarted: u64,
     last_crash: Option<Crash>,
 }
 

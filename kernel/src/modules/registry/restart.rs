@@ -75,6 +75,7 @@ impl Registry {
             };
             match self.swap_in(name, wanted).await {
                 Ok(_swapped) => {
+                    self.count_restart(name);
                     if let Some(now) = self.get(name) {
                         tracing::info!(module = %now.label, after = generation.number, "a module was started again");
                         self.events.publish(Event::ModuleRestarted {
@@ -118,6 +119,17 @@ impl Registry {
         place.crashes += 1;
         place.last_crash = Some(crash);
         place.restarts.crashed(Instant::now())
+    }
+
+    fn count_restart(&self, name: &str) {
+        if let Some(place) = self.places().get_mut(name) {
+            place.restarted += 1;
+        }
+    }
+
+    /// How often `name` was started again after a crash.
+    pub(crate) fn restarts(&self, name: &str) -> u64 {
+        self.places().get(name).map_or(0, |place| place.restarted)
     }
 
     fn count_failed_restart(&self, name: &str) -> Verdict {
