@@ -129,6 +129,11 @@ impl Ends {
         .await;
         expect_sample(
             &apart.kernel,
+            "midplane_module_restarts_total{module=\"crash\"} 1.0",
+        )
+        .await;
+        expect_sample(
+            &apart.kernel,
             "midplane_module_processes{module=\"crash\"} 1.0",
         )
         .await;
