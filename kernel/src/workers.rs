@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection;
 use crate::controls::{Controls, Job};
+use crate::isolation::process;
 use crate::kernel::Kernel;
 use crate::problem::{Code, Problem};
 use crate::socket::{self, BoundSocket};
@@ -182,6 +183,13 @@ async fn accept(
 /// Serves a connection if its peer may have one.
 fn admit(kernel: &Arc<Kernel>, stream: UnixStream, connections: &TaskTracker) {
     let peer = match socket::peer(&stream) {
+        Ok(peer) if peer.pid().is_some_and(process::is_one) => {
+            tracing::warn!(
+                pid = peer.pid,
+                "a connection of a module's process was closed"
+            );
+            return;
+        }
         Ok(peer) if peer.may_connect(kernel.uid) => peer,
         Ok(peer) => {
             tracing::warn!(uid = peer.uid, "a connection of another user was closed");

@@ -12,6 +12,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// As it names itself.
+    pub(crate) fn pid(self) -> Option<u32> {
+        self.pid.and_then(|pid| u32::try_from(pid).ok())
+    }
+
     /// Only the kernel's own user; root is no exception, and needs none.
     pub(crate) fn may_connect(self, own_uid: u32) -> bool {
         self.uid == own_uid

@@ -9,7 +9,7 @@ mod socket;
 mod spawn;
 mod task;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -103,15 +103,20 @@ impl std::fmt::Display for End {
     }
 }
 
-/// How many processes of each module there are.
-static ALIVE: Mutex<BTreeMap<Arc<str>, u64>> = Mutex::new(BTreeMap::new());
+/// The processes of each module.
+static ALIVE: Mutex<BTreeMap<Arc<str>, BTreeSet<u32>>> = Mutex::new(BTreeMap::new());
 
 /// Processes of `name` that have not ended.
 pub(crate) fn alive(name: &str) -> u64 {
-    alive_of().get(name).copied().unwrap_or_default()
+    alive_of().get(name).map_or(0, |pids| pids.len() as u64)
 }
 
-fn alive_of() -> MutexGuard<'static, BTreeMap<Arc<str>, u64>> {
+/// Whether it is a module's.
+pub(crate) fn is_one(pid: u32) -> bool {
+    alive_of().values().any(|pids| pids.contains(&pid))
+}
+
+fn alive_of() -> MutexGuard<'static, BTreeMap<Arc<str>, BTreeSet<u32>>> {
     ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -171,7 +171,11 @@ fn spawn(
                 }
             };
             let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process number"));
-            *alive_of().entry(Arc::clone(&name)).or_default() += 1;
+            let number = child.id();
+            alive_of()
+                .entry(Arc::clone(&name))
+                .or_default()
+                .insert(number);
             killer.prey().pid = Some(pid);
             let _ = started.send(Ok(child.id()));
             if let Err(error) = wait_for_end(pid) {
@@ -186,7 +190,7 @@ fn spawn(
                 }
             };
             if let Some(alive) = alive_of().get_mut(&name) {
-                *alive -= 1;
+                alive.remove(&number);
             }
             if let Some(process) = killer.process.get().and_then(Weak::upgrade) {
                 process.note_end();

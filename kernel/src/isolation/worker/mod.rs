@@ -2,13 +2,25 @@
 //!
 //! The kernel's own loader and executor run the module here; the socket's part is taken by the lanes. It has no session, no
 //! secret and no configuration but what the kernel tells it, and decides nothing.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `given` | the sockets it is given |
+//! | `orders` | the steps of the module's life |
+//! | `lanes` | the threads that requests come to |
+//! | `requests`, `stream`, `body`, `socket` | what the kernel says of them |
+//! | `answer` | what the module answers |
+//! | `log` | its log lines |
 
+mod answer;
 mod body;
 mod given;
+mod lanes;
 mod log;
 mod orders;
 mod requests;
 mod socket;
+mod stream;
 
 use std::io::Read as _;
 use std::process::ExitCode;

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::lanes::{self, Serving};
 use super::log::LaneLog;
-use super::requests::{self, Serving};
 use crate::events::Events;
 use crate::isolation::confine::{ConfineError, Report};
 use crate::isolation::lane::{Lane, ReadError};
@@ -182,7 +182,7 @@ impl Module {
                 .map(|(pattern, bytes)| (pattern.to_string(), bytes))
                 .collect(),
         };
-        let lanes = requests::serve(lanes, &generation).map_err(told)?;
+        let lanes = lanes::serve(lanes, &generation).map_err(told)?;
         *self.stage() = Stage::Serving(generation, lanes);
         Ok(Answer::Ready(ready))
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
-use super::requests::Stream;
+use super::stream::Stream;
 use crate::isolation::lane::Lane;
 use crate::isolation::wire::{FromModule, pieces, socket_cost};
 use crate::modules::exchange::socket::{Close, Kind, Message};
