@@ -86,7 +86,7 @@ impl Lane {
         self.pending.notify_one();
         let outcome = tokio::select! {
             read = self.read(socket, take) => read,
-            write = self.write(socket) => write.map_err(ReadError::from),
+            () = self.write(socket) => Ok(()),
         };
         self.close();
         outcome
@@ -154,7 +154,14 @@ impl Lane {
         self.pending.notify_one();
     }
 
-    async fn write(&self, socket: &UnixStream) -> io::Result<()> {
+    /// Until the lane is closed. What cannot be written is for an end that is gone, of which there may be something to read.
+    async fn write(&self, socket: &UnixStream) {
+        if self.try_write(socket).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn try_write(&self, socket: &UnixStream) -> io::Result<()> {
         loop {
             self.pending.notified().await;
             loop {

@@ -92,7 +92,8 @@ impl End {
 
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(why) = &self.killed {
+        // It may have ended by itself just before.
+        if let (Some(why), Some("SIGKILL") | None) = (&self.killed, self.signal()) {
             return f.write_str(why);
         }
         match (self.signal(), self.status.and_then(|status| status.code())) {
