@@ -58,9 +58,11 @@ no_module_in_kernel() {
     [[ -z $found ]] || { echo "a module's word stands in the kernel:"; echo "$found"; return 1; }
 }
 
+# What a module process is refused names the families that it is not.
 no_tcp_in_kernel() {
     local found
-    found=$(in_kernel_code 'Tcp(Listener|Socket|Stream)|UdpSocket|AF_INET|AddressFamily::Inet|SockaddrIn')
+    found=$(in_kernel_code 'Tcp(Listener|Socket|Stream)|UdpSocket|AF_INET|AddressFamily::Inet|SockaddrIn' |
+        grep -v '^kernel/src/isolation/confine/calls/')
     [[ -z $found ]] || { echo "the kernel opens an Internet socket:"; echo "$found"; return 1; }
 }
 

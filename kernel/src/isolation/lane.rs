@@ -4,6 +4,7 @@
 //! that is, since a body goes no further than its reader has asked for.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -20,6 +21,8 @@ const LENGTH_LEN: usize = 4;
 const READ_LEN: usize = 80 * 1024;
 /// A buffer that grew over this is given back once it is empty.
 const KEPT_LEN: usize = 256 * 1024;
+/// No windows that are kept add up to so much; an end that reads nothing and asks for more is closed.
+const WAITING_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// One end of a lane.
 pub(crate) struct Lane {
@@ -115,6 +118,11 @@ impl Lane {
             return Err(Unsent);
         }
         let at = output.bytes.len();
+        if at > WAITING_LEN_MAX {
+            drop(output);
+            self.close();
+            return Err(Unsent);
+        }
         output.secret |= secret;
         output.bytes.extend_from_slice(&[0; LENGTH_LEN]);
         let mut bytes = std::mem::take(&mut output.bytes);
@@ -127,6 +135,7 @@ impl Lane {
                 Ok(())
             }
             _ => {
+                output.bytes[at..].zeroize();
                 output.bytes.truncate(at);
                 Err(Unsent)
             }
@@ -143,6 +152,19 @@ impl Lane {
             drop(output);
             self.pending.notify_one();
         }
+    }
+
+    /// Whether something has come that nobody has read yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        use nix::sys::socket::{MsgFlags, recv};
+        self.socket.get().is_some_and(|socket| {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            recv(socket.as_raw_fd(), &mut [0], flags).is_ok_and(|len| len > 0)
+        })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.output().closed
     }
 
     /// Nothing is sent from here on.
@@ -194,12 +216,16 @@ impl Lane {
             .max_frame_length(self.frame_len_max)
             .new_codec();
         let mut input = BytesMut::with_capacity(READ_LEN);
+        let mut read_in_row = 0;
         loop {
             socket.readable().await?;
             let read_len = match socket.try_read_buf(&mut input) {
                 Ok(0) => return Ok(()),
                 Ok(read_len) => read_len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    read_in_row = 0;
+                    continue;
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
@@ -207,7 +233,9 @@ impl Lane {
                 take(&frame)?;
             }
             // Whoever says so much at once is not alone on this thread.
-            if read_len >= READ_LEN / 2 {
+            read_in_row += read_len;
+            if read_in_row >= READ_LEN / 2 {
+                read_in_row = 0;
                 tokio::task::yield_now().await;
             }
             if input.is_empty() && input.capacity() > KEPT_LEN {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::confine::{Confinement, Report};
 
-/// A request lane's frame at most: a window of body, and the head that goes before it.
-pub(crate) const REQUEST_FRAME_LEN_MAX: usize = 1024 * 1024;
+/// A request lane's frame at most: the longest head that `[limits] header_bytes` allows, with the session that goes with it.
+pub(crate) const REQUEST_FRAME_LEN_MAX: usize = 2 * 1024 * 1024;
 /// Beside the state that is handed over: the module's OpenAPI document and its configuration.
 pub(crate) const CONTROL_FRAME_LEN_MAX: usize = 8 * 1024 * 1024;
 
@@ -58,6 +58,8 @@ pub(crate) enum Notice<'a> {
         order: u64,
         answer: Result<Answer, String>,
     },
+    /// What is in force of its confinement: said before any of the module's code has run.
+    Confined(Report),
     Line(Line<'a>),
     SlowPoll {
         route: &'a str,
@@ -73,7 +75,6 @@ pub(crate) enum Notice<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done,
-    Confined(Report),
     Instance(Facts),
     Ready(Ready),
     Saved(Option<State>),
@@ -288,7 +289,7 @@ pub(crate) enum Outcome<'a> {
 }
 
 /// A frame has room for it.
-pub(crate) const PIECE_LEN_MAX: usize = REQUEST_FRAME_LEN_MAX / 2;
+pub(crate) const PIECE_LEN_MAX: usize = 512 * 1024;
 /// What the smallest message takes of a window: empty ones are not free.
 const MESSAGE_COST_MIN: usize = 4 * 1024;
 

@@ -31,6 +31,8 @@ pub(crate) const OUTPUT_WINDOW_LEN: usize = 64 * 1024;
 const ROUTE_LEN_MAX: usize = 128;
 /// As many as a request may have (`[limits] header_fields`).
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 100;
+/// A buffer that grew over this is not kept for a slot's next request.
+const KEPT_LEN: usize = 4 * OUTPUT_WINDOW_LEN;
 /// Slots are allocated this many at a time and never given back: the pages are reused.
 const CHUNK_LEN: usize = 256;
 /// 64 chunks are 16,384 requests at once, over the sum of what the connection limit lets in.
@@ -270,7 +272,11 @@ impl Drop for Lease {
             exchange.input.granted = 0;
             exchange.output.head = None;
             exchange.output.started = false;
-            exchange.output.bytes.clear();
+            if exchange.output.bytes.capacity() > KEPT_LEN {
+                exchange.output.bytes = BytesMut::new();
+            } else {
+                exchange.output.bytes.clear();
+            }
             exchange.output.ended = false;
             exchange.output.full = false;
             exchange.output.received = 0;

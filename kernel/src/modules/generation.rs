@@ -399,6 +399,8 @@ impl Generation {
         self.restarting.store(true, Ordering::SeqCst);
         if !self.owner.life.advance(Transition::Fault) && self.phase() != Phase::Faulted {
             self.restarting.store(false, Ordering::SeqCst);
+            // Whoever looked meanwhile went to wait.
+            self.changed.notify_waiters();
         }
         self.failed.notify_waiters();
     }

@@ -112,7 +112,7 @@ impl Instance {
     pub(crate) fn save(&self, owner: &Owner) -> Result<Option<SavedState>, LoadError> {
         match self {
             Instance::Here(instance) => instance.save(owner),
-            Instance::Apart(instance) => instance.save(),
+            Instance::Apart(instance) => instance.save(owner),
         }
     }
 

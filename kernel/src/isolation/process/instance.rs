@@ -6,8 +6,11 @@ use super::{Needed, Process, Undone};
 use crate::isolation::confine::Confinement;
 use crate::isolation::wire::{Answer, Facts, Open, Order, Ready, State};
 use crate::modules::descriptor::RoutePattern;
-use crate::modules::loader::{LoadError, Owner};
+use crate::modules::loader::{LoadError, OPENAPI_LEN_MAX, Owner};
 use crate::modules::state::SavedState;
+
+/// Each is looked at for every request; no module has so many routes.
+const BODY_LIMITS_MAX: usize = 1024;
 
 /// A process in which the library is open.
 pub(crate) struct Opened(Needed);
@@ -46,11 +49,7 @@ impl Opened {
             log_level: owner.log.max_level(&owner.name),
         });
         match process.order(&open) {
-            Ok(Answer::Confined(report)) => {
-                // Once.
-                let _ = process.confined.set(report);
-                Ok(Opened(process))
-            }
+            Ok(Answer::Done) if process.confined().is_some() => Ok(Opened(process)),
             Ok(_) => Err(odd()),
             Err(undone) => Err(failed(undone, "its library was opened")),
         }
@@ -95,6 +94,15 @@ impl Instance {
 
     pub(crate) fn probe(&mut self, owner: &Owner) -> Result<(), LoadError> {
         match self.process.order(&Order::Probe) {
+            Ok(Answer::Ready(ready))
+                if ready.body_limits.len() > BODY_LIMITS_MAX
+                    || ready
+                        .openapi
+                        .as_ref()
+                        .is_some_and(|document| document.len() > OPENAPI_LEN_MAX) =>
+            {
+                Err(odd())
+            }
             Ok(Answer::Ready(ready)) => {
                 for (pattern, bytes) in &ready.body_limits {
                     if let Some(pattern) = RoutePattern::parse(pattern) {
@@ -113,8 +121,11 @@ impl Instance {
         self.ready.openapi.clone()
     }
 
-    pub(crate) fn save(&self) -> Result<Option<SavedState>, LoadError> {
+    pub(crate) fn save(&self, owner: &Owner) -> Result<Option<SavedState>, LoadError> {
         match self.process.order(&Order::Save) {
+            Ok(Answer::Saved(Some(state))) if state.bytes.len() > owner.state_bytes_max => {
+                Err(odd())
+            }
             Ok(Answer::Saved(state)) => Ok(state.map(|state| SavedState {
                 schema: state.schema,
                 bytes: state.bytes.into(),
@@ -139,7 +150,12 @@ impl Instance {
         if let Err(Undone::Refused(reason)) = self.process.order(&Order::End) {
             self.process.kill(reason);
         }
-        let end = self.process.wait_end();
+        let mut end = self.process.wait_end();
+        if !self.process.has_ended() {
+            self.process
+                .kill("it did not end when it was told to, and was killed");
+            end = self.process.wait_end();
+        }
         if end.status.is_none_or(|status| !status.success()) {
             tracing::warn!(module = %self.process.label(), how = %end, "a module's process did not end in good order");
         }

@@ -21,7 +21,7 @@ use crate::modules::instance::Outcome;
 pub(super) struct RequestLane {
     pub(super) lane: Lane,
     streams: Mutex<Streams>,
-    /// Something has come since this was last looked at.
+    /// A ping was answered since this was last looked at.
     pub(super) heard: AtomicBool,
 }
 
@@ -139,7 +139,13 @@ pub(super) fn routes(lanes: &[RequestLane]) -> Vec<String> {
 pub(super) async fn serve(process: Arc<Process>, number: usize, socket: UnixStream) {
     let lane = &process.lanes[number];
     let read = lane.lane.serve(socket, |frame| process.take(lane, frame));
-    if let Err(error) = read.await {
+    // A copy of the process may hold the other end open.
+    let outcome = tokio::select! {
+        read = read => read,
+        () = process.long_ended() => Ok(()),
+    };
+    lane.lane.close();
+    if let Err(error) = outcome {
         process.kill(format!("a lane of requests failed: {error}"));
     }
     // Nothing comes after what was read.
@@ -149,7 +155,6 @@ pub(super) async fn serve(process: Arc<Process>, number: usize, socket: UnixStre
 
 impl Process {
     fn take(&self, lane: &RequestLane, frame: &[u8]) -> Result<(), ReadError> {
-        lane.heard.store(true, Ordering::Relaxed);
         match postcard::from_bytes(frame)? {
             FromModule::Head {
                 request,
@@ -266,7 +271,11 @@ impl Process {
                     Ok(())
                 })
             }
-            FromModule::Pong => Ok(()),
+            FromModule::Pong => {
+                // Other words may be those of a process that does not listen.
+                lane.heard.store(true, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 

@@ -50,6 +50,10 @@ async fn look(process: &Process, stuck_after: Duration) {
             if heard || !lane.is_busy() {
                 *silent = 0;
             }
+            if *silent >= ASKED_TIMES && lane.lane.has_unread() {
+                // It is the worker here that is held up, and does not read.
+                *silent = 0;
+            }
             if *silent >= ASKED_TIMES {
                 process.kill(format!(
                     "it did not answer for {} s, and was killed",

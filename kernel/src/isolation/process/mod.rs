@@ -33,7 +33,7 @@ use crate::modules::private_copy::PrivateCopy;
 use crate::telemetry;
 
 /// How long the system may take to say how a process ended whose sockets are closed.
-const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
+const END_KNOWN_WITHIN: Duration = Duration::from_secs(4);
 
 /// As many requests that were under way are told when it crashes.
 const ROUTES_TOLD_MAX: usize = 8;
@@ -223,6 +223,12 @@ impl Process {
         self.killer.wait_end(END_KNOWN_WITHIN)
     }
 
+    /// Resolves when it has ended and everything it said must have been read. Cancel-safe.
+    async fn long_ended(&self) {
+        self.ended().await;
+        tokio::time::sleep(END_SEEN_WITHIN).await;
+    }
+
     /// How it ended, when one of its sockets is closed; one that goes on without is killed. Cancel-safe.
     async fn ended_or_killed(&self, socket: &str) -> End {
         if tokio::time::timeout(END_SEEN_WITHIN, self.ended())
@@ -244,7 +250,13 @@ impl Process {
             return;
         };
         let read = self.control.serve(socket, |frame| self.take_notice(frame));
-        if let Err(error) = read.await {
+        // A copy of the process may hold the other end open.
+        let outcome = tokio::select! {
+            read = read => read,
+            () = self.long_ended() => Ok(()),
+        };
+        self.control.close();
+        if let Err(error) = outcome {
             self.kill(format!("its control lane failed: {error}"));
         }
         {
@@ -262,6 +274,10 @@ impl Process {
                 let waiting = waiting.ok_or(ReadError::Forbidden("an answer without an order"))?;
                 // Whoever gave the order may have been given up.
                 let _ = waiting.send(answer);
+            }
+            Notice::Confined(report) => {
+                // The first is the kernel's own code's; any other would be the module's.
+                let _ = self.confined.set(report);
             }
             Notice::Line(line) => self.write_line(&line),
             Notice::SlowPoll {

@@ -21,7 +21,7 @@ pub(super) struct Progress {
 impl Task {
     /// Moves what the client has sent over the lane, as far as the module has room.
     pub(super) fn queue_messages(&mut self, exchange: &mut Exchange) {
-        let granted = INPUT_WINDOW_LEN + exchange.input.granted;
+        let granted = INPUT_WINDOW_LEN.saturating_add(exchange.input.granted);
         let Some(socket) = &mut exchange.socket else {
             return;
         };

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -184,6 +184,8 @@ fn spawn(
             let end = {
                 let mut prey = killer.prey();
                 prey.pid = None;
+                // What it has started, while the number is still its own: it was the first of its group.
+                let _ = killpg(pid, Signal::SIGKILL);
                 End {
                     status: child.wait().ok(),
                     killed: prey.why.take(),
@@ -192,11 +194,11 @@ fn spawn(
             if let Some(alive) = alive_of().get_mut(&name) {
                 alive.remove(&number);
             }
+            killer.prey().end = Some(end.clone());
+            killer.ended.notify_all();
             if let Some(process) = killer.process.get().and_then(Weak::upgrade) {
                 process.note_end();
             }
-            killer.prey().end = Some(end.clone());
-            killer.ended.notify_all();
             // The receivers are gone when nobody is interested.
             let _ = told.send(Some(end));
         })?;
@@ -231,6 +233,12 @@ fn wait_for_end(pid: Pid) -> nix::Result<()> {
         0,
         0,
     );
-    Kqueue::new()?.kevent(&[exit], &mut [exit], None)?;
-    Ok(())
+    let queue = Kqueue::new()?;
+    loop {
+        match queue.kevent(&[exit], &mut [exit], None) {
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

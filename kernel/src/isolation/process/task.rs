@@ -7,7 +7,9 @@ use midplane_abi::{Request, why};
 
 use super::socket::Progress;
 use super::{Process, lanes};
-use crate::isolation::wire::{Begin, BodyEnd, Field, Offer, SessionView, ToModule};
+use crate::isolation::wire::{
+    Begin, BodyEnd, Field, Offer, REQUEST_FRAME_LEN_MAX, SessionView, ToModule,
+};
 use crate::modules::exchange::socket::Socket;
 use crate::modules::exchange::{self, Exchange, InputEnd, Lease, OUTPUT_WINDOW_LEN, Refresh};
 use crate::modules::generation::Pin;
@@ -213,6 +215,8 @@ impl Drop for Task {
         if !finished {
             self.cancel();
         }
+        // Also when the end was told on another lane than its own.
+        self.process.lanes[self.lane].forget(self.request);
     }
 }
 
@@ -230,6 +234,12 @@ fn send(
     }
     lane.open(lease.handle()).map_err(Outcome::Crashed)?;
     if lane.lane.queue(message, secret).is_err() {
+        if !lane.lane.is_closed() {
+            lane.forget(lease.handle());
+            return Err(Outcome::Failed(format!(
+                "its head does not fit into the {REQUEST_FRAME_LEN_MAX} bytes that a lane's message may have"
+            )));
+        }
         // A lane that is closed ends what is open on it.
         tracing::debug!("a request was not told to its module's process");
     }

@@ -129,13 +129,15 @@ impl Module {
         let Stage::Closed(lanes) = self.take_stage() else {
             return Err(out_of_order());
         };
+        // A lane that is closed ends the process.
+        let _ = self.control.send(&Notice::Confined(confined));
         let copy = Arc::new(PrivateCopy::Given(self.path.clone()));
         // Nothing is unloaded here while the process goes on.
         let findings = midplane_unload::Findings::default();
         let opened = Opened::open(Arc::clone(&copy), findings, &self.owner).map_err(told)?;
         self.owner.life.advance(Transition::Load);
         *self.stage() = Stage::Opened(Box::new(opened), copy, lanes);
-        Ok(Answer::Confined(confined))
+        Ok(Answer::Done)
     }
 
     fn init(&self) -> Result<Answer, String> {

@@ -26,7 +26,7 @@ const ENTRY_SYMBOL: &CStr = c"midplane_module_entry";
 /// Most requests have fewer header fields than this; more spill to the heap.
 const HEADERS_INLINE: usize = 16;
 /// More of an OpenAPI document than anyone writes by hand.
-const OPENAPI_LEN_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const OPENAPI_LEN_MAX: usize = 4 * 1024 * 1024;
 
 /// Why a library did not become an instance.
 #[derive(Debug, thiserror::Error)]

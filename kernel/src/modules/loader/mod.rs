@@ -16,5 +16,5 @@ mod unopened;
 
 pub(crate) use code::{RetiredCode, StillMapped, mapped, try_open};
 pub(crate) use end::end_process;
-pub(crate) use library::{Instance, LoadError, Opened, Task};
+pub(crate) use library::{Instance, LoadError, OPENAPI_LEN_MAX, Opened, Task};
 pub(crate) use owner::Owner;

@@ -20,10 +20,13 @@ impl Registry {
         let Some(process) = generation.process().cloned() else {
             return;
         };
-        let (registry, generation) = (Arc::clone(self), Arc::clone(generation));
+        // Whoever else needs the generation decides how long it lives.
+        let (registry, generation) = (Arc::clone(self), Arc::downgrade(generation));
         self.control.spawn(async move {
             let end = process.ended().await;
-            if !process.is_ending() {
+            if !process.is_ending()
+                && let Some(generation) = generation.upgrade()
+            {
                 registry.crashed(&generation, &process, &end).await;
             }
         });
