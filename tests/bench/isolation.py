@@ -111,6 +111,8 @@ def measure(options, directory):
             kernels[1].stop()
         for kernel in kernels:
             kernel.start()
+        # With all of them there: what the one program has mapped is then nobody's own.
+        for kernel in kernels:
             memory[kernel.name] = {"started": kernel.private_mib()}
             kernel.check()
         for number in range(options.rounds):
