@@ -324,7 +324,7 @@ def start(server, times):
 def summary(by_server, name):
     """Medians over the rounds; the ratio is to the baseline in the same round."""
     figures = {key: statistics.median(run[key] for run in by_server[name]) for key in by_server[name][0]}
-    pairs = zip(by_server[name], by_server[BASELINE], strict=True)
+    pairs = list(zip(by_server[name], by_server[BASELINE], strict=True))
     ratios = sorted(run["cpu_s_per_100k"] / base["cpu_s_per_100k"] for run, base in pairs)
     throughput = statistics.median(run["per_s"] / base["per_s"] for run, base in pairs)
     return figures | {
