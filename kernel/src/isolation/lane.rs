@@ -10,7 +10,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Buf as _, BytesMut};
 use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
 use zeroize::Zeroize as _;
@@ -28,7 +30,7 @@ const WAITING_LEN_MAX: usize = 64 * 1024 * 1024;
 pub(crate) struct Lane {
     /// Until it is served.
     idle: Mutex<Option<StdUnixStream>>,
-    socket: OnceLock<UnixStream>,
+    socket: OnceLock<OwnedWriteHalf>,
     output: Mutex<Output>,
     /// There is something to write, or the lane was closed.
     pending: Notify,
@@ -84,11 +86,11 @@ impl Lane {
         take: impl FnMut(&[u8]) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         socket.set_nonblocking(true)?;
-        let socket = UnixStream::from_std(socket)?;
-        let socket = self.socket.get_or_init(|| socket);
+        let (input, output) = UnixStream::from_std(socket)?.into_split();
+        let socket = self.socket.get_or_init(|| output);
         self.pending.notify_one();
         let outcome = tokio::select! {
-            read = self.read(socket, take) => read,
+            read = self.read(input, take) => read,
             () = self.write(socket) => Ok(()),
         };
         self.close();
@@ -159,7 +161,7 @@ impl Lane {
         use nix::sys::socket::{MsgFlags, recv};
         self.socket.get().is_some_and(|socket| {
             let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-            recv(socket.as_raw_fd(), &mut [0], flags).is_ok_and(|len| len > 0)
+            recv(socket.as_ref().as_raw_fd(), &mut [0], flags).is_ok_and(|len| len > 0)
         })
     }
 
@@ -177,13 +179,13 @@ impl Lane {
     }
 
     /// Until the lane is closed. What cannot be written is for an end that is gone, of which there may be something to read.
-    async fn write(&self, socket: &UnixStream) {
+    async fn write(&self, socket: &OwnedWriteHalf) {
         if self.try_write(socket).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    async fn try_write(&self, socket: &UnixStream) -> io::Result<()> {
+    async fn try_write(&self, socket: &OwnedWriteHalf) -> io::Result<()> {
         loop {
             self.pending.notified().await;
             loop {
@@ -207,7 +209,7 @@ impl Lane {
 
     async fn read(
         &self,
-        socket: &UnixStream,
+        mut socket: OwnedReadHalf,
         mut take: impl FnMut(&[u8]) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut codec = LengthDelimitedCodec::builder()
@@ -218,14 +220,10 @@ impl Lane {
         let mut input = BytesMut::with_capacity(READ_LEN);
         let mut read_in_row = 0;
         loop {
-            socket.readable().await?;
-            let read_len = match socket.try_read_buf(&mut input) {
+            // Not `try_read_buf`, which asks once more after a read that did not fill the buffer.
+            let read_len = match socket.read_buf(&mut input).await {
                 Ok(0) => return Ok(()),
                 Ok(read_len) => read_len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    read_in_row = 0;
-                    continue;
-                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
@@ -252,7 +250,7 @@ impl Lane {
 
 impl Output {
     /// As much as the socket takes at once. An error is the other end's going, which its reader notices.
-    fn write_to(&mut self, socket: &UnixStream) -> io::Result<()> {
+    fn write_to(&mut self, socket: &OwnedWriteHalf) -> io::Result<()> {
         while !self.bytes.is_empty() {
             match socket.try_write(&self.bytes) {
                 Ok(written) => {

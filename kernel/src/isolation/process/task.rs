@@ -74,7 +74,10 @@ impl Task {
             content_length: head.content_length,
             offer,
         });
-        send(pin, process, lease, &begin, secret.is_some())
+        let mut task = send(pin, process, lease, &begin, secret.is_some())?;
+        // Where there is none, the head has said so.
+        task.body_ended = head.content_length == Some(0);
+        Ok(task)
     }
 
     pub(crate) fn check_session(
@@ -243,7 +246,7 @@ fn send(
         // A lane that is closed ends what is open on it.
         tracing::debug!("a request was not told to its module's process");
     }
-    lane.lane.flush();
+    // Not flushed: the first poll follows at once, and what it sends goes in the same write.
     process.note_busy();
     Ok(Task {
         pin,
