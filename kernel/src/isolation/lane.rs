@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Buf as _, BytesMut};
@@ -35,6 +36,8 @@ pub(crate) struct Lane {
     /// There is something to write, or the lane was closed.
     pending: Notify,
     frame_len_max: usize,
+    /// Bytes that went over it, either way, since that was last asked.
+    moved: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -68,6 +71,7 @@ impl Lane {
             output: Mutex::default(),
             pending: Notify::new(),
             frame_len_max,
+            moved: AtomicUsize::new(0),
         }
     }
 
@@ -130,6 +134,7 @@ impl Lane {
         let mut bytes = std::mem::take(&mut output.bytes);
         let written = postcard::to_io(message, Tail(&mut bytes)).map(drop);
         let len = bytes.len() - at - LENGTH_LEN;
+        self.moved.fetch_add(len, Ordering::Relaxed);
         output.bytes = bytes;
         match (written, u32::try_from(len)) {
             (Ok(()), Ok(len_u32)) if len <= self.frame_len_max => {
@@ -163,6 +168,12 @@ impl Lane {
             let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
             recv(socket.as_ref().as_raw_fd(), &mut [0], flags).is_ok_and(|len| len > 0)
         })
+    }
+
+    /// Bytes that went over it, either way; if they are `least` or more, counted anew from here on.
+    pub(crate) fn take_moved(&self, least: usize) -> bool {
+        self.moved.load(Ordering::Relaxed) >= least
+            && self.moved.swap(0, Ordering::Relaxed) >= least
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -231,6 +242,7 @@ impl Lane {
                 take(&frame)?;
             }
             // Whoever says so much at once is not alone on this thread.
+            self.moved.fetch_add(read_len, Ordering::Relaxed);
             read_in_row += read_len;
             if read_in_row >= READ_LEN / 2 {
                 read_in_row = 0;

@@ -32,7 +32,7 @@ const ROUTE_LEN_MAX: usize = 128;
 /// As many as a request may have (`[limits] header_fields`).
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 100;
 /// A buffer that grew over this is not kept for a slot's next request.
-const KEPT_LEN: usize = 4 * OUTPUT_WINDOW_LEN;
+const KEPT_LEN: usize = OUTPUT_WINDOW_LEN / 2;
 /// Slots are allocated this many at a time and never given back: the pages are reused.
 const CHUNK_LEN: usize = 256;
 /// 64 chunks are 16,384 requests at once, over the sum of what the connection limit lets in.

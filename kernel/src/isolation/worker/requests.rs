@@ -19,10 +19,14 @@ use crate::modules::executor::{
     self, Actor, Call, Fault, Incipient, Offer, RequestBody, SocketLimits, Surroundings,
 };
 use crate::modules::generation::Generation;
+use crate::modules::loader;
 use crate::problem::Problem;
 use crate::secrets::{Secret, SecretError};
 use crate::session::{NewSession, Session};
 
+/// When so much has gone over a lane and it falls idle, what it took is given back to the system: a walk through the heap, which
+/// takes a millisecond or two, and keeps nobody waiting then.
+const BUSY_LEN: usize = 16 * 1024 * 1024;
 /// What the kernel bounds, this process does not: streams, and pauses in a body.
 const UNBOUNDED: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -189,7 +193,11 @@ impl Requests {
                     Some(Err(Fault::Failed(reason)))
                 }
             };
-            lock(&open).remove(&request);
+            let idle = {
+                let mut open = lock(&open);
+                open.remove(&request);
+                open.is_empty()
+            };
             let Some(outcome) = outcome else {
                 // Nobody waits for it.
                 return;
@@ -206,6 +214,9 @@ impl Requests {
             };
             // A lane that is closed ends the process.
             let _ = lane.send(&done);
+            if idle && lane.take_moved(BUSY_LEN) {
+                loader::give_memory_back();
+            }
         });
     }
 

@@ -176,8 +176,9 @@ impl Drop for RetiredCode {
     }
 }
 
-/// What a generation has freed at its end lies between what others have: whole pages of it go back to the system.
-fn give_memory_back() {
+/// What a generation has freed at its end, or a module process in a busy time, lies between what others have: whole pages of it
+/// go back to the system.
+pub(crate) fn give_memory_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it takes the allocator's own locks, and has no other precondition.
     unsafe {
