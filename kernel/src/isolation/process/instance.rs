@@ -25,7 +25,6 @@ pub(crate) struct Instance {
 pub(crate) struct Opening {
     /// A JSON object.
     pub(crate) config: String,
-    /// For files of the module's own.
     pub(crate) grant_secrets: bool,
     pub(crate) confinement: Confinement,
 }

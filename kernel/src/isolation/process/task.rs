@@ -7,6 +7,7 @@ use midplane_abi::{Request, why};
 
 use super::socket::Progress;
 use super::{Process, lanes};
+use crate::isolation::lane::Lane;
 use crate::isolation::wire::{
     Begin, BodyEnd, Field, Offer, REQUEST_FRAME_LEN_MAX, SessionView, ToModule,
 };
@@ -14,6 +15,7 @@ use crate::modules::exchange::socket::Socket;
 use crate::modules::exchange::{self, Exchange, InputEnd, Lease, OUTPUT_WINDOW_LEN, Refresh};
 use crate::modules::generation::Pin;
 use crate::modules::instance::{Outcome, RequestHead};
+use crate::secrets::Secret;
 use crate::session::Session;
 use crate::workers;
 
@@ -123,14 +125,12 @@ impl Task {
         Outcome::Pending
     }
 
-    // What cannot be sent below is for a process that has ended, which ends the task too.
-
     fn queue_body(&mut self, exchange: &mut Exchange) {
         let request = self.request.0;
         while let Some(chunk) = exchange.input.chunks.pop_front() {
             exchange.input.len -= chunk.len();
             for bytes in chunk.chunks(OUTPUT_WINDOW_LEN) {
-                let _ = self.lane().queue(&ToModule::Body { request, bytes }, false);
+                self.queue(&ToModule::Body { request, bytes });
             }
         }
         let end = match exchange.input.end {
@@ -140,9 +140,7 @@ impl Task {
             InputEnd::Disconnected => BodyEnd::Disconnected,
         };
         if !std::mem::replace(&mut self.body_ended, true) {
-            let _ = self
-                .lane()
-                .queue(&ToModule::BodyEnd { request, end }, false);
+            self.queue(&ToModule::BodyEnd { request, end });
         }
     }
 
@@ -157,9 +155,7 @@ impl Task {
         if bytes >= CREDIT_LEN_MIN {
             self.credited = taken;
             let request = self.request.0;
-            let _ = self
-                .lane()
-                .queue(&ToModule::Credit { request, bytes }, false);
+            self.queue(&ToModule::Credit { request, bytes });
         }
     }
 
@@ -186,13 +182,13 @@ impl Task {
                 _ => Err(&reason),
             },
         };
+        // As in `queue`.
         let _ = self.lane().queue(&refreshed, true);
     }
 
     fn cancel(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             let request = self.request.0;
-            self.process.lanes[self.lane].forget(self.request);
             let _ = self.lane().send(&ToModule::Cancel { request });
         }
     }
@@ -202,11 +198,11 @@ impl Task {
     }
 
     pub(super) fn queue(&self, message: &ToModule<'_>) {
-        // What cannot be sent is for a process that has ended.
+        // What cannot be sent is for a process that has ended, which ends the task too.
         let _ = self.lane().queue(message, false);
     }
 
-    fn lane(&self) -> &crate::isolation::lane::Lane {
+    fn lane(&self) -> &Lane {
         &self.process.lanes[self.lane].lane
     }
 }
@@ -261,7 +257,7 @@ fn send(
 }
 
 /// The session's secret, for a module that may have it.
-fn granted_secret(pin: &Pin, session: &Session) -> Option<Arc<crate::secrets::Secret>> {
+fn granted_secret(pin: &Pin, session: &Session) -> Option<Arc<Secret>> {
     if pin.generation().grants.secrets {
         session.secret()
     } else {
@@ -272,7 +268,7 @@ fn granted_secret(pin: &Pin, session: &Session) -> Option<Arc<crate::secrets::Se
 fn view<'a>(
     session: &'a Session,
     expires_at: u64,
-    secret: Option<&'a Arc<crate::secrets::Secret>>,
+    secret: Option<&'a Arc<Secret>>,
 ) -> SessionView<'a> {
     SessionView {
         id: session.id(),
