@@ -1,0 +1,3 @@
+/** `@midplane/host`: starts, supervises and talks to a Midplane kernel. */
+
+export { PROTOCOL } from "./protocol.js";
