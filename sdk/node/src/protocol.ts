@@ -157,6 +157,80 @@ export interface ModuleUnloadParams {
   readonly drain_ms?: number;
 }
 
+/** Request `module/list`: `GET /modules`. */
+export interface ModuleListResult {
+  /** Those that take requests, by name. */
+  readonly modules: readonly Module[];
+  /** Those that were replaced or taken away and have requests to finish, oldest first. */
+  readonly draining: readonly DrainingGeneration[];
+}
+
+export interface Module {
+  readonly name: string;
+  readonly version: string;
+  readonly generation: number;
+  readonly state: string;
+  readonly sha256: string;
+  readonly path: string;
+  readonly grants: readonly string[];
+  readonly public: boolean;
+  readonly in_flight_requests: number;
+  readonly open_websockets: number;
+  readonly poll_seconds: number;
+  /** Answers by status class (`2xx`, …), and `cancelled`. */
+  readonly requests: { readonly [statusClass: string]: number };
+  readonly resident_generations: number;
+  readonly isolation: "in-process" | "process";
+  /** Null in the kernel's process. */
+  readonly process: { readonly pid: number | null; readonly crashes: number; readonly [member: string]: JsonValue | undefined } | null;
+}
+
+export interface DrainingGeneration {
+  readonly name: string;
+  readonly version: string;
+  readonly generation: number;
+  readonly in_flight_requests: number;
+}
+
+/** What a load, a swap or an unload did. */
+export interface Receipt {
+  readonly module: string;
+  readonly from: Identity | null;
+  readonly to: Identity | null;
+  /** For how long new requests waited; null when there was nothing to exchange. */
+  readonly swap_us: number | null;
+  /** Null while draining. */
+  readonly drain_ms: number | null;
+  readonly requests: { readonly finished_on_old: number; readonly cancelled: number };
+  readonly state: { readonly bytes: number; readonly schema: number; readonly accepted: boolean } | null;
+  /** Whether the old code has left the process; null while draining. */
+  readonly unloaded: boolean | null;
+  readonly resident_reason: string | null;
+}
+
+export interface Identity {
+  readonly generation: number;
+  readonly version: string;
+  readonly sha256: string;
+}
+
+/** `GET /health` with the host key. */
+export interface Health {
+  readonly status: "ok" | "degraded" | "starting" | "draining";
+  readonly version: string;
+  readonly protocol: number;
+  readonly uptime_s?: number;
+  readonly pid?: number;
+  readonly instance?: string;
+  readonly modules?: readonly {
+    readonly name: string;
+    readonly version: string;
+    readonly generation: number;
+    readonly state: string;
+    readonly isolation: string;
+  }[];
+}
+
 /** RFC 9457, as the HTTP API has it; what a refused request carries as `data`. */
 export interface Problem {
   readonly type: string;
