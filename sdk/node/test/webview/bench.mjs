@@ -154,7 +154,7 @@ async function measureChromium(worker, origin, events) {
     const pages = await servePages(
       { after: (step) => teardown.push(step) },
       {
-        csp: undefined,
+        csp: null,
         parent: `
           import { relayFetch } from "/webview/host.js";
           const frame = () => document.querySelector("iframe").contentWindow;

@@ -77,7 +77,7 @@ export async function servePages(t, { parent, frame, csp = policy, route }) {
       case "/parent.js":
         return script(parent);
       case "/frame":
-        return html('<!doctype html><title>page</title><script src="/acquire.js"></script><script type="module" src="/frame.js"></script>', csp === undefined ? {} : { "content-security-policy": csp(origin) });
+        return html('<!doctype html><title>page</title><script src="/acquire.js"></script><script type="module" src="/frame.js"></script>', csp === null ? {} : { "content-security-policy": csp(origin) });
       case "/acquire.js":
         return script(ACQUIRE);
       case "/frame.js":
