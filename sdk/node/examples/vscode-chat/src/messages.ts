@@ -19,6 +19,8 @@ export type KernelStatus =
 
 export type ToPage =
   | { type: "status"; status: Status }
+  /** Whether an answer is still being written that a page asked for before it was hidden. */
+  | { type: "unattended"; busy: boolean }
   | { type: "newChat" }
   | { type: "showThreads" }
   /** Puts text into the message that is being written. */
@@ -37,6 +39,8 @@ export type PageCommand = (typeof PAGE_COMMANDS)[number];
 export type FromPage =
   /** The page listens: it wants the status, and what was said before it was there. */
   | { type: "ready" }
+  /** The user stopped the turn; a page that only goes away leaves it running. */
+  | { type: "stop" }
   | { type: "command"; command: PageCommand }
   | { type: "openLink"; url: string }
   | { type: "copy"; text: string }

@@ -41,12 +41,14 @@ const OF_CODE: Record<string, Failure["kind"]> = {
   item_not_found: "thread_gone",
   module_crashed: "module",
   module_restarting: "module",
-  module_faulted: "module",
+  module_failed: "module",
+  module_unavailable: "module",
+  module_not_found: "module",
   module_not_loaded: "module",
   host_unavailable: "kernel",
   host_timeout: "kernel",
   kernel_failed: "kernel",
-  invalid_configuration: "settings",
+  module_refused: "settings",
 };
 
 export function ofError(error: unknown): Failure {

@@ -55,6 +55,8 @@ export type Action =
   | { type: "retried"; after: string }
   | { type: "event"; event: Event }
   | { type: "ended" }
+  /** The thread's last turn goes on without being streamed here. */
+  | { type: "unattended" }
   | { type: "stopped" }
   | { type: "failed"; failure: Failure }
   | { type: "threadLost"; notice: string }
@@ -107,6 +109,8 @@ export function reduce(state: State, action: Action): State {
     case "ended":
       // An `error` event has ended the turn already.
       return state.chat.phase === "idle" ? state : chat(turnOver(state.chat, "complete"));
+    case "unattended":
+      return state.chat.entries.at(-1)?.kind === "user" ? chat({ ...TURN_BEGUN }) : state;
     case "stopped":
       return chat(turnOver(state.chat, "stopped"));
     case "failed":

@@ -7,22 +7,30 @@ import { blocks, parser, type Element } from "./tree";
 
 const MARKDOWN = parser();
 
+type References = Record<string, unknown>;
+
 export class MarkdownStream {
   private settled: Element[] = [];
   /** The text of the settled blocks. */
   private head = "";
-  private environment = {};
+  /** The link definitions in it. */
+  private references: References = {};
 
   /** The blocks of `text`, which is what it was at the last call or longer. */
   update(text: string): Element[] {
     const source = normalized(text);
     if (!source.startsWith(this.head)) this.reset();
     const tail = source.slice(this.head.length);
-    const found = blocks(MARKDOWN.parse(tail, this.environment));
+    const found = blocks(MARKDOWN.parse(tail, { references: { ...this.references } }));
     const last = found.at(-1);
     if (!last || found.length === 1) return [...this.settled, ...found.map((block) => block.element)];
     this.settled = [...this.settled, ...found.slice(0, -1).map((block) => block.element)];
-    this.head = source.slice(0, this.head.length + startOfLine(tail, last.line));
+    const settled = tail.slice(0, startOfLine(tail, last.line));
+    // Parsed once more by itself: a definition in the tail may be half of what it will be.
+    const environment = { references: { ...this.references } };
+    MARKDOWN.parse(settled, environment);
+    this.references = environment.references;
+    this.head += settled;
     return [...this.settled, last.element];
   }
 
@@ -35,7 +43,7 @@ export class MarkdownStream {
   private reset(): void {
     this.settled = [];
     this.head = "";
-    this.environment = {};
+    this.references = {};
   }
 }
 
