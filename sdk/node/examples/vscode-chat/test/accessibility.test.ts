@@ -44,10 +44,18 @@ for (const theme of Object.keys(THEMES)) {
   }
 }
 
-test("forced colours: the streamed answer and the list", async () => {
-  for (const name of ["streaming", "threads"]) {
+test("forced colours: what a background told apart has a border", async () => {
+  const CANVAS = "rgb(255, 255, 255)";
+  const borders = async (name: string, selectors: string[]) => {
     const chat = await STATES[name]!(browser, { forcedColors: "active" });
-    assert.deepEqual(await violations(chat.page), []);
+    for (const selector of selectors) {
+      const locator = chat.page.locator(selector).first();
+      const color = await locator.evaluate((element) => getComputedStyle(element).borderTopColor);
+      assert.equal(color === CANVAS, selector.includes(":not"), `${name} ${selector} ${color}`);
+    }
     await chat.close();
-  }
+  };
+  await borders("streaming", [".bubble", ".round", ".composer", ".code"]);
+  await borders("threads", [".row.open", ".row:not(.open)"]);
+  await borders("unreachable", [".card", ".button"]);
 });
