@@ -141,6 +141,8 @@ export interface ModuleLoadParams {
   readonly config?: JsonObject;
   readonly grants?: readonly string[];
   readonly public?: boolean;
+  /** `drained`: the answer comes when the old generation is gone. */
+  readonly wait?: "drained";
 }
 
 /** Request `module/reload`. */
