@@ -251,11 +251,13 @@ export interface KernelEvent {
   readonly [member: string]: JsonValue | undefined;
 }
 
-/** Notification `log`, kernel to host. */
+/** What becomes of the notification `log`. */
 export interface LogRecord {
   readonly level: LogLevel;
+  /** Where in the kernel, or which module. */
   readonly target: string;
   readonly message: string;
   readonly fields: JsonObject;
+  /** Unix seconds, with a fraction. */
   readonly at: number;
 }
