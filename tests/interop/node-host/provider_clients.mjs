@@ -20,11 +20,12 @@ const BASE = "http://localhost/api/completions/v1";
 const TEXT = "the words come back one by one";
 
 const place = mkdtempSync(join(tmpdir(), "midplane-node-host-"));
-const started = await startKernel({
+const options = {
   modules: { completions: join(MODULES, readdirSync(MODULES).find((name) => name.includes("completions"))) },
   dataDir: place,
   restart: { delaysMs: [0] },
-});
+};
+const started = await startKernel(options);
 const attached = await attachKernel({ socket: SOCKET, hostKey: HOST_KEY });
 after(async () => {
   await Promise.all([started.dispose(), attached.dispose()]);
@@ -116,8 +117,9 @@ test("openai: a kernel that is killed in the middle breaks the stream, and the n
   assert.equal(choices[0].message.content, TEXT);
 });
 
-test("openai: a kernel that is gone is a connection error", async () => {
-  const kernel = await startKernel({ dataDir: place });
+test("openai: a kernel that is gone is a connection error", async (t) => {
+  const kernel = await startKernel(options);
+  t.after(() => kernel.dispose());
   const { fetch } = await kernel.createSession();
   await kernel.dispose();
   const openai = new OpenAI({ baseURL: BASE, apiKey: "unused", fetch, maxRetries: 0 });
