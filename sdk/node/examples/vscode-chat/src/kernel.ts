@@ -11,6 +11,7 @@ import { messageOf, problemResponse } from "./failures";
 import { KEY_ID, type ApiKey } from "./key";
 import type { KernelStatus } from "./messages";
 import { effectOf, moduleConfig, needsKey, type Settings } from "./settings";
+import { inSettings } from "./words";
 
 const MODULE = "chat";
 
@@ -102,7 +103,7 @@ export class ChatKernel {
         // The module goes on as it was, so what is shown must say so.
         this.wanted = before;
         this.changed.fire();
-        void this.complain(`The settings do not work: ${messageOf(error)}`);
+        void this.complain(`The settings do not work: ${inSettings(messageOf(error))}`);
       }
     });
   }
@@ -230,7 +231,7 @@ export class ChatKernel {
     const hint = error instanceof MidplaneError ? error.hint : undefined;
     this.log.error(hint ? `${messageOf(error)}: ${hint}` : messageOf(error));
     this.running = [];
-    this.become({ state: "failed", reason: messageOf(error), ...(hint ? { hint } : {}) });
+    this.become({ state: "failed", reason: inSettings(messageOf(error)), ...(hint ? { hint } : {}) });
   }
 
   private async complain(message: string): Promise<void> {
