@@ -149,7 +149,9 @@ export class ChatKernel {
       if (this.disposed) return void (await kernel.dispose());
       this.kernel = kernel;
       kernel.onState((state, why) => this.onState(kernel, state, why));
-      kernel.onEvent(() => void this.look());
+      kernel.onEvent(({ type }) => {
+        if (type.startsWith("module.")) void this.look();
+      });
       this.log.info(`kernel ${kernel.version}, process ${kernel.pid}, ${kernel.socketPath}`);
       await this.look();
       this.become({ state: "ready" });
