@@ -1,0 +1,80 @@
+// A VS Code window, as a person handles it: command palette, input boxes, notifications, the status bar, the chat view.
+
+import { ChatView } from "./chatView.mjs";
+import { DEADLINE_MS, until } from "./wait.mjs";
+
+/** After that the palette is opened again: it does not always notice commands that were registered while it is open. */
+const PALETTE_MS = 2_000;
+
+export class Window {
+  static async open(context, url, folder) {
+    const unused = context.pages().find((page) => page.url() === "about:blank");
+    const page = unused ?? (await context.newPage());
+    page.setDefaultTimeout(DEADLINE_MS);
+    await page.goto(`${url}/?folder=${folder}`);
+    await page.locator(".monaco-workbench .activitybar").waitFor();
+    const window = new Window(page);
+    await window.statusItem.waitFor();
+    return window;
+  }
+
+  constructor(page) {
+    this.page = page;
+    this.chat = new ChatView(page);
+  }
+
+  /** The extension's own item in the status bar. */
+  get statusItem() {
+    return this.page.locator('.statusbar-item[id^="midplane."]').first();
+  }
+
+  get #input() {
+    return this.page.locator(".quick-input-widget:visible input");
+  }
+
+  /** Runs a command by its title from the palette. */
+  async command(title) {
+    const row = this.page.locator(".quick-input-widget:visible .quick-input-list .monaco-list-row", { hasText: title }).first();
+    await until(`the command ${title}`, async () => {
+      await this.page.keyboard.press("Escape");
+      await this.page.keyboard.press("F1");
+      await this.#input.waitFor();
+      await this.#input.fill(`>${title}`);
+      await row.waitFor({ timeout: PALETTE_MS });
+      return true;
+    });
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** Answers an input box. `secret`: it must hide what is typed. */
+  async answer(text, { secret = false } = {}) {
+    const box = secret ? this.page.locator('.quick-input-widget:visible input[type="password"]') : this.#input;
+    await box.waitFor();
+    await box.fill(text);
+    await this.page.keyboard.press("Enter");
+    await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+  }
+
+  /** Picks an entry of a list that a command has opened. */
+  async pick(label) {
+    await this.page.locator(".quick-input-widget:visible .quick-input-list .monaco-list-row", { hasText: label }).first().click();
+  }
+
+  notification(text) {
+    return this.page.locator(".notification-toast", { hasText: text }).first();
+  }
+
+  /** Shows the chat view in the side bar. */
+  async openChat() {
+    const tab = this.page.locator('.activitybar .action-item a[aria-label^="Midplane"]').first();
+    await tab.waitFor();
+    if ((await tab.getAttribute("aria-expanded")) !== "true" && !(await this.chat.isVisible())) await tab.click();
+    await this.chat.ready();
+    return this.chat;
+  }
+
+  /** Closes the tab, as a person does: VS Code's page says goodbye to its server. */
+  async close() {
+    await this.page.close({ runBeforeUnload: false });
+  }
+}
