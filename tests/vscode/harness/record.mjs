@@ -6,10 +6,17 @@ const STATIC = /\/static\/|\/_static\//;
 
 export class Record {
   #parts = new Map();
+  #sockets = 0;
 
   /** [{where, bytes}] */
   get entries() {
     return [...this.#parts].map(([where, parts]) => ({ where, bytes: Buffer.concat(parts) }));
+  }
+
+  /** The two directions of each WebSocket, as text in which each character is one byte. */
+  get sockets() {
+    const of = (id, direction) => Buffer.concat(this.#parts.get(`websocket ${id} ${direction} code-server`) ?? []).toString("latin1");
+    return Array.from({ length: this.#sockets }, (_, n) => ({ id: n + 1, sent: of(n + 1, "to"), received: of(n + 1, "from") }));
   }
 
   async watch(context) {
@@ -22,8 +29,9 @@ export class Record {
   #page(page) {
     page.on("websocket", (socket) => {
       // Frames of one direction are one stream: a message may lie across two of them.
-      socket.on("framesent", ({ payload }) => this.#add("websocket to code-server", payload));
-      socket.on("framereceived", ({ payload }) => this.#add("websocket from code-server", payload));
+      const id = (this.#sockets += 1);
+      socket.on("framesent", ({ payload }) => this.#add(`websocket ${id} to code-server`, payload));
+      socket.on("framereceived", ({ payload }) => this.#add(`websocket ${id} from code-server`, payload));
     });
     page.on("console", (message) => this.#add("console", `${message.text()}\n`));
     page.on("request", (request) => {

@@ -59,12 +59,14 @@ export class Scene {
     return companion;
   }
 
-  /** Registers a test that keeps evidence when it fails. */
-  test(name, body) {
-    nodeTest(name, { timeout: TEST_MS }, async (t) => {
+  /** Registers a test that keeps evidence when it fails. The tests of a scene are one story: after a failure the rest is not told. */
+  test(name, body, options = {}) {
+    nodeTest(name, { timeout: TEST_MS, ...options }, async (t) => {
+      if (this.failed) throw new Error(`not run, since "${this.failed}" failed`);
       try {
         await body(t);
       } catch (error) {
+        this.failed = name;
         await this.keepEvidence(name);
         throw error;
       }

@@ -14,7 +14,7 @@ export class Window {
     await page.goto(`${url}/?folder=${folder}`);
     await page.locator(".monaco-workbench .activitybar").waitFor();
     const window = new Window(page);
-    await window.statusItem.waitFor();
+    await window.kernelIs("ready");
     return window;
   }
 
@@ -23,9 +23,9 @@ export class Window {
     this.chat = new ChatView(page);
   }
 
-  /** The extension's own item in the status bar. */
-  get statusItem() {
-    return this.page.locator('.statusbar-item[id^="midplane."]').first();
+  /** Waits until the extension's item in the status bar says this of the kernel. */
+  async kernelIs(state) {
+    await this.page.locator(`.statusbar-item [aria-label*="Midplane, kernel ${state}"], .statusbar-item[aria-label*="Midplane, kernel ${state}"]`).first().waitFor();
   }
 
   get #input() {
@@ -60,6 +60,11 @@ export class Window {
     await this.page.locator(".quick-input-widget:visible .quick-input-list .monaco-list-row", { hasText: label }).first().click();
   }
 
+  /** What VS Code says at its bottom for a few seconds. */
+  statusMessage(text) {
+    return this.page.locator(".statusbar-item", { hasText: text }).first();
+  }
+
   notification(text) {
     return this.page.locator(".notification-toast", { hasText: text }).first();
   }
@@ -71,6 +76,23 @@ export class Window {
     if ((await tab.getAttribute("aria-expanded")) !== "true" && !(await this.chat.isVisible())) await tab.click();
     await this.chat.ready();
     return this.chat;
+  }
+
+  /** Drags the side bar's edge until it is this wide, as far as VS Code lets it. */
+  async widenSideBar(width) {
+    const box = await this.page.locator(".part.sidebar").boundingBox();
+    const y = box.y + box.height / 2;
+    await this.page.mouse.move(box.x + box.width, y);
+    await this.page.mouse.down();
+    await this.page.mouse.move(box.x + width, y, { steps: 5 });
+    await this.page.mouse.up();
+  }
+
+  /** Takes the pointer and passing messages out of the picture. */
+  async quiet() {
+    await this.page.mouse.move(700, 500);
+    await this.page.locator(".notification-toast").waitFor({ state: "hidden" });
+    await this.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   }
 
   /** Closes the tab, as a person does: VS Code's page says goodbye to its server. */
