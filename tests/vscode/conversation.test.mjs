@@ -81,7 +81,7 @@ scene.test("the chat module is reloaded while it answers: the answer is finished
   answer.say("before the reload, ");
   await chat.answers.last().getByText("before the reload,").waitFor();
   await window.command("Midplane: Reload Module…");
-  await window.statusMessage(/chat#2/).waitFor();
+  await window.statusMessage(/generation 2 serves now/).waitFor();
   answer.say("after the reload").finish();
   assert.equal(await chat.answer(), "before the reload, after the reload");
   await chat.ask("still there?", "You said: still there?");

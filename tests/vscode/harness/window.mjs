@@ -14,7 +14,7 @@ export class Window {
     await page.goto(`${url}/?folder=${folder}`);
     await page.locator(".monaco-workbench .activitybar").waitFor();
     const window = new Window(page);
-    await window.kernelIs("ready");
+    await window.#tab.waitFor();
     return window;
   }
 
@@ -26,6 +26,10 @@ export class Window {
   /** Waits until the extension's item in the status bar says this of the kernel. */
   async kernelIs(state) {
     await this.page.locator(`.statusbar-item [aria-label*="Midplane, kernel ${state}"], .statusbar-item[aria-label*="Midplane, kernel ${state}"]`).first().waitFor();
+  }
+
+  get #tab() {
+    return this.page.locator('.activitybar .action-item a[aria-label^="Midplane"]').first();
   }
 
   get #input() {
@@ -71,9 +75,8 @@ export class Window {
 
   /** Shows the chat view in the side bar. */
   async openChat() {
-    const tab = this.page.locator('.activitybar .action-item a[aria-label^="Midplane"]').first();
-    await tab.waitFor();
-    if ((await tab.getAttribute("aria-expanded")) !== "true" && !(await this.chat.isVisible())) await tab.click();
+    if (!(await this.chat.isVisible())) await this.#tab.click();
+    await this.kernelIs("ready");
     await this.chat.ready();
     return this.chat;
   }
