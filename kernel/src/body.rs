@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::bridge::upgrade::OpenBridge;
 use crate::events::EventStream;
 use crate::modules::executor::{Answer, Cut, ModuleBody, OpenSocket};
 use crate::progress::UnderWay;
@@ -20,9 +21,15 @@ enum Kind {
     /// `None` once it has been taken.
     Whole(Option<Bytes>),
     Module(Box<ModuleBody>),
-    /// Nothing: the connection goes on as a WebSocket. `None` once it has been taken.
-    Socket(Option<Box<OpenSocket>>),
+    /// Nothing: the connection goes on as something else. `None` once it has been taken.
+    Opened(Option<Opened>),
     Events(Box<EventStream>),
+}
+
+/// What a connection becomes with a response that switches protocols.
+pub(crate) enum Opened {
+    Socket(Box<OpenSocket>),
+    Bridge(OpenBridge),
 }
 
 impl Body {
@@ -39,16 +46,20 @@ impl Body {
         self
     }
 
-    /// The WebSocket that the connection becomes with this response.
-    pub(crate) fn take_socket(&mut self) -> Option<Box<OpenSocket>> {
+    /// What the connection becomes with this response.
+    pub(crate) fn take_opened(&mut self) -> Option<Opened> {
         match &mut self.kind {
-            Kind::Socket(socket) => socket.take(),
+            Kind::Opened(opened) => opened.take(),
             _ => None,
         }
     }
 
     pub(crate) fn empty() -> Body {
         Body::of(Kind::Whole(None))
+    }
+
+    pub(crate) fn bridge(bridge: OpenBridge) -> Body {
+        Body::of(Kind::Opened(Some(Opened::Bridge(bridge))))
     }
 
     pub(crate) fn events(stream: EventStream) -> Body {
@@ -61,7 +72,7 @@ impl From<Answer> for Body {
         match answer {
             Answer::Whole(bytes) => Body::from(bytes),
             Answer::Streaming(body) => Body::of(Kind::Module(body)),
-            Answer::Socket(socket) => Body::of(Kind::Socket(Some(socket))),
+            Answer::Socket(socket) => Body::of(Kind::Opened(Some(Opened::Socket(socket)))),
         }
     }
 }
@@ -84,7 +95,7 @@ impl http_body::Body for Body {
         match &mut self.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Module(body) => body.poll_frame(cx),
-            Kind::Socket(_) => Poll::Ready(None),
+            Kind::Opened(_) => Poll::Ready(None),
             Kind::Events(stream) => stream
                 .poll_next(cx)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
@@ -92,7 +103,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.kind, Kind::Whole(None) | Kind::Socket(_))
+        matches!(self.kind, Kind::Whole(None) | Kind::Opened(_))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -100,7 +111,7 @@ impl http_body::Body for Body {
             Kind::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Kind::Socket(_) => SizeHint::with_exact(0),
+            Kind::Opened(_) => SizeHint::with_exact(0),
             Kind::Module(_) | Kind::Events(_) => SizeHint::default(),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! hyper's one header time-out would also end idle connections, so both are kept here: a connection waits for the first
 //! byte of a request for `keep_alive_timeout`, then for the rest of its head for `header_timeout`. A client that does not
-//! read what it asked for ends after `write_stall_timeout`. A connection that becomes a WebSocket goes on as that, in its place.
+//! read what it asked for ends after `write_stall_timeout`. A connection that becomes a WebSocket or a bridge goes on as that, in
+//! its place.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,6 +20,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::auth::TokenMemory;
+use crate::body::Opened;
 use crate::config::Limits;
 use crate::kernel::Kernel;
 use crate::progress::{HEAD, IDLE, Progress};
@@ -29,8 +31,8 @@ use crate::stall::StallTimer;
 /// traffic fills it.
 const BUFFER_LEN_MAX: usize = 128 * 1024;
 
-/// Serves a connection to its end. Errors of the connection end the connection only.
-pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
+/// Serves a connection of the process `pid` to its end. Errors of the connection end the connection only.
+pub(crate) async fn serve(stream: UnixStream, pid: Option<i32>, kernel: Arc<Kernel>) {
     let limits = &kernel.config.limits;
     let progress = Arc::new(Progress::default());
     let memory = Arc::new(TokenMemory::default());
@@ -51,8 +53,8 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
             let under_way = Progress::start_request(&progress);
             async move {
                 let mut response = routes::serve(&kernel, &memory, request).await;
-                if let Some(socket) = response.body_mut().take_socket() {
-                    *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+                if let Some(switched) = response.body_mut().take_opened() {
+                    *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(switched);
                 }
                 Ok::<_, std::convert::Infallible>(response.map(|body| body.hold(under_way)))
             }
@@ -87,9 +89,11 @@ pub(crate) async fn serve(stream: UnixStream, kernel: Arc<Kernel>) {
     }
     // It keeps the promise of an upgrade: of a client that has left, nobody would ever know.
     drop(connection);
-    let socket = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(socket) = socket {
-        socket.run().await;
+    let opened = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match opened {
+        Some(Opened::Socket(socket)) => socket.run().await,
+        Some(Opened::Bridge(bridge)) => bridge.run(pid).await,
+        None => {}
     }
 }
 
@@ -144,7 +148,7 @@ impl Deadline {
 }
 
 /// The socket, watched for the first byte of a request and for a client that does not read.
-struct Watched {
+pub(crate) struct Watched {
     stream: UnixStream,
     progress: Arc<Progress>,
     write_stall: StallTimer,
@@ -152,6 +156,11 @@ struct Watched {
 }
 
 impl Watched {
+    /// The socket, unwatched.
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
     /// Ends a write that made no progress for too long.
     fn check_stall<T>(
         &mut self,

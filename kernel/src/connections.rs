@@ -10,8 +10,6 @@ pub(crate) struct Connections {
     max: usize,
     per_process: usize,
     kept_for_host: usize,
-    /// The process that started us; its connections have places kept for them.
-    parent: i32,
     counts: Arc<Mutex<Counts>>,
 }
 
@@ -19,6 +17,14 @@ pub(crate) struct Connections {
 struct Counts {
     all: usize,
     by_process: HashMap<i32, usize>,
+    /// Bridges of each process; those of hosts have places kept for them. The process that started us counts as one.
+    hosts: HashMap<i32, usize>,
+}
+
+/// A process whose connections count as a host's, for as long as this lives.
+pub(crate) struct HostProcess {
+    counts: Arc<Mutex<Counts>>,
+    pid: Option<i32>,
 }
 
 /// A connection's place; dropping it gives it back.
@@ -33,15 +39,17 @@ impl Connections {
             max: limits.connections,
             per_process: limits.connections_per_process,
             kept_for_host: limits.connections_for_host,
-            parent: nix::unistd::getppid().as_raw(),
-            counts: Arc::default(),
+            counts: Arc::new(Mutex::new(Counts {
+                hosts: HashMap::from([(nix::unistd::getppid().as_raw(), 1)]),
+                ..Counts::default()
+            })),
         }
     }
 
     /// A place for a connection of `peer`; `None` when there is none.
     pub(crate) fn take(&self, peer: Peer) -> Option<Place> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_host = peer.pid == Some(self.parent);
+        let is_host = peer.pid.is_some_and(|pid| counts.hosts.contains_key(&pid));
         let of_process = peer
             .pid
             .and_then(|pid| counts.by_process.get(&pid))
@@ -73,17 +81,42 @@ impl Connections {
     }
 }
 
+impl HostProcess {
+    pub(crate) fn new(connections: &Connections, pid: Option<i32>) -> HostProcess {
+        let counts = Arc::clone(&connections.counts);
+        if let Some(pid) = pid {
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            *counts.hosts.entry(pid).or_default() += 1;
+        }
+        HostProcess { counts, pid }
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = self.pid {
+            release(&mut counts.hosts, pid);
+        }
+    }
+}
+
+/// One less of the process; none are forgotten.
+fn release(counts: &mut HashMap<i32, usize>, pid: i32) {
+    if let Some(count) = counts.get_mut(&pid) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&pid);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
-        if let Some(pid) = self.pid
-            && let Some(count) = counts.by_process.get_mut(&pid)
-        {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_process.remove(&pid);
-            }
+        if let Some(pid) = self.pid {
+            release(&mut counts.by_process, pid);
         }
     }
 }

@@ -93,6 +93,11 @@ pub(crate) enum Event {
     /// The process ends.
     #[serde(rename = "kernel.stuck")]
     KernelStuck { stuck: usize, workers: usize },
+    #[serde(rename = "host.attached")]
+    HostAttached { host: String },
+    /// Its bridge ended.
+    #[serde(rename = "host.gone")]
+    HostGone { host: String },
     #[serde(rename = "keys.rotated")]
     KeysRotated { kid: String },
     /// The last one.
@@ -116,7 +121,7 @@ pub(crate) struct Events {
 
 /// An event, and when it happened, in Unix seconds.
 #[derive(Debug, Clone, Serialize)]
-struct Timed {
+pub(crate) struct Timed {
     #[serde(flatten)]
     event: Event,
     at: u64,
@@ -159,17 +164,36 @@ impl Events {
         let _ = self.sender.send(Timed::now(event));
     }
 
+    /// What happens from here on.
+    pub(crate) fn listen(&self) -> Listener {
+        Listener(self.sender.subscribe())
+    }
+
     pub(crate) fn stream(&self) -> EventStream {
         EventStream {
-            next: Box::pin(next(self.sender.subscribe())),
+            next: Box::pin(next(self.listen())),
             opened: false,
             over: false,
         }
     }
 }
 
+/// Hears every event, or of how many it missed.
+pub(crate) struct Listener(Receiver<Timed>);
+
+impl Listener {
+    /// `None` at the end. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Timed> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(count)) => Some(Timed::now(Event::Lost { count })),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
 /// The next event, `None` at the end, and where to wait for the one after.
-type Next = (Option<Timed>, Receiver<Timed>);
+type Next = (Option<Timed>, Listener);
 
 /// Events as `text/event-stream` (WHATWG HTML, "server-sent events").
 pub(crate) struct EventStream {
@@ -188,8 +212,8 @@ impl EventStream {
             self.opened = true;
             return Poll::Ready(Some(Bytes::from_static(b": listening\n\n")));
         }
-        let (timed, receiver) = ready!(self.next.as_mut().poll(cx));
-        self.next = Box::pin(next(receiver));
+        let (timed, listener) = ready!(self.next.as_mut().poll(cx));
+        self.next = Box::pin(next(listener));
         // Nothing happens after the kernel has drained.
         self.over = timed
             .as_ref()
@@ -212,11 +236,6 @@ impl Timed {
     }
 }
 
-async fn next(mut receiver: Receiver<Timed>) -> Next {
-    let event = match receiver.recv().await {
-        Ok(event) => Some(event),
-        Err(RecvError::Lagged(count)) => Some(Timed::now(Event::Lost { count })),
-        Err(RecvError::Closed) => None,
-    };
-    (event, receiver)
+async fn next(mut listener: Listener) -> Next {
+    (listener.next().await, listener)
 }

@@ -1,13 +1,15 @@
 //! What the kernel's parts share: its state, and the phase it is in. `serve.rs` brings it up and takes it down.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::HostKey;
+use crate::bridge::Hosts;
 use crate::config::{self, Config, Unload};
 use crate::connections::Connections;
 use crate::controls::Controls;
@@ -17,7 +19,7 @@ use crate::modules::executor::{SocketLimits, Surroundings};
 use crate::modules::registry::{self, GrantSpec, Registry, Spec};
 use crate::modules::stage::Staging;
 use crate::problem::Code;
-use crate::secrets::{Broker, SecretRequest};
+use crate::secrets::{self, Broker, SecretRequest};
 use crate::session::{Session, Sessions};
 use crate::start_error::StartError;
 use crate::telemetry::LogHandle;
@@ -36,9 +38,12 @@ pub(crate) struct Kernel {
     pub(crate) host_key: HostKey,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) modules: Arc<Registry>,
     pub(crate) events: Arc<Events>,
     pub(crate) log: LogHandle,
+    /// The runtime of what is nobody's request.
+    pub(crate) control: tokio::runtime::Handle,
     pub(crate) connections: Connections,
     pub(crate) surroundings: Surroundings,
     /// What each worker shows of itself.
@@ -49,6 +54,20 @@ pub(crate) struct Kernel {
     pub(crate) closing: CancellationToken,
     sweep: Notify,
     phase: AtomicU8,
+    workers: OnceLock<Controls>,
+    /// The path that clients dial.
+    socket: String,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// Why the kernel is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Signal(i32),
+    /// A host asked for it.
+    Shutdown,
+    /// The host that started the kernel has gone, or its bridge.
+    HostGone,
 }
 
 const STARTING: u8 = 0;
@@ -56,15 +75,20 @@ const READY: u8 = 1;
 const DRAINING: u8 = 2;
 
 impl Kernel {
+    /// `socket` is the path that clients dial, and `instance` the name of this process.
     pub(crate) fn new(
         config: Config,
+        instance: String,
+        socket: &Path,
         log: LogHandle,
         started: Instant,
         control: tokio::runtime::Handle,
     ) -> Result<Arc<Kernel>, StartError> {
-        let sessions =
-            Arc::new(Sessions::new(config.sessions.clone()).map_err(|_| StartError::Randomness)?);
-        let broker = Arc::new(Broker::new(config.secrets.clone(), None));
+        let sessions = Sessions::new(config.sessions.clone(), instance);
+        let sessions = Arc::new(sessions.map_err(|_| StartError::Randomness)?);
+        let hosts = Arc::new(Hosts::default());
+        let bridge: Arc<dyn secrets::Bridge> = Arc::clone(&hosts) as _;
+        let broker = Arc::new(Broker::new(config.secrets.clone(), Some(bridge)));
         let closing = CancellationToken::new();
         let events = Arc::new(Events::new());
         let staging = Staging::new(
@@ -96,14 +120,16 @@ impl Kernel {
             host_key: HostKey::generate().map_err(|_| StartError::Randomness)?,
             sessions,
             broker,
+            hosts,
             modules: Arc::new(Registry::new(
                 staging,
                 settings,
                 Arc::clone(&events),
-                control,
+                control.clone(),
             )),
             events,
             log,
+            control,
             connections: Connections::new(&config.limits),
             surroundings,
             beacons: Beacons::new(config.kernel.workers),
@@ -111,6 +137,9 @@ impl Kernel {
             closing,
             sweep: Notify::new(),
             phase: AtomicU8::new(STARTING),
+            workers: OnceLock::new(),
+            socket: socket.display().to_string(),
+            stop: watch::Sender::new(None),
             config,
         }))
     }
@@ -130,7 +159,9 @@ impl Kernel {
 
     /// The workers have started.
     pub(crate) fn set_ready(&self, workers: Controls) {
-        self.modules.set_workers(workers);
+        self.modules.set_workers(workers.clone());
+        // Once.
+        let _ = self.workers.set(workers);
         self.phase.store(READY, Ordering::Release);
     }
 
@@ -138,6 +169,42 @@ impl Kernel {
     pub(crate) fn start_draining(&self) {
         self.phase.store(DRAINING, Ordering::Release);
         self.closing.cancel();
+    }
+
+    /// Runs `future` on some worker's thread, as a request is; `None` when none takes it.
+    pub(crate) async fn run_on_any_worker<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.workers.get()?.run_on_any(future).await
+    }
+
+    /// The path that clients dial.
+    pub(crate) fn socket(&self) -> &str {
+        &self.socket
+    }
+
+    /// Asks for the end. The first reason counts, except that a host that has gone leaves no time.
+    pub(crate) fn stop(&self, why: Stop) {
+        self.stop.send_if_modified(|stop| {
+            let counts = stop.is_none() || why == Stop::HostGone;
+            if counts {
+                *stop = Some(why);
+            }
+            counts
+        });
+    }
+
+    /// Sees why the kernel is to end.
+    pub(crate) fn stopping(&self) -> watch::Receiver<Option<Stop>> {
+        self.stop.subscribe()
+    }
+
+    /// A secret has changed: wiped wherever it lives, it is asked for at its next use. Returns how many sessions had it.
+    pub(crate) fn forget_secret(&self, secret_key_id: &str) -> usize {
+        // First, so that an older answer that comes now is not kept.
+        self.broker.changed(secret_key_id);
+        self.sessions.forget_secret(secret_key_id)
     }
 
     /// Resolves when [`Kernel::wake_sweeper`] has been called. Cancel-safe.
@@ -161,16 +228,22 @@ fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
             ping_interval: config.limits.websocket_ping_interval,
             messages_per_second: config.limits.websocket_messages_per_second,
         },
-        refresh: Arc::new(move |session: Arc<Session>| {
+        refresh: Arc::new(move |session: Arc<Session>, module: &str| {
             let broker = Arc::clone(&broker);
+            let request = SecretRequest {
+                secret_key_id: session.secret_key_id().unwrap_or_default().to_owned(),
+                environment: session.environment().to_owned(),
+                session_id: session.id().to_owned(),
+                module: Some(module.to_owned()),
+            };
             Box::pin(async move {
-                let request = SecretRequest {
-                    secret_key_id: session.secret_key_id().unwrap_or_default().to_owned(),
-                    environment: session.environment().to_owned(),
-                    session_id: session.id().to_owned(),
-                };
-                session.replace_secret(broker.get(request).await?);
-                Ok(())
+                loop {
+                    let changes = broker.changes();
+                    session.replace_secret(broker.get(request.clone()).await?);
+                    if broker.changes() == changes {
+                        return Ok(());
+                    }
+                }
             })
         }),
     }

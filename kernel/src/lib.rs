@@ -4,6 +4,7 @@
 
 mod auth;
 mod body;
+mod bridge;
 mod cli;
 mod clock;
 mod config;
@@ -16,6 +17,7 @@ mod inherited;
 mod isolation;
 mod kernel;
 mod modules;
+mod parent;
 mod problem;
 mod progress;
 mod readiness;
@@ -38,12 +40,12 @@ use std::process::ExitCode;
 /// What reads bytes that anyone may have written; for the examples and the fuzz targets.
 #[doc(hidden)]
 pub mod untrusted {
+    pub use crate::bridge::{frame, message};
     pub use crate::modules::descriptor;
     pub use crate::session::token;
 }
 
 use config::{Flags, Origin};
-use start_error::StartError;
 
 /// sysexits.h: `EX_CONFIG` is 78; what is wrong in a command or its configuration is one thing to a user.
 const EXIT_USAGE: u8 = 64;
@@ -82,10 +84,8 @@ fn try_serve(flags: &Flags) -> Result<u8, (u8, String)> {
     }
     let software = |error: std::io::Error| (70, error.to_string());
     let signals = signals::Signals::block_early().map_err(software)?;
-    let inherited = inherited::take().map_err(|error| {
-        let error = StartError::from(error);
-        (error.exit_code(), error.to_string())
-    })?;
+    let inherited =
+        inherited::take(flags.bridge_fd).map_err(|error| (error.exit_code(), error.to_string()))?;
     let filter = config
         .kernel
         .log_filter

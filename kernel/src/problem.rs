@@ -65,6 +65,7 @@ codes! {
     ModuleNotLoaded = 422 "module_not_loaded" "The module is not loaded";
     ModuleRefused = 422 "module_refused" "The module cannot be loaded";
     UpgradeRequired = 426 "upgrade_required" "Another version of the protocol is required";
+    TooManyRequests = 429 "too_many_requests" "Too many requests are under way";
     RateLimited = 429 "rate_limited" "Too many requests of this session";
     Internal = 500 "internal" "Internal error";
     ModuleFailed = 500 "module_failed" "The module failed";
@@ -72,6 +73,7 @@ codes! {
     Starting = 503 "starting" "Starting";
     Draining = 503 "draining" "Shutting down";
     SessionLimit = 503 "session_limit" "Too many sessions";
+    HostLimit = 503 "host_limit" "Too many hosts";
     HostUnavailable = 503 "host_unavailable" "No host can answer for the secret";
     ModuleUnavailable = 503 "module_unavailable" "The module takes no requests now";
     ModuleRestarting = 503 "module_restarting" "The module is being started again";
@@ -89,6 +91,7 @@ pub(crate) struct Problem {
     pub(crate) detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    upgrade: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -111,6 +114,7 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            upgrade: None,
         }
     }
 
@@ -123,6 +127,12 @@ impl Problem {
     /// Adds `Allow` (RFC 9110 section 10.2.1), which a 405 owes.
     pub(crate) fn allow(mut self, methods: &'static str) -> Problem {
         self.allow = Some(methods);
+        self
+    }
+
+    /// Adds `Upgrade` (RFC 9110 section 15.5.22), which a 426 owes.
+    pub(crate) fn upgrade(mut self, protocol: &'static str) -> Problem {
+        self.upgrade = Some(protocol);
         self
     }
 
@@ -155,11 +165,13 @@ impl Problem {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
-        if self.code == Code::UpgradeRequired {
-            // RFC 9110 section 15.5.22, RFC 6455 section 4.4.
+        if let Some(protocol) = self.upgrade {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            headers.insert(UPGRADE, HeaderValue::from_static(protocol));
+            if protocol == "websocket" {
+                // RFC 6455 section 4.4.
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
         }
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -1,21 +1,25 @@
 //! The kernel's life as one story: [`run`] hardens the process, binds the socket, makes the shared state, loads the modules,
-//! starts the workers, says that it is ready, waits for a signal, and then takes everything down in the opposite order.
+//! starts the workers, says that it is ready, waits for a signal or its host, and then takes everything down in the opposite order.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::bridge;
 use crate::clock;
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, SocketPath};
 use crate::events::Event;
 use crate::hardening;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Stop};
 use crate::modules::watch::Watch;
 use crate::modules::{loader, step};
+use crate::parent::Parent;
 use crate::readiness::Readiness;
+use crate::session::Sessions;
 use crate::signals::Signals;
 use crate::socket::BoundSocket;
 use crate::start_error::StartError;
@@ -26,15 +30,20 @@ use crate::workers::Workers;
 /// How long connections may take to notice that the process ends, once nothing is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A drain when the host has gone: less than what the process is given at all (`parent`).
+const HOST_GONE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// What the process got from whoever started it, besides its configuration.
 pub(crate) struct Inherited {
     /// `NOTIFY_SOCKET`
     pub(crate) notify_socket: Option<OsString>,
     /// A listening socket of the service manager's.
     pub(crate) socket: Option<BoundSocket>,
+    /// The bridge of the host that started us.
+    pub(crate) bridge: Option<UnixStream>,
 }
 
-/// Serves until a signal, then drains.
+/// Serves until a signal, or until its host wants the end or meets its own, then drains.
 pub(crate) fn run(
     config: Config,
     origin: Origin,
@@ -45,9 +54,14 @@ pub(crate) fn run(
     let started = Instant::now();
     hardening::harden(config.kernel.debuggable).map_err(StartError::Harden)?;
     hardening::raise_descriptor_limit();
-    let mut socket = match inherited.socket {
-        Some(socket) => socket,
-        None => BoundSocket::bind(&config.kernel.socket)?,
+    let parent = Parent::find();
+    let instance = Sessions::new_instance().map_err(|_| StartError::Randomness)?;
+    let mut socket = match (inherited.socket, &config.kernel.socket) {
+        (Some(socket), _) => socket,
+        (None, SocketPath::At(path)) => BoundSocket::bind(path)?,
+        (None, path @ SocketPath::OfInstance { .. }) => {
+            BoundSocket::bind_temporary(&path.of(&instance))?
+        }
     };
     let control = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -56,6 +70,8 @@ pub(crate) fn run(
     let signals = signals.listen().map_err(StartError::Runtime)?;
     let kernel = Kernel::new(
         config,
+        instance,
+        socket.path(),
         logging.handle.clone(),
         started,
         control.handle().clone(),
@@ -63,6 +79,13 @@ pub(crate) fn run(
     if kernel.config.kernel.write_host_key {
         let path = socket.write_host_key(kernel.host_key.expose())?;
         tracing::info!(path = %path.display(), "the host key was written; it is worth as much as the user's account");
+    }
+    let socket = Arc::new(socket);
+    if let Some(bridge) = &inherited.bridge {
+        let kernel = Arc::clone(&kernel);
+        parent
+            .watch(bridge, &socket, move || kernel.stop(Stop::HostGone))
+            .map_err(StartError::Runtime)?;
     }
     if let Err(reason) = midplane_unload::availability() {
         tracing::warn!(%reason, "modules that are replaced stay in memory");
@@ -97,12 +120,16 @@ pub(crate) fn run(
         let sweeper = tokio::spawn(sweep(Arc::clone(&kernel)));
         kernel.set_ready(workers.controls());
         say_ready(&kernel, &socket, &readiness);
-        let signal = wait_for(signals).await;
-        tracing::info!(signal, "draining");
+        if let Some(bridge) = inherited.bridge {
+            bridge::serve_inherited(&kernel, bridge);
+        }
+        let why = wait_for(signals, &kernel).await;
+        tracing::info!(?why, "draining");
         if let Some(watch) = watch {
             watch.stop(CLOSE_TIMEOUT).await;
         }
         drain(&kernel, &socket, &readiness).await;
+        kernel.hosts.close(CLOSE_TIMEOUT).await;
         workers.stop(CLOSE_TIMEOUT).await;
         drop(watchdog);
         sweeper.abort();
@@ -126,10 +153,12 @@ async fn drain(kernel: &Kernel, socket: &BoundSocket, readiness: &Readiness) {
         tracing::debug!(%error, "the service manager was not told");
     }
     socket.unlink_if_ours();
-    kernel
-        .modules
-        .remove_all(kernel.config.kernel.shutdown_timeout)
-        .await;
+    let mut stopping = kernel.stopping();
+    let host_gone = stopping.wait_for(|why| *why == Some(Stop::HostGone));
+    tokio::select! {
+        () = kernel.modules.remove_all(kernel.config.kernel.shutdown_timeout) => {}
+        _ = host_gone => kernel.modules.remove_all(HOST_GONE_TIMEOUT).await,
+    }
     // Last: it ends the streams of events.
     kernel.events.publish(Event::KernelDraining);
 }
@@ -149,10 +178,28 @@ fn say_ready(kernel: &Kernel, socket: &BoundSocket, readiness: &Readiness) {
     }
 }
 
-async fn wait_for(mut signals: watch::Receiver<Option<i32>>) -> Option<i32> {
-    match signals.wait_for(Option::is_some).await {
-        Ok(signal) => *signal,
-        Err(_closed) => std::future::pending().await,
+/// Why the kernel is to end.
+async fn wait_for(mut signals: watch::Receiver<Option<i32>>, kernel: &Kernel) -> Stop {
+    let mut stopping = kernel.stopping();
+    let signal = async {
+        match signals
+            .wait_for(Option::is_some)
+            .await
+            .map(|signal| *signal)
+        {
+            Ok(Some(signal)) => Stop::Signal(signal),
+            _ => std::future::pending().await,
+        }
+    };
+    let asked = async {
+        match stopping.wait_for(Option::is_some).await.map(|why| *why) {
+            Ok(Some(why)) => why,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        why = signal => why,
+        why = asked => why,
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum StartError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error("--bridge-fd {number} cannot be used: {reason}")]
+    BridgeFd { number: i32, reason: String },
     #[error("the process cannot be hardened: {0}")]
     Harden(#[source] io::Error),
     #[error("the system gives no random bytes")]
@@ -31,6 +33,8 @@ impl StartError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             StartError::Socket(error) => error.exit_code(),
+            // sysexits.h: EX_USAGE
+            StartError::BridgeFd { .. } => 64,
             StartError::Stage(_) => 73,
             StartError::Harden(_)
             | StartError::Randomness

@@ -204,7 +204,7 @@ fn admit(kernel: &Arc<Kernel>, stream: UnixStream, connections: &TaskTracker) {
         Some(place) => {
             let kernel = Arc::clone(kernel);
             connections.spawn(async move {
-                connection::serve(stream, kernel).await;
+                connection::serve(stream, peer.pid, kernel).await;
                 drop(place);
             });
         }

@@ -300,7 +300,8 @@ typedef struct mp_host {
     /// Ends the response body as it should end.
     mp_status (*body_end)(mp_request request);
     /// Copies the session's secret to `dst`, its length to `len`. `MP_DENIED` without the grant, `MP_GONE`
-    /// when the session has none (any more), `MP_TOO_SMALL` (4 KiB always suffices).
+    /// when the session has none (any more), `MP_PENDING` when it has changed and has to be asked for with
+    /// `secret_refresh`, `MP_TOO_SMALL` (4 KiB always suffices).
     mp_status (*secret_get)(mp_request request, uint8_t *dst, size_t cap, size_t *len);
     /// Asks the secret's source again. The first call starts it and answers `MP_PENDING`; the task is polled when
     /// it is done, and the next call answers `MP_OK` or `MP_FAILED`, with the reason in `dst`/`len`.

@@ -14,7 +14,7 @@ use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
 use super::{
     Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions,
-    Unload, confine, file,
+    SocketPath, Unload, confine, file,
 };
 use crate::telemetry::Filter;
 
@@ -118,9 +118,6 @@ impl Origin {
         environment: &impl Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
         let environment = set(environment);
-        if self.flags.bridge_fd.is_some() {
-            return Err(ConfigError::BridgeFd);
-        }
         match &self.file {
             Some(path) => Config::check(&file::read(path)?, path, &self.flags, &environment),
             None => Config::check("", Path::new("midplane.toml"), &self.flags, &environment),
@@ -158,7 +155,7 @@ fn base_directory(
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))
 }
 
-fn default_socket(environment: Environment<'_>) -> PathBuf {
+fn default_socket_dir(environment: Environment<'_>) -> PathBuf {
     let variable = if cfg!(target_os = "macos") {
         "TMPDIR"
     } else {
@@ -168,11 +165,8 @@ fn default_socket(environment: Environment<'_>) -> PathBuf {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
     {
-        Some(directory) => directory.join("midplane/kernel.sock"),
-        None => PathBuf::from(format!(
-            "/tmp/midplane-{}/kernel.sock",
-            nix::unistd::geteuid()
-        )),
+        Some(directory) => directory.join("midplane"),
+        None => PathBuf::from(format!("/tmp/midplane-{}", nix::unistd::geteuid())),
     }
 }
 
@@ -186,10 +180,13 @@ fn read_kernel(
     let base = s.source.path;
     let socket = read_path(s, "socket")?;
     let socket = match (&flags.socket, environment("MIDPLANE_SOCKET"), socket) {
-        (Some(path), _, _) => from_here("--socket", path)?,
-        (None, Some(path), _) => from_here("MIDPLANE_SOCKET", Path::new(&path))?,
-        (None, None, Some(path)) => path,
-        (None, None, None) => default_socket(environment),
+        (Some(path), _, _) => SocketPath::At(from_here("--socket", path)?),
+        (None, Some(path), _) => SocketPath::At(from_here("MIDPLANE_SOCKET", Path::new(&path))?),
+        (None, None, Some(path)) => SocketPath::At(path),
+        (None, None, None) if flags.bridge_fd.is_some() => SocketPath::OfInstance {
+            directory: default_socket_dir(environment),
+        },
+        (None, None, None) => SocketPath::At(default_socket_dir(environment).join("kernel.sock")),
     };
     let data_dir = read_path(s, "data_dir")?;
     let data_dir = match (&flags.data_dir, data_dir) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::quantity::{format_duration, format_size};
-use super::{Config, LogFormat, Module, SecretSource, Unload};
+use super::{Config, LogFormat, Module, SecretSource, SocketPath, Unload};
 
 impl Config {
     pub(crate) fn to_toml(&self) -> String {
@@ -52,8 +52,7 @@ impl Config {
             LogFormat::Human => "human",
             LogFormat::Json => "json",
         };
-        table([
-            ("socket", path(&k.socket)),
+        let mut kernel = table([
             ("data_dir", path(&k.data_dir)),
             ("log", log.into()),
             ("log_filter", k.log_filter.as_str().into()),
@@ -79,7 +78,12 @@ impl Config {
             ("allowed_hosts", strings(&k.allowed_hosts)),
             ("allowed_origins", strings(&k.allowed_origins)),
             ("debuggable", k.debuggable.into()),
-        ])
+        ]);
+        // One of an instance has no path that a file could say.
+        if let SocketPath::At(socket) = &k.socket {
+            kernel.insert("socket".to_owned(), path(socket));
+        }
+        kernel
     }
 
     fn sessions_table(&self) -> Table {

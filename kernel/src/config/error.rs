@@ -41,10 +41,6 @@ pub(crate) enum ConfigError {
         what: &'static str,
         set: &'static str,
     },
-    #[error(
-        "--bridge-fd is not available in this version; attach with `GET /bridge` on the socket"
-    )]
-    BridgeFd,
 }
 
 fn hint(nearest: Option<&str>) -> String {

@@ -18,7 +18,8 @@ pub(crate) struct Flags {
     /// `bridge`; may be repeated
     #[arg(long = "secret", value_name = "ID=SOURCE")]
     pub(crate) secrets: Vec<String>,
-    /// Descriptor of a bridge that the host opened before the start
+    /// Descriptor of a socket whose other end the program that starts the kernel, its host, has: they speak JSON-RPC over it,
+    /// and the kernel ends with its host. Without --socket the kernel's socket is then one of its own
     #[arg(long, value_name = "N")]
     pub(crate) bridge_fd: Option<i32>,
     /// Write the host key to `host.key` (mode 0600) in the socket's directory; it is worth as much as your account

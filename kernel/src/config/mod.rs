@@ -40,7 +40,7 @@ pub(crate) struct Config {
 /// `[kernel]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kernel {
-    pub(crate) socket: PathBuf,
+    pub(crate) socket: SocketPath,
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogFormat,
     /// For example `info,hello=debug`.
@@ -58,6 +58,28 @@ pub(crate) struct Kernel {
     pub(crate) allowed_origins: Vec<String>,
     /// Leaves core dumps and debuggers possible.
     pub(crate) debuggable: bool,
+}
+
+/// Where the socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SocketPath {
+    At(PathBuf),
+    /// In this directory, named for the process: every host that starts a kernel has one of its own.
+    OfInstance {
+        directory: PathBuf,
+    },
+}
+
+impl SocketPath {
+    /// The path for the process that is called `instance`.
+    pub(crate) fn of(&self, instance: &str) -> PathBuf {
+        match self {
+            SocketPath::At(path) => path.clone(),
+            SocketPath::OfInstance { directory } => {
+                directory.join(format!("{}.sock", instance.replace(':', "-")))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -320,7 +320,8 @@ fn flags_win_over_environment_over_file_over_defaults() {
         ("TMPDIR", "/run/user/1"),
     ];
     let none = Flags::default();
-    let socket = |text, flags, environment| load(text, flags, environment).unwrap().kernel.socket;
+    let socket =
+        |text, flags, environment| load(text, flags, environment).unwrap().kernel.socket.of("");
     assert_eq!(socket(file, &flags, &set), Path::new("/flag"));
     assert_eq!(socket(file, &none, &set), Path::new("/environment"));
     assert_eq!(socket(file, &none, &runtime), Path::new("/file"));
@@ -444,8 +445,14 @@ fn load_finds_the_file_it_is_told_of() {
         bridge_fd: Some(3),
         ..Flags::default()
     };
-    assert!(matches!(
-        Config::load(&bridge, &none),
-        Err(ConfigError::BridgeFd)
-    ));
+    let socket = Config::load(&bridge, &none).unwrap().kernel.socket;
+    let (one, other) = (socket.of("midplane:a"), socket.of("midplane:b"));
+    assert_eq!(one.file_name().unwrap(), "midplane-a.sock");
+    assert_eq!(one.parent(), other.parent());
+    let named = Flags {
+        socket: Some("/run/x.sock".into()),
+        ..bridge
+    };
+    let socket = Config::load(&named, &none).unwrap().kernel.socket;
+    assert_eq!(socket, SocketPath::At("/run/x.sock".into()));
 }

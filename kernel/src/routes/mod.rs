@@ -4,6 +4,7 @@
 //! run. What is refused becomes a problem in one place.
 
 mod api;
+mod bridge;
 mod document;
 mod events;
 mod health;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use serde::Serialize;
 
@@ -52,7 +54,11 @@ enum Route<'a> {
     RotateKeys,
     LogLevel,
     Events,
+    Bridge,
 }
+
+/// What comes with a request to the kernel's own routes: from a connection, or from a host's bridge.
+type Payload = Either<Incoming, Full<Bytes>>;
 
 impl Route<'_> {
     fn parse(path: &str) -> Option<Route<'_>> {
@@ -82,6 +88,7 @@ impl Route<'_> {
             ("keys", Some("rotate"), None) => Route::RotateKeys,
             ("log-level", None, None) => Route::LogLevel,
             ("events", None, None) => Route::Events,
+            ("bridge", None, None) => Route::Bridge,
             _ => return None,
         };
         segments.next().is_none().then_some(route)
@@ -96,7 +103,8 @@ impl Route<'_> {
             | Route::Metrics
             | Route::Modules
             | Route::ModuleDocument(_)
-            | Route::Events => &[Method::GET],
+            | Route::Events
+            | Route::Bridge => &[Method::GET],
             Route::Sessions => &[Method::GET, Method::POST, Method::DELETE],
             Route::CurrentSession | Route::Session(_) => &[Method::GET, Method::DELETE],
             Route::RenewSession(_) | Route::ReloadModule(_) | Route::RotateKeys => &[Method::POST],
@@ -132,7 +140,7 @@ struct Call<'a> {
     kernel: &'a Arc<Kernel>,
     parts: &'a Parts,
     caller: Caller,
-    body: Incoming,
+    body: Payload,
     request_id: &'a HeaderValue,
     now: u64,
 }
@@ -145,7 +153,49 @@ pub(crate) async fn serve(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let request_id = request_id::of(&parts.headers);
-    let mut response = match dispatch(kernel, memory, &parts, body, &request_id).await {
+    let answer = dispatch(kernel, memory, &parts, body, &request_id).await;
+    finish(answer, &parts, request_id)
+}
+
+/// Answers what a host asks for over its bridge, as if it had come from it over the socket.
+pub(crate) async fn serve_host(
+    kernel: &Arc<Kernel>,
+    method: Method,
+    target: &str,
+    body: Bytes,
+) -> Response<Body> {
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(CONTENT_TYPE, "application/json")
+        .body(());
+    let (parts, ()) = request
+        .expect("the targets of methods are paths")
+        .into_parts();
+    let request_id = request_id::of(&parts.headers);
+    let answer = match Route::parse(parts.uri.path()) {
+        Some(route) => {
+            let call = Call {
+                kernel,
+                parts: &parts,
+                caller: Caller::Host,
+                body: Either::Right(Full::new(body)),
+                request_id: &request_id,
+                now: clock::unix_now(),
+            };
+            answer(call, route).await
+        }
+        None => Err(no_route()),
+    };
+    finish(answer, &parts, request_id)
+}
+
+fn finish(
+    answer: Result<Response<Body>, Problem>,
+    parts: &Parts,
+    request_id: HeaderValue,
+) -> Response<Body> {
+    let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
             let id = request_id.to_str().unwrap_or_default();
@@ -169,10 +219,7 @@ async fn dispatch(
     check_origin(kernel, parts)?;
     let path = parts.uri.path();
     let Some(route) = Route::parse(path) else {
-        return Err(Problem::new(
-            Code::NotFound,
-            "there is no such route: GET /openapi.json lists them all",
-        ));
+        return Err(no_route());
     };
     let now = clock::unix_now();
     let caller = auth::identify(
@@ -189,10 +236,16 @@ async fn dispatch(
         kernel,
         parts,
         caller,
-        body,
+        body: Either::Left(body),
         request_id,
         now,
     };
+    answer(call, route).await
+}
+
+/// Answers a request to one of the kernel's own routes.
+async fn answer(call: Call<'_>, route: Route<'_>) -> Result<Response<Body>, Problem> {
+    let (kernel, parts) = (call.kernel, call.parts);
     match &route {
         Route::Health | Route::Document | Route::CurrentSession => {}
         // Before the method, so that without the key nothing is learned.
@@ -224,8 +277,16 @@ async fn dispatch(
         (Route::LogLevel, &Method::PUT) => log_level::put(call).await,
         (Route::LogLevel, _) => Ok(log_level::get(&call)),
         (Route::Events, _) => Ok(events::get(&call)),
+        (Route::Bridge, _) => bridge::open(&call),
         (Route::Api { .. }, _) => unreachable!("answered above"),
     }
+}
+
+fn no_route() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "there is no such route: GET /openapi.json lists them all",
+    )
 }
 
 /// The answer to what would change something while the kernel goes.

@@ -67,6 +67,7 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     // Before anyone is asked for a key in vain.
     call.kernel.sessions.check_room(call.now).map_err(full)?;
     let id = Session::new_id().map_err(no_randomness)?;
+    let changes = call.kernel.broker.changes();
     let secret = match &new.secret_key_id {
         Some(key_id) => Some(ask_secret(&call, key_id, &id, &new).await?),
         None => None,
@@ -75,6 +76,10 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     ask_modules(&call, &session).await?;
     let kernel = call.kernel;
     let client_secret = kernel.sessions.issue(&session, call.now).map_err(full)?;
+    if kernel.broker.changes() != changes {
+        // Nobody knew of this session when the secret changed, if it was this one.
+        session.wipe_secret();
+    }
     kernel.wake_sweeper();
     tracing::info!(
         session = session.id(),
@@ -358,6 +363,7 @@ async fn ask_secret(
         secret_key_id: key_id.to_owned(),
         environment: new.environment.clone(),
         session_id: session_id.to_owned(),
+        module: None,
     };
     call.kernel.broker.get(request).await.map_err(|error| {
         let problem = Problem::new(error.code(), error.to_string());

@@ -68,7 +68,8 @@ fn check(parts: &Parts, body_is_empty: bool) -> Result<HeaderValue, Problem> {
             return Err(Problem::new(
                 Code::UpgradeRequired,
                 "this version of the WebSocket protocol is not spoken here: send `Sec-WebSocket-Version: 13`",
-            ));
+            )
+            .upgrade("websocket"));
         }
         Some(_) => {}
     }
@@ -106,7 +107,7 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
 }
 
 /// Whether one of the comma-separated members of a header is `token`, in any case.
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
@@ -54,6 +55,8 @@ pub(crate) struct SecretRequest {
     pub(crate) secret_key_id: String,
     pub(crate) environment: String,
     pub(crate) session_id: String,
+    /// `None`: the session is being made.
+    pub(crate) module: Option<String>,
 }
 
 type Outcome = Result<Arc<Secret>, SecretError>;
@@ -73,6 +76,8 @@ pub(crate) struct Broker {
     secret_variables: Arc<[String]>,
     bridge: Option<Arc<dyn Bridge>>,
     in_flight: Mutex<HashMap<Key, WeakShared<Answer>>>,
+    /// How often a secret was said to have changed.
+    changes: AtomicU64,
 }
 
 impl Broker {
@@ -92,11 +97,33 @@ impl Broker {
             secret_variables,
             bridge,
             in_flight: Mutex::default(),
+            changes: AtomicU64::new(0),
         }
     }
 
-    /// Cancel-safe: another caller's share of the same request goes on.
+    /// What is asked for from here on is not answered with what was asked for before.
+    pub(crate) fn changed(&self, secret_key_id: &str) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.in_flight().retain(|(id, _), _| id != secret_key_id);
+    }
+
+    /// Differs from an earlier one when a secret has changed since.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Asks again when a secret changes meanwhile. Cancel-safe: another caller's share of the same request goes on.
     pub(crate) async fn get(&self, request: SecretRequest) -> Outcome {
+        loop {
+            let changes = self.changes();
+            let outcome = self.get_once(request.clone()).await;
+            if outcome.is_err() || self.changes() == changes {
+                return outcome;
+            }
+        }
+    }
+
+    async fn get_once(&self, request: SecretRequest) -> Outcome {
         tracing::debug!(
             secret_key_id = request.secret_key_id,
             environment = request.environment,
@@ -108,10 +135,7 @@ impl Broker {
 
     fn flight(&self, request: SecretRequest) -> Shared<Answer> {
         let key = (request.secret_key_id.clone(), request.environment.clone());
-        let mut in_flight = self
-            .in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut in_flight = self.in_flight();
         // An answered one is not shared any more: that would be a cache.
         in_flight.retain(|_, flight| {
             flight
@@ -126,6 +150,12 @@ impl Broker {
             in_flight.insert(key, weak);
         }
         flight
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, WeakShared<Answer>>> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, request: SecretRequest) -> Answer {
@@ -154,13 +184,13 @@ impl Broker {
 /// For a bridge with no host attached.
 pub(crate) fn no_host(secret_key_id: &str) -> SecretError {
     SecretError::Unavailable(format!(
-        "no host is attached that could give the secret {secret_key_id}; start the kernel with --secret {secret_key_id}=env:VARIABLE"
+        "no host is attached that could give the secret {secret_key_id}; attach one (`midplane bridge` asks at the terminal), or start the kernel with --secret {secret_key_id}=env:VARIABLE"
     ))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::sync::Notify;
 
@@ -188,6 +218,7 @@ mod tests {
             secret_key_id: id.into(),
             environment: environment.into(),
             session_id: "ses_1".into(),
+            module: None,
         }
     }
 

@@ -8,16 +8,20 @@ mod command;
 mod env;
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub(crate) use broker::{Broker, SecretError, SecretRequest};
+pub(crate) use broker::{Answer, Bridge, Broker, SecretError, SecretRequest, no_host};
 
 /// The longest plausible key (http-api, "Sessions").
 pub(crate) const MAX_SECRET_LEN: usize = 4096;
 
 /// A key of a provider: one line of visible ASCII, wiped when dropped.
-pub(crate) struct Secret(Zeroizing<String>);
+pub(crate) struct Secret {
+    text: Zeroizing<String>,
+    host: Option<Arc<str>>,
+}
 
 /// Why a value cannot be a key. Says nothing of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,12 +53,28 @@ impl Secret {
             return Err(Implausible::NotVisibleAscii);
         }
         let text = String::from_utf8(std::mem::take(&mut *bytes)).expect("ASCII is UTF-8");
-        Ok(Secret(Zeroizing::new(text)))
+        Ok(Secret {
+            text: Zeroizing::new(text),
+            host: None,
+        })
+    }
+
+    /// Marks it as given by this host.
+    pub(crate) fn given_by(self, host: Arc<str>) -> Secret {
+        Secret {
+            host: Some(host),
+            ..self
+        }
+    }
+
+    /// The host that gave it, if one did.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     /// The value, for the one place that needs it.
     pub(crate) fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 

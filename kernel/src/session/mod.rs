@@ -66,8 +66,15 @@ pub(crate) enum RenewError {
 }
 
 impl Sessions {
-    pub(crate) fn new(settings: config::Sessions) -> Result<Sessions, ring::error::Unspecified> {
-        let instance = format!("midplane:{}", token::random_id()?);
+    /// The name of a process, new each time.
+    pub(crate) fn new_instance() -> Result<String, ring::error::Unspecified> {
+        Ok(format!("midplane:{}", token::random_id()?))
+    }
+
+    pub(crate) fn new(
+        settings: config::Sessions,
+        instance: String,
+    ) -> Result<Sessions, ring::error::Unspecified> {
         Ok(Sessions {
             store: Store::new(settings.max, settings.stream_grace),
             settings,
@@ -129,7 +136,16 @@ impl Sessions {
 
     /// Ends every live session that matches.
     pub(crate) fn revoke_matching(&self, filter: &Filter, now: u64) -> Vec<Arc<Session>> {
-        let matching = self.store.matching(filter);
+        self.revoke_where(now, |session| filter.matches(session))
+    }
+
+    /// The same for any reason there may be.
+    pub(crate) fn revoke_where(
+        &self,
+        now: u64,
+        matches: impl Fn(&Session) -> bool,
+    ) -> Vec<Arc<Session>> {
+        let matching = self.store.matching(matches);
         matching
             .into_iter()
             .filter(|session| self.end(session, now))
@@ -149,6 +165,17 @@ impl Sessions {
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Session>> {
         self.store.get(id)
+    }
+
+    /// Wipes a key wherever it lives; who needs it again asks its source. Returns how many sessions had it.
+    pub(crate) fn forget_secret(&self, secret_key_id: &str) -> usize {
+        let holders = self.store.matching(|session| {
+            session.secret_key_id() == Some(secret_key_id) && session.secret().is_some()
+        });
+        for session in &holders {
+            session.wipe_secret();
+        }
+        holders.len()
     }
 
     /// Newest first; those older than `after` if that is given. `None` when `after` is no session.

@@ -211,8 +211,8 @@ impl Session {
         }
     }
 
-    /// The last holder of the key wipes it; from here on there is no new one.
-    pub(super) fn wipe_secret(&self) {
+    /// The last holder of the key wipes it; who needs it again asks its source.
+    pub(crate) fn wipe_secret(&self) {
         self.secret.store(None);
     }
 

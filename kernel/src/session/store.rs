@@ -49,7 +49,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn matches(&self, session: &Session) -> bool {
+    pub(super) fn matches(&self, session: &Session) -> bool {
         self.user
             .as_deref()
             .is_none_or(|user| user == session.user())
@@ -144,11 +144,11 @@ impl Store {
         Some((page, more))
     }
 
-    pub(super) fn matching(&self, filter: &Filter) -> Vec<Arc<Session>> {
+    pub(super) fn matching(&self, matches: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         self.read()
             .by_age
             .values()
-            .filter(|session| filter.matches(session))
+            .filter(|session| matches(session))
             .cloned()
             .collect()
     }

@@ -34,13 +34,13 @@ fn claims() -> Claims {
 
 /// A store for at most `max` sessions that may live for an hour.
 fn sessions(max: usize) -> Sessions {
-    Sessions::new(config::Sessions {
+    let settings = config::Sessions {
         ttl: Duration::from_secs(600),
         max_ttl: Duration::from_secs(3600),
         max,
         stream_grace: Duration::from_secs(300),
-    })
-    .unwrap()
+    };
+    Sessions::new(settings, Sessions::new_instance().unwrap()).unwrap()
 }
 
 fn new_session(user: &str, expires_in: u64) -> Arc<Session> {

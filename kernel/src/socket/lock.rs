@@ -24,6 +24,9 @@ use super::directory::PrivateDirectory;
 const PID_WAIT_MAX: Duration = Duration::from_millis(500);
 const PID_WAIT_STEP: Duration = Duration::from_millis(2);
 
+/// What follows the socket's name in the lock's.
+pub(super) const SUFFIX: &str = ".lock";
+
 /// Held until dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -37,8 +40,7 @@ impl Lock {
         name: &OsStr,
         socket: &Path,
     ) -> Result<Lock, SocketError> {
-        let mut lock_name = OsString::from(name);
-        lock_name.push(".lock");
+        let lock_name = name_for(name);
         let path = directory.path().join(&lock_name);
         let failed = |operation| {
             let path = path.clone();
@@ -83,6 +85,13 @@ impl Lock {
         writeln!(file, "{}", std::process::id()).map_err(failed("write to"))?;
         Ok(Lock { file })
     }
+}
+
+/// The lock file's name for a socket's.
+pub(super) fn name_for(socket: &OsStr) -> OsString {
+    let mut name = OsString::from(socket);
+    name.push(SUFFIX);
+    name
 }
 
 impl Drop for Lock {

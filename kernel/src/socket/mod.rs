@@ -7,6 +7,7 @@ mod directory;
 mod host_key;
 mod lock;
 mod peer;
+mod temporary;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -102,6 +103,8 @@ struct Made {
     name: OsString,
     device: u64,
     inode: u64,
+    /// Whether the name is this process's alone, so that nothing of it may stay.
+    temporary: bool,
     /// Last, so that it is released after everything else.
     _lock: Lock,
 }
@@ -109,6 +112,15 @@ struct Made {
 impl BoundSocket {
     /// Makes the socket, with its directory when only that is missing.
     pub(crate) fn bind(path: &Path) -> Result<BoundSocket, SocketError> {
+        BoundSocket::bind_as(path, false)
+    }
+
+    /// The same for a name that no other process ever has; what killed ones left beside it goes.
+    pub(crate) fn bind_temporary(path: &Path) -> Result<BoundSocket, SocketError> {
+        BoundSocket::bind_as(path, true)
+    }
+
+    fn bind_as(path: &Path, temporary: bool) -> Result<BoundSocket, SocketError> {
         let path = std::path::absolute(path)
             .map_err(|error| SocketError::failed("resolve", path, error))?;
         let name = check_path(&path)?.to_owned();
@@ -116,7 +128,9 @@ impl BoundSocket {
             .parent()
             .expect("an absolute path with a file name has a parent");
         let directory = PrivateDirectory::open_or_create(parent)?;
+        let sweeping = temporary.then(|| temporary::sweep(&directory));
         let lock = Lock::take(&directory, &name, &path)?;
+        drop(sweeping);
         remove_stale(&directory, &name, &path)?;
         let listener = make(&directory, &name, &path)?;
         let stat = fstatat(
@@ -132,6 +146,7 @@ impl BoundSocket {
                 name,
                 device: device_of(&stat),
                 inode: stat.st_ino,
+                temporary,
                 _lock: lock,
             }),
             path,
@@ -215,13 +230,17 @@ impl BoundSocket {
     /// Removes the socket's file if it is still the one that was made here; the lock is held all the while.
     pub(crate) fn unlink_if_ours(&self) -> bool {
         let Some(made) = &self.made else { return false };
-        made.in_place()
+        let removed = made.in_place()
             && unlinkat(
                 made.directory.as_fd(),
                 made.name.as_os_str(),
                 UnlinkatFlags::NoRemoveDir,
             )
-            .is_ok()
+            .is_ok();
+        if made.temporary {
+            temporary::remove_lock(&made.directory, &made.name);
+        }
+        removed
     }
 
     /// Writes the host key to `host.key` beside the socket and returns where; removed with the socket.

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tracing::Level;
 
@@ -38,6 +39,11 @@ pub(super) fn render(line: &Line<'_>, format: LogFormat, colour: bool) -> String
     };
     text.push('\n');
     text
+}
+
+/// The line of a program's log, as a value.
+pub(super) fn json_of(line: &Line<'_>) -> Box<RawValue> {
+    RawValue::from_string(json(line)).expect("the line is JSON")
 }
 
 /// `2026-11-21T04:00:00.123Z  INFO target{request_id=…}: message key=value`

@@ -11,7 +11,10 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use midplane_abi::level;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -19,13 +22,16 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::filter::Filter;
-use super::line::{Line, Origin, render};
+use super::line::{Line, Origin, json_of, render};
 use crate::config::LogFormat;
 
 /// With `TEXT_BYTES_MAX` it bounds what waits for a slow reader; a burst of a second fits.
 const LINES_WAITING_MAX: usize = 4096;
 /// Of a module's message and of its fields, each; longer is a dump, not a message.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// How far a listener may fall behind before it loses lines: they are on standard error, too.
+const HEARD_LINES_MAX: usize = 1024;
 
 /// Keep it until the end of `main`: dropping it writes what still waits.
 pub(crate) struct Logging {
@@ -47,6 +53,7 @@ struct Shared {
     filter: ArcSwap<Filter>,
     writer: NonBlocking,
     dropped: ErrorCounter,
+    heard: broadcast::Sender<Arc<HeardLine>>,
     /// Dropped lines that the log has told of.
     told: AtomicUsize,
 }
@@ -76,6 +83,29 @@ pub(crate) fn install(
     let (layer, logging) = build(format, colour, filter, LINES_WAITING_MAX, io::stderr());
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
     Ok(logging)
+}
+
+/// A line, for whoever listens.
+pub(crate) struct HeardLine {
+    pub(crate) level: Level,
+    /// As `--log json` writes it.
+    pub(crate) json: Box<RawValue>,
+}
+
+/// Hears the lines that are written.
+pub(crate) struct LogListener(broadcast::Receiver<Arc<HeardLine>>);
+
+impl LogListener {
+    /// `None` at the end. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Arc<HeardLine>> {
+        loop {
+            match self.0.recv().await {
+                Ok(line) => return Some(line),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
 }
 
 /// Where a module's lines go.
@@ -145,6 +175,11 @@ impl LogHandle {
         Filter::clone(&self.0.filter.load())
     }
 
+    /// Every line that is written from here on.
+    pub(crate) fn listen(&self) -> LogListener {
+        LogListener(self.0.heard.subscribe())
+    }
+
     /// Lines that standard error did not take in time, since the start.
     pub(crate) fn dropped_lines(&self) -> u64 {
         self.0.dropped.dropped_lines() as u64
@@ -169,6 +204,7 @@ fn build(
         filter: ArcSwap::from_pointee(filter.clone()),
         dropped: writer.error_counter(),
         writer,
+        heard: broadcast::channel(HEARD_LINES_MAX).0,
         told: AtomicUsize::new(0),
     }));
     (
@@ -207,6 +243,14 @@ impl Shared {
 
     fn send(&self, line: &Line<'_>) {
         let text = render(line, self.format, self.colour);
+        if self.heard.receiver_count() > 0 {
+            let heard = HeardLine {
+                level: line.level,
+                json: json_of(line),
+            };
+            // The last listener may have left just now.
+            let _ = self.heard.send(Arc::new(heard));
+        }
         // a lossy writer counts what it cannot take; there is nowhere left to tell of any other failure
         let _ = self.writer.clone().write_all(text.as_bytes());
     }

@@ -7,4 +7,4 @@ mod line;
 mod log;
 
 pub(crate) use filter::Filter;
-pub(crate) use log::{LogHandle, Logging, ModuleLine, ModuleLog, install, level_of};
+pub(crate) use log::{LogHandle, LogListener, Logging, ModuleLine, ModuleLog, install, level_of};

@@ -362,7 +362,8 @@ pub struct Host {
     /// Ends the response body as it should end.
     pub body_end: unsafe extern "C" fn(request: Request) -> Status,
     /// Copies the session's secret to `dst`, its length to `len`. [`status::DENIED`] without the grant, [`status::GONE`]
-    /// when the session has none (any more), [`status::TOO_SMALL`] (4 KiB always suffices).
+    /// when the session has none (any more), [`status::PENDING`] when it has changed and has to be asked for with
+    /// `secret_refresh`, [`status::TOO_SMALL`] (4 KiB always suffices).
     pub secret_get:
         unsafe extern "C" fn(request: Request, dst: *mut u8, cap: usize, len: *mut usize) -> Status,
     /// Asks the secret's source again. The first call starts it and answers [`status::PENDING`]; the task is polled when

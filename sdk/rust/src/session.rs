@@ -80,27 +80,32 @@ impl Session {
         self.0.session.has_secret
     }
 
-    /// The session's API key. Needs the grant `secrets`.
+    /// The session's API key; after the host said that it changed, the new one. Needs the grant `secrets`.
     ///
     /// # Errors
     /// [`SecretError`]; [`SecretError::Absent`] also once the request is over.
     pub async fn secret(&self) -> Result<Secret, SecretError> {
-        host::secret_get(self.0.request)
+        match host::secret_get(self.0.request) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => self.refresh_secret().await,
+        }
     }
 
     /// Has the source of the session's key asked again, for the case that a provider refuses the one at hand.
     ///
     /// Dropping the future leaves the question running; its answer still reaches the session.
     pub async fn refresh_secret(&self) -> Result<Secret, SecretError> {
-        let refreshed = std::future::poll_fn(|cx| {
-            self.0.park(cx.waker());
-            match host::secret_refresh(self.0.request) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(outcome) => Poll::Ready(outcome),
+        loop {
+            std::future::poll_fn(|cx| {
+                self.0.park(cx.waker());
+                host::secret_refresh(self.0.request)
+            })
+            .await?;
+            // Pending once more: it changed just now.
+            if let Poll::Ready(outcome) = host::secret_get(self.0.request) {
+                return outcome;
             }
-        });
-        refreshed.await?;
-        self.secret().await
+        }
     }
 
     /// Resolves when the session was revoked or the client left: for tasks that a handler spawned, since the handler

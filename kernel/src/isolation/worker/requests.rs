@@ -277,7 +277,7 @@ impl Requests {
             body_stall_timeout: UNBOUNDED,
             // The kernel has the wire.
             sockets: SocketLimits::NONE,
-            refresh: Arc::new(move |session| {
+            refresh: Arc::new(move |session, _module| {
                 let (sender, refreshed) = oneshot::channel();
                 stream.lock().refreshing = Some(sender);
                 // A lane that is closed ends the process.

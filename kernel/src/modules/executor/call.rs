@@ -394,7 +394,8 @@ impl Call {
         }
         let Some(actor) = &self.actor else { return };
         exchange.refresh = Refresh::Running;
-        let refreshed = (self.surroundings.refresh)(Arc::clone(&actor.session));
+        let refreshed =
+            (self.surroundings.refresh)(Arc::clone(&actor.session), &self.generation.name);
         let handle = self.lease.handle();
         // It ends by the broker's deadline; the request may be over by then, and its handle finds nothing.
         tokio::spawn(async move {

@@ -52,7 +52,7 @@ impl Actor {
 
 /// Asks the source of a session's secret again and gives the session what it answers.
 pub(crate) type RefreshSecret = Arc<
-    dyn Fn(Arc<Session>) -> Pin<Box<dyn Future<Output = Result<(), SecretError>> + Send>>
+    dyn Fn(Arc<Session>, &str) -> Pin<Box<dyn Future<Output = Result<(), SecretError>> + Send>>
         + Send
         + Sync,
 >;

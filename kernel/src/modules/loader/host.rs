@@ -278,8 +278,16 @@ unsafe extern "C" fn secret_get(
         }
         context.session.clone()
     };
-    let Some(secret) = session.and_then(|session| session.secret()) else {
+    let Some(session) = session else {
         return status::GONE;
+    };
+    let Some(secret) = session.secret() else {
+        let changed = session.secret_key_id().is_some() && !session.is_revoked();
+        return if changed {
+            status::PENDING
+        } else {
+            status::GONE
+        };
     };
     if dst.is_null() || len.is_null() {
         return status::INVALID;
@@ -313,10 +321,9 @@ unsafe extern "C" fn secret_refresh(
     match &exchange.context {
         Some(context) if !context.generation.grants.secrets => return deny_secret(context),
         Some(context)
-            if context
-                .session
-                .as_ref()
-                .is_some_and(|session| session.secret_key_id().is_some()) => {}
+            if context.session.as_ref().is_some_and(|session| {
+                session.secret_key_id().is_some() && !session.is_revoked()
+            }) => {}
         _ => return status::GONE,
     }
     match std::mem::take(&mut exchange.refresh) {

@@ -151,23 +151,23 @@ pub(crate) fn state_write(owner: u64, bytes: &[u8]) -> Status {
     unsafe { (host().state_write)(owner, Slice::new(bytes)) }
 }
 
-pub(crate) fn secret_get(request: Request) -> Result<Secret, SecretError> {
+/// Pending: it has changed, and has to be asked for again.
+pub(crate) fn secret_get(request: Request) -> Poll<Result<Secret, SecretError>> {
     let mut buffer = Zeroizing::new([0_u8; SECRET_LEN_MAX]);
     let mut len = 0;
     // SAFETY: the buffer has the length that is told.
     let answer =
         unsafe { (host().secret_get)(request, buffer.as_mut_ptr(), buffer.len(), &raw mut len) };
-    match answer {
-        status::OK => {
-            let text = buffer
-                .get(..len)
-                .and_then(|bytes| std::str::from_utf8(bytes).ok())
-                .ok_or(SecretError::Absent)?;
-            Ok(Secret::new(Zeroizing::new(text.to_owned())))
-        }
+    Poll::Ready(match answer {
+        status::PENDING => return Poll::Pending,
+        status::OK => buffer
+            .get(..len)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .map(|text| Secret::new(Zeroizing::new(text.to_owned())))
+            .ok_or(SecretError::Absent),
         status::DENIED => Err(SecretError::Denied),
         _ => Err(SecretError::Absent),
-    }
+    })
 }
 
 pub(crate) fn secret_refresh(request: Request) -> Poll<Result<(), SecretError>> {

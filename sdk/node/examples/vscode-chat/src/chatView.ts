@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { relayFetch } from "@midplane/host/webview";
 import * as vscode from "vscode";
 
+import { messageOf } from "./failures";
 import type { ApiKey } from "./key";
 import type { ChatKernel } from "./kernel";
 import { PAGE_COMMANDS, type FromPage, type Status, type ToPage } from "./messages";
@@ -50,7 +51,11 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
     const root = vscode.Uri.joinPath(this.extensionUri, "dist", "webview");
     this.view = view;
     webview.options = { enableScripts: true, localResourceRoots: [root] };
-    const relay = relayFetch(webview, this.turns.fetch, { allow: ALLOWED });
+    const relay = relayFetch(webview, this.turns.fetch, {
+      allow: ALLOWED,
+      onRefused: ({ code, method, path, detail }) => this.log.warn(`the page was refused ${method} ${path}: ${detail} (${code})`),
+      onError: (error, { method, url }) => this.log.warn(`${method} ${url}: ${messageOf(error)}`),
+    });
     const messages = webview.onDidReceiveMessage((message: unknown) => this.onMessage(message));
     // A hidden page is ended by VS Code, and begins anew when it is shown.
     const visibility = view.onDidChangeVisibility(() => {

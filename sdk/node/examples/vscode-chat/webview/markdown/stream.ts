@@ -7,7 +7,7 @@ import { blocks, parser, type Element } from "./tree";
 
 const MARKDOWN = parser();
 
-type References = Record<string, unknown>;
+type References = NonNullable<NonNullable<Parameters<typeof MARKDOWN.parse>[1]>["references"]>;
 
 export class MarkdownStream {
   private settled: Element[] = [];

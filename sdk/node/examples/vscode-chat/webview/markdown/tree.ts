@@ -3,7 +3,8 @@
 
 import MarkdownIt from "markdown-it";
 
-type Token = ReturnType<MarkdownIt["parse"]>[number];
+type Parser = InstanceType<typeof MarkdownIt>;
+type Token = ReturnType<Parser["parse"]>[number];
 
 export type Node = string | Element;
 
@@ -20,7 +21,7 @@ export function isLink(url: string): boolean {
   return LINK.test(url);
 }
 
-export function parser(): MarkdownIt {
+export function parser(): Parser {
   const markdown = new MarkdownIt({ html: false, linkify: true, typographer: false });
   // Only what names its protocol: `main.rs` and `lib.py` are files here, not hosts.
   markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
@@ -108,7 +109,7 @@ function joined(nodes: Node[]): Node[] {
 function element(token: Token, children: Node[]): Element {
   switch (token.tag) {
     case "a":
-      return { tag: "a", attributes: { href: token.attrGet("href") ?? "", title: token.attrGet("href") ?? "" }, children };
+      return { tag: "a", attributes: linkTo(text(token, "href")), children };
     case "table":
       // Wide tables scroll by themselves, and the keyboard must reach what scrolls.
       return {
@@ -117,12 +118,12 @@ function element(token: Token, children: Node[]): Element {
         children: [{ tag: "table", children }],
       };
     case "ol": {
-      const start = token.attrGet("start");
-      return { tag: "ol", ...(start ? { attributes: { start: String(start) } } : {}), children };
+      const start = text(token, "start");
+      return { tag: "ol", ...(start ? { attributes: { start } } : {}), children };
     }
     case "th":
     case "td": {
-      const align = /text-align:(left|right|center)/.exec(token.attrGet("style") ?? "")?.[1];
+      const align = /text-align:(left|right|center)/.exec(text(token, "style"))?.[1];
       return { tag: token.tag, ...(align ? { attributes: { class: `align-${align}` } } : {}), children };
     }
     case "h1":
@@ -141,9 +142,17 @@ function element(token: Token, children: Node[]): Element {
 
 /** Images are not fetched: an address in an answer could carry the conversation away. */
 function image(token: Token): Node {
-  const url = token.attrGet("src") ?? "";
-  const text = token.content || "image";
-  return isLink(url) ? { tag: "a", attributes: { href: url, title: url }, children: [text] } : text;
+  const url = text(token, "src");
+  const name = token.content || "image";
+  return isLink(url) ? { tag: "a", attributes: linkTo(url), children: [name] } : name;
+}
+
+function linkTo(url: string): Record<string, string> {
+  return { href: url, title: url };
+}
+
+function text(token: Token, attribute: string): string {
+  return String(token.attrGet(attribute) ?? "");
 }
 
 function code(content: string, language: string): Element {

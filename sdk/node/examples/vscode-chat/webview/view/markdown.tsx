@@ -7,7 +7,7 @@ import { MarkdownStream } from "../markdown/stream";
 
 export function Markdown({ text, open }: { text: string; open: boolean }) {
   const element = useRef<HTMLDivElement>(null);
-  const stream = useRef<MarkdownStream>();
+  const stream = useRef<MarkdownStream | null>(null);
   useLayoutEffect(() => {
     stream.current ??= new MarkdownStream();
     if (element.current) patch(element.current, open ? stream.current.update(text) : stream.current.finish(text));
