@@ -40,7 +40,8 @@ export class Window {
   async command(title) {
     const row = this.page.locator(".quick-input-widget:visible .quick-input-list .monaco-list-row", { hasText: title }).first();
     await until(`the command ${title}`, async () => {
-      await this.page.keyboard.press("Escape");
+      // Escape is for a palette that is open already: elsewhere it would stop an answer.
+      if (await this.#input.isVisible()) await this.page.keyboard.press("Escape");
       await this.page.keyboard.press("F1");
       await this.#input.waitFor();
       await this.#input.fill(`>${title}`);
