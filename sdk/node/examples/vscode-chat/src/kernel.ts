@@ -95,7 +95,8 @@ export class ChatKernel {
       }
       try {
         await this.kernel?.modules.reload(MODULE, { config: moduleConfig(settings) });
-        this.endSession();
+        // The next request gets a session of its own. The old one is left to expire: revoked, it would cut an answer under way.
+        this.session = undefined;
         await this.look();
       } catch (error) {
         // The module goes on as it was, so what is shown must say so.

@@ -32,7 +32,11 @@ const intents: Intents = {
   write,
   stop: () => conversation.stop(),
   retry: () => conversation.retry(),
-  newChat: () => conversation.newChat(),
+  newChat() {
+    conversation.newChat();
+    // What had the focus may be gone with the old chat, and the next thing to do is to write.
+    document.querySelector("textarea")?.focus();
+  },
   showThreads: () => conversation.showThreads(),
   showChat: () => conversation.showChat(),
   showEarlier: () => void conversation.showEarlier(),
@@ -55,7 +59,7 @@ host.onMessage((message) => {
     case "unattended":
       return conversation.attend(message.busy);
     case "newChat":
-      return conversation.newChat();
+      return intents.newChat();
     case "showThreads":
       return conversation.showThreads();
     case "quote":
