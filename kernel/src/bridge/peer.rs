@@ -13,7 +13,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use zeroize::Zeroizing;
 
 use super::calls;
@@ -131,13 +131,7 @@ struct Peer {
     /// Once it has said who it is.
     attached: Option<Attached>,
     under_way: HashMap<Id, AbortHandle>,
-    calls: JoinSet<Answered>,
-}
-
-/// A request that has been answered by a route.
-struct Answered {
-    id: Id,
-    outcome: Outcome,
+    calls: JoinSet<Outcome>,
 }
 
 type Outcome = Result<Box<RawValue>, ErrorObject>;
@@ -165,11 +159,8 @@ impl Peer {
             };
             // Reading and joining can be dropped while they wait without losing anything.
             let read = tokio::select! {
-                Some(answered) = self.calls.join_next() => {
-                    if let Ok(Answered { id, outcome }) = answered {
-                        self.under_way.remove(&id);
-                        self.send(message::response(Some(&id), &outcome)).await;
-                    }
+                Some(ended) = self.calls.join_next_with_id() => {
+                    self.answered(ended).await;
                     continue;
                 }
                 wait = late => return End::Silent(wait),
@@ -255,13 +246,10 @@ impl Peer {
             }
             _ => match calls::request(method, params) {
                 Some(Ok(request)) if self.under_way.len() < REQUESTS_MAX => {
-                    let (kernel, answered) = (Arc::clone(&self.kernel), id.clone());
-                    let call = self.calls.spawn(async move {
-                        Answered {
-                            outcome: calls::answer(&kernel, request).await,
-                            id: answered,
-                        }
-                    });
+                    let kernel = Arc::clone(&self.kernel);
+                    let call = self
+                        .calls
+                        .spawn(async move { calls::answer(&kernel, request).await });
                     self.under_way.insert(id, call);
                     return Ok(());
                 }
@@ -275,6 +263,23 @@ impl Peer {
         };
         self.send(message::response(Some(&id), &outcome)).await;
         end
+    }
+
+    /// Sends a route's answer, unless the request was cancelled.
+    async fn answered(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
+        let (task, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                let outcome = Err(ErrorObject::new(code::INTERNAL_ERROR, "the request failed"));
+                (error.id(), outcome)
+            }
+        };
+        let mut of_task = self.under_way.extract_if(|_, call| call.id() == task);
+        let Some((id, _)) = of_task.next() else {
+            return;
+        };
+        drop(of_task);
+        self.send(message::response(Some(&id), &outcome)).await;
     }
 
     fn notification(&mut self, method: &str, params: Params<'_>) {

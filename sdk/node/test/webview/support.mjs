@@ -194,7 +194,7 @@ export function hostilePage(t, fetch, options = {}) {
           waiting.add(check);
           check();
         }),
-        () => `${what}; heard ${JSON.stringify(heard)}`,
+        () => `${what}; heard last ${JSON.stringify(heard.slice(-5))}`,
       ),
   };
 }

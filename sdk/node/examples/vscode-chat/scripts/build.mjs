@@ -56,7 +56,7 @@ const dev = {
 };
 
 async function tests() {
-  const files = (await readdir(inRoot("test"))).filter((name) => name.endsWith(".test.ts"));
+  const files = (await readdir(inRoot("test"))).filter((name) => name.endsWith(".test.ts") || name === "pictures.ts");
   return {
     ...common,
     minify: false,

@@ -4,7 +4,7 @@
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
-import { MidplaneError, startKernel, type Kernel, type LogRecord, type Session } from "@midplane/host";
+import { MidplaneError, startKernel, type Kernel, type LogLevel, type LogRecord, type Session } from "@midplane/host";
 import * as vscode from "vscode";
 
 import { messageOf, problemResponse } from "./failures";
@@ -147,7 +147,7 @@ export class ChatKernel {
       });
       if (this.disposed) return void (await kernel.dispose());
       this.kernel = kernel;
-      kernel.onState((state) => this.onState(kernel, state));
+      kernel.onState((state, why) => this.onState(kernel, state, why));
       kernel.onEvent(() => void this.look());
       this.log.info(`kernel ${kernel.version}, process ${kernel.pid}, ${kernel.socketPath}`);
       await this.look();
@@ -183,10 +183,10 @@ export class ChatKernel {
     return { binary: process.env["MIDPLANE_BINARY"] ? {} : { binary }, module, data };
   }
 
-  private onState(kernel: Kernel, state: Kernel["state"]): void {
+  private onState(kernel: Kernel, state: Kernel["state"], why?: MidplaneError): void {
     if (kernel !== this.kernel) return;
-    this.log.info(`the kernel is ${state}`);
-    if (state === "failed") return this.fail(new Error("the kernel ended too often and is not started again"));
+    this.log.info(why ? `the kernel is ${state}: ${why.message}` : `the kernel is ${state}`);
+    if (state === "failed") return this.fail(why ?? new Error("the kernel ended too often and is not started again"));
     if (state !== "ready") return this.become({ state });
     void this.look().then(() => this.become({ state: "ready" }));
   }
@@ -242,7 +242,7 @@ export class ChatKernel {
 
   private write({ level, target, message, fields }: LogRecord): void {
     const values = Object.entries(fields).map(([name, value]) => ` ${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-    this.log[level](`${target}: ${message}${values.join("")}`);
+    this.log[level.toLowerCase() as LogLevel](`${target}: ${message}${values.join("")}`);
   }
 
   private inTurn(step: () => Promise<void>): Promise<void> {

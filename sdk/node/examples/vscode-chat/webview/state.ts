@@ -204,7 +204,8 @@ function onEvent(state: State, event: Event): Partial<State> {
     case "progress_update":
       return change({ progress: event.text });
     case "notice":
-      return change({ notice: event.message });
+      // The page itself says whose words the echo's are.
+      return state.status?.provider === "echo" && event.title === "Echo" ? {} : change({ notice: event.message });
     case "error": {
       const failure = ofErrorEvent(event.message, event.allow_retry ?? false);
       return change({ ...turnOver(chat, "failed"), failure });

@@ -18,7 +18,9 @@ export function EntryView({ entry, onRetry, onCopy }: Props) {
     case "user":
       return (
         <article class="entry user" aria-label="You" data-id={entry.id}>
-          <div class="bubble">{entry.text}</div>
+          <div class="bubble">
+            <Markdown text={entry.text} open={false} />
+          </div>
         </article>
       );
     case "assistant":
