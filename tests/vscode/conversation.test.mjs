@@ -23,7 +23,7 @@ scene.test("without a key it says so, and a key that was set is enough", async (
   await chat.button("Set API key").click();
   await window.answer(key, { secret: true });
   await chat.frame.getByRole("heading", { name: "No API key yet" }).waitFor({ state: "detached" });
-  assert.equal(await chat.ask("good morning", "You said: good morning"), "You said: good morning");
+  await chat.ask("good morning", "You said: good morning");
   assert.equal(provider.requests.at(-1).headers.authorization, `Bearer ${key}`);
 });
 
@@ -36,7 +36,7 @@ scene.test("an answer is seen while it is being said", async () => {
   assert.equal(await chat.answers.last().getAttribute("aria-busy"), "true", "the provider has not finished");
   assert.ok(await chat.stop.isVisible());
   answer.say("three four").finish();
-  assert.equal(await chat.answer(), "one two three four");
+  await chat.answered("one two three four");
   await chat.stop.waitFor({ state: "detached" });
 });
 
@@ -83,9 +83,23 @@ scene.test("the chat module is reloaded while it answers: the answer is finished
   await window.command("Midplane: Reload Module…");
   await window.statusMessage(/generation 2 serves now/).waitFor();
   answer.say("after the reload").finish();
-  assert.equal(await chat.answer(), "before the reload, after the reload");
+  await chat.answered("before the reload, after the reload");
   await chat.ask("still there?", "You said: still there?");
   assert.deepEqual(kernels(scene.root).map(({ pid }) => pid), [before.pid], "the same kernel all along");
+});
+
+scene.test("the settings are changed while it answers: the answer is finished as it began, and the next one follows them", async () => {
+  const answer = provider.hold("what about other settings?");
+  await chat.send("what about other settings?");
+  await answer.asked;
+  answer.say("asked before, ");
+  await chat.answers.last().getByText("asked before,").waitFor();
+  scene.server.machineSettings({ ...provider.settings, "midplane.model": "another" });
+  await chat.frame.locator(".provider", { hasText: "another" }).waitFor();
+  answer.say("answered after").finish();
+  await chat.answered("asked before, answered after");
+  await chat.ask("and now?", "You said: and now?");
+  assert.equal(provider.requests.at(-1).body.model, "another");
 });
 
 scene.test("the kernel is killed while it answers: another takes its place, and the conversation goes on", async () => {

@@ -117,6 +117,8 @@ scene.test("of the extension it gets only the commands the view has, and no link
   assert.equal(await window.page.locator(".terminal-wrapper").count(), 0);
   assert.equal(await window.page.locator(".monaco-dialog-box").count(), 0);
   assert.equal(scene.browser.pages().length, 1, "nothing was opened");
+  // It took the page's wire for itself; a fresh page has its own.
+  await window.command("Developer: Reload Webviews");
   await window.openChat();
   await window.chat.ask("is the key still there?", "You said: is the key still there?");
 });

@@ -114,7 +114,9 @@ scene.test("a conversation beside a file", async () => {
   await window.command("Midplane: Set API Key…");
   await window.answer(key, { secret: true });
   provider.hold(QUESTION).say(ANSWER).finish();
-  await chat.ask(QUESTION, "drift apart");
+  await chat.send(QUESTION);
+  await chat.answers.getByText("takes a factor between 0 and 1").waitFor();
+  await chat.stop.waitFor({ state: "detached" });
   const answer = provider.hold(FOLLOWING);
   await chat.send(FOLLOWING);
   await answer.asked;
@@ -125,7 +127,7 @@ scene.test("a conversation beside a file", async () => {
   await window.page.screenshot({ path: picture, animations: "disabled" });
   assert.ok(statSync(picture).size < PICTURE_BYTES_MAX);
   answer.say(" through.").finish();
-  await chat.answer();
+  await chat.stop.waitFor({ state: "detached" });
 });
 
 for (const [name, [title, bodyClass]] of Object.entries(THEMES)) {

@@ -38,7 +38,7 @@ export class Aimock {
   }
 
   settings(api) {
-    return { "midplane.provider": "openai", "midplane.baseUrl": `http://127.0.0.1:${this.port}/v1`, "midplane.model": "gpt-4.1-mini", "midplane.api": api };
+    return { "midplane.provider": "openai", "midplane.baseUrl": `http://127.0.0.1:${this.port}/v1`, "midplane.model": `aimock-${api}`, "midplane.api": api };
   }
 
   /** The paths that were asked for. */

@@ -44,18 +44,19 @@ export class ChatView {
     });
   }
 
-  /** The newest answer, when it is complete. */
-  async answer() {
+  /** Waits until the newest answer is complete, and is `text`. */
+  async answered(text) {
     const answer = this.answers.last();
-    await until("a complete answer", async () => (await answer.getAttribute("aria-busy")) === "false");
-    return (await answer.locator(".markdown, p").first().innerText()).trim();
+    await until(`the complete answer "${text}"`, async () => {
+      if ((await answer.getAttribute("aria-busy")) !== "false") return false;
+      return (await answer.locator(".markdown").innerText()).trim() === text;
+    });
   }
 
-  /** Says something, and waits for the words that must be in the answer. */
-  async ask(text, expected) {
+  /** Says something, and waits for the whole answer. */
+  async ask(text, answer) {
     await this.send(text);
-    await this.answers.filter({ hasText: expected }).last().waitFor();
-    return this.answer();
+    await this.answered(answer);
   }
 
   /** The frame itself, to run scripts in it as a page that was taken over would. */
