@@ -117,6 +117,8 @@ scene.test("of the extension it gets only the commands the view has, and no link
   assert.equal(await window.page.locator(".terminal-wrapper").count(), 0);
   assert.equal(await window.page.locator(".monaco-dialog-box").count(), 0);
   assert.equal(scene.browser.pages().length, 1, "nothing was opened");
+  await window.page.keyboard.press("Escape");
+  await window.page.locator(".settings-editor").waitFor({ state: "hidden" });
   // It took the page's wire for itself; a fresh page has its own.
   await window.command("Developer: Reload Webviews");
   await window.openChat();

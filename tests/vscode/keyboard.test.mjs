@@ -42,6 +42,7 @@ scene.test("the key is set and a message is sent by keys alone", async () => {
   await window.page.locator('.quick-input-widget:visible input[type="password"]').waitFor();
   await window.page.keyboard.type(key);
   await window.page.keyboard.press("Enter");
+  await window.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
   await window.command("Midplane: Focus on Chat View");
   await chat.ready();
   await until("the message to have the focus", async () => (await focused()) === "Message");

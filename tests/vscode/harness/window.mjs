@@ -3,7 +3,8 @@
 import { ChatView } from "./chatView.mjs";
 import { DEADLINE_MS, until } from "./wait.mjs";
 
-/** After that the palette is opened again: it does not always notice commands that were registered while it is open. */
+/** After that the palette is opened again: it does not always notice commands that were registered while it is open, and a
+ *  window that is busy with its focus may miss a key. */
 const PALETTE_MS = 2_000;
 
 export class Window {
@@ -43,7 +44,7 @@ export class Window {
       // Escape is for a palette that is open already: elsewhere it would stop an answer.
       if (await this.#input.isVisible()) await this.page.keyboard.press("Escape");
       await this.page.keyboard.press("F1");
-      await this.#input.waitFor();
+      await this.#input.waitFor({ timeout: PALETTE_MS });
       await this.#input.fill(`>${title}`);
       await row.waitFor({ timeout: PALETTE_MS });
       return true;
