@@ -15,7 +15,6 @@ import {
   type PageContent,
   type RelayErrorCode,
 } from "./protocol.js";
-import { URL_LENGTH_MAX } from "./allow.js";
 
 /** The kernel reads header blocks of 16 KiB; half of that is left to the credential and what `fetch` adds. */
 export const HEADER_BYTES_MAX = 8 * 1024;
@@ -112,9 +111,6 @@ function readOpen(posted: Record<string, unknown>): OpenContent {
   const url = posted["url"];
   if (typeof url !== "string") {
     throw new Refusal("malformed", `"url" must be a string`);
-  }
-  if (url.length > URL_LENGTH_MAX) {
-    throw new Refusal("url_refused", `a URL may have ${URL_LENGTH_MAX} characters; this one has ${url.length}`);
   }
   const headers = readHeaders(posted["headers"]);
   const body = posted["body"];

@@ -45,7 +45,7 @@ export interface RelayLimits {
   readonly messagesPerSecond: number;
 }
 
-/** Something a page was not given. For the extension's log; Nothing in it is the page's own words but method, path and the names of headers. */
+/** Something a page was not given. For the extension's log: nothing in it is the page's own words but method, path and the names of headers. */
 export interface Refusal {
   readonly code: RelayErrorCode | "header_dropped";
   readonly method?: string;

@@ -33,7 +33,7 @@ export class RelayError extends Error {
 
 export interface PageRequestEvents {
   send(content: PageContent): void;
-  /** Resolves when one more message may be sent; rejects when the request was aborted meanwhile. */
+  /** Resolves when one more message may be sent. */
   turn(): Promise<void>;
   /** No message for it is expected any more. Called once. */
   settled(): void;

@@ -99,7 +99,9 @@ class PageClient {
     const signal = (init?.signal === undefined ? (input instanceof Request ? input.signal : undefined) : init.signal) ?? undefined;
     signal?.throwIfAborted();
     const url = this.#path(request.url);
-    await this.#turn(OPEN_COST, signal);
+    await this.#turn(OPEN_COST);
+    // The caller may have aborted in the very turn it called.
+    signal?.throwIfAborted();
     const remainingMs = this.#silentUntil - performance.now();
     if (remainingMs > 0) {
       throw new RelayError("flooded", `the extension does not listen for another ${Math.ceil(remainingMs)} ms`).asTypeError();
@@ -113,7 +115,7 @@ class PageClient {
         this.#bucket.charge(1, performance.now());
         this.#post(content);
       },
-      turn: () => this.#turn(1, signal),
+      turn: () => this.#turn(1),
       settled: () => this.#requests.delete(id),
     });
     this.#requests.set(id, relayed);
@@ -182,11 +184,10 @@ class PageClient {
   }
 
   /** Waits while this page has sent as much as it may. Not before it has sent very much. */
-  async #turn(cost: number, signal: AbortSignal | undefined): Promise<void> {
+  async #turn(cost: number): Promise<void> {
     while (!this.#bucket.take(cost, performance.now())) {
       const waitMs = this.#bucket.waitMs(cost, performance.now());
       await new Promise((resolve) => setTimeout(resolve, waitMs));
-      signal?.throwIfAborted();
     }
   }
 

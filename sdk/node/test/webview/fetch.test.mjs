@@ -169,6 +169,15 @@ for (const carrier of CARRIER_NAMES) {
     const { fetch } = relayed(t, up, {}, carrier);
     const reason = new Error("changed my mind");
     await assert.rejects(fetch("/api/chat/open/x", { signal: AbortSignal.abort(reason) }), (error) => error === reason);
+    const sameTurn = new AbortController();
+    const never = fetch("/api/chat/open/x", { signal: sameTurn.signal });
+    sameTurn.abort(reason);
+    await assert.rejects(soon(never, "the rejection"), (error) => error === reason);
+    const uploading = new AbortController();
+    const inTheBody = fetch("/api/chat/open/x", { method: "POST", body: "text", signal: uploading.signal });
+    await Promise.resolve();
+    uploading.abort(reason);
+    await assert.rejects(soon(inTheBody, "the rejection"), (error) => error === reason);
     assert.equal(reached.length, 0);
 
     const early = new AbortController();

@@ -67,6 +67,7 @@ async function tests() {
     format: "esm",
     target: "node20",
     packages: "external",
+    alias: { vscode: inRoot("test/stub/vscode.ts") },
     jsx: "automatic",
     jsxImportSource: "preact",
   };

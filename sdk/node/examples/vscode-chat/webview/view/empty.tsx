@@ -5,7 +5,8 @@ import type { Intents } from "./app";
 import { Icon } from "./icon";
 
 export function Empty({ status, intents }: { status: Status | null; intents: Intents }) {
-  if (!status) return null;
+  // What keeps the kernel from running is said above.
+  if (!status || status.kernel.state === "failed" || status.kernel.state === "stopped") return null;
   return (
     <section class="empty">
       <div class="mark">

@@ -3,6 +3,7 @@
 import { titleOf, type Failure } from "../failure";
 import type { Intents } from "./app";
 import { Icon } from "./icon";
+import { Markdown } from "./markdown";
 
 export function FailureCard({ failure, intents }: { failure: Failure; intents: Intents }) {
   const { kind } = failure;
@@ -12,7 +13,7 @@ export function FailureCard({ failure, intents }: { failure: Failure; intents: I
         <Icon name={kind === "key_missing" ? "key" : "error"} />
         <span>{titleOf(failure)}</span>
       </h2>
-      <p>{failure.message}</p>
+      <Markdown text={failure.message} open={false} />
       <div class="buttons">
         {kind === "key_missing" && (
           <button type="button" class="button" onClick={() => intents.command("midplane.setKey")}>
