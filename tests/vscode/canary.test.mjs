@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 
 import { coats, filesWith, holds, newCanary, processesWith } from "./harness/canary.mjs";
-import { kernels, midplanes } from "./harness/processes.mjs";
+import { kernels, midplanes, sockets, workers } from "./harness/processes.mjs";
 import { Provider } from "./harness/provider.mjs";
 import { carriers } from "./harness/rpc.mjs";
 import { Scene } from "./harness/scene.mjs";
@@ -21,14 +21,18 @@ scene.with(provider);
 let window, chat;
 const traces = [];
 
+/** Every socket that a module's process has had, by inode. */
+const moduleSockets = new Set();
+
 /** Environment and arguments of every process of the machine, at this moment. */
 function lookAtProcesses() {
+  for (const { pid } of workers(scene.root)) for (const inode of sockets(pid)) moduleSockets.add(inode);
   assert.deepEqual(processesWith(needles).map(({ arguments: words }) => words[0]), []);
 }
 
 async function trace() {
   const strace = await Strace.attach(midplanes(scene.root).map(({ pid }) => pid));
-  traces.push(scene.with(Object.assign(strace, { kernel: kernels(scene.root)[0].pid })));
+  traces.push(scene.with(strace));
 }
 
 scene.test("the needle is found in each of its coats", () => {
@@ -58,7 +62,7 @@ scene.test("a whole life of a key: set, used, refused, replaced, reloaded, kille
   await chat.stop.click();
   await answer.left;
 
-  // A provider that repeats the key in what it says of it.
+  // The provider repeats the key in what it says of it.
   provider.keys = [];
   await chat.send("refused");
   await chat.alert.getByRole("heading", { name: "The API key was refused" }).waitFor();
@@ -73,6 +77,7 @@ scene.test("a whole life of a key: set, used, refused, replaced, reloaded, kille
   await window.command("Midplane: Reload Module…");
   await window.statusMessage(/generation 2 serves now/).waitFor();
   await chat.ask("reloaded", "You said: reloaded");
+  lookAtProcesses();
 
   const [before] = kernels(scene.root);
   await Promise.all(traces.map((strace) => strace.stop()));
@@ -84,7 +89,9 @@ scene.test("a whole life of a key: set, used, refused, replaced, reloaded, kille
   lookAtProcesses();
 
   await window.command("Midplane: Show Log");
+  const [killed] = kernels(scene.root);
   await window.command("Midplane: Restart Kernel");
+  await until("the restarted kernel", () => kernels(scene.root).some(({ pid }) => pid !== killed.pid));
   await window.kernelIs("ready");
   await chat.ask("restarted", "You said: restarted");
   lookAtProcesses();
@@ -123,17 +130,21 @@ scene.test("between window and extension host, VS Code's own calls carry it, eac
 
 scene.test("what kernel and module write: it goes to the provider, and from the kernel to the module, and nowhere else", async () => {
   await Promise.all(traces.map((strace) => strace.stop()));
-  let toProvider = 0;
+  let [toProvider, toModule] = [0, 0];
   for (const strace of traces) {
     const { found, writes } = await strace.writesOf(needles.map((needle) => needle.toString("latin1")));
-    assert.ok(writes > 100, `${writes} writes were seen`);
+    assert.ok(writes > 50, `${writes} writes were seen`);
+    assert.ok(await strace.sees(`data: {`), "the kernel's answers to its clients were seen");
     for (const { fd, what } of found) {
-      if (what.startsWith("TCP:") && what.includes(`->127.0.0.1:${provider.port}]`)) toProvider += 1;
+      // Clients' connections have the path of the kernel's socket, and the other end of the bridge is the extension host's.
+      const [, peer] = /^UNIX-STREAM:\[\d+->(\d+)\]$/.exec(what) ?? [];
+      if (what.startsWith("TCP:") && what.endsWith(`->127.0.0.1:${provider.port}]`)) toProvider += 1;
+      else if (moduleSockets.has(peer)) toModule += 1;
       else assert.fail(`written to descriptor ${fd}: ${what}`);
     }
     strace.remove();
   }
-  assert.ok(toProvider > 0);
+  assert.ok(toProvider > 0 && toModule > 0, `${toProvider} to the provider, ${toModule} to the module`);
 }, { skip: missing() ?? false });
 
 scene.test("no file that was written has it, and no process was given it; the window is closed, and still none", async () => {

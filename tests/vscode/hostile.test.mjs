@@ -130,6 +130,8 @@ scene.test("it can load and send nothing by itself: the policy of its content al
   const before = provider.requests.length;
   const outcome = await frame.evaluate(async (url) => {
     const tried = {};
+    const violations = [];
+    document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => violations.push(effectiveDirective));
     tried.fetch = await fetch(`${url}/chat/completions`, { method: "POST", mode: "no-cors", body: "stolen" }).then(() => "sent", () => "refused");
     tried.socket = await new Promise((resolve) => {
       try {
@@ -154,11 +156,12 @@ scene.test("it can load and send nothing by itself: the policy of its content al
       document.head.append(script);
     });
     tried.beacon = navigator.sendBeacon(`${url}/beacon`, "stolen") ? "sent" : "refused";
-    return tried;
+    return { tried, violations };
   }, provider.url);
   // Chromium answers `true` for a beacon that it then drops: what arrived is what counts.
-  delete outcome.beacon;
-  assert.deepEqual(new Set(Object.values(outcome)), new Set(["refused"]), JSON.stringify(outcome));
+  delete outcome.tried.beacon;
+  assert.deepEqual(new Set(Object.values(outcome.tried)), new Set(["refused"]), JSON.stringify(outcome));
+  for (const directive of ["connect-src", "img-src", "script-src-elem"]) assert.ok(outcome.violations.includes(directive), JSON.stringify(outcome));
   assert.equal(provider.requests.length, before, JSON.stringify(provider.requests.slice(before)));
 });
 

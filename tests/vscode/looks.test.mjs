@@ -106,8 +106,7 @@ scene.test("a conversation beside a file", async () => {
   mkdirSync(join(folder, "src"), { recursive: true });
   writeFileSync(join(folder, "src/backoff.rs"), SOURCE);
   window = await scene.window("backoff");
-  await window.page.keyboard.press("Control+P");
-  await window.answer("backoff.rs");
+  await window.openFile("backoff.rs");
   await window.page.locator(".monaco-editor .view-line", { hasText: "Doubles the wait" }).waitFor();
   chat = await window.openChat();
   await window.widenSideBar(470);

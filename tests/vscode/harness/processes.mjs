@@ -57,13 +57,15 @@ export function gone(what, pids, deadline_ms) {
   return until(`${what} (${pids.join(", ")}) to end`, () => !processes().some(({ pid }) => pids.includes(pid)), deadline_ms);
 }
 
+/** The inodes of a process's sockets, as text. */
+export function sockets(pid) {
+  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => link(`/proc/${pid}/fd/${fd}`));
+  return new Set(links.map((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1]).filter(Boolean));
+}
+
 /** The ports on which a process listens for TCP, of both families. */
 export function tcpListeners(pid) {
-  const inodes = new Set();
-  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-    const socket = /^socket:\[(\d+)\]$/.exec(link(`/proc/${pid}/fd/${fd}`));
-    if (socket) inodes.add(socket[1]);
-  }
+  const inodes = sockets(pid);
   return ["tcp", "tcp6"].flatMap((family) =>
     read(`/proc/${pid}/net/${family}`)
       .split("\n")

@@ -61,7 +61,8 @@ export class Provider {
     this.requests.push({ method: request.method, path: request.url, headers: request.headers, rawHeaders: request.rawHeaders, body });
     const key = /^Bearer (.*)$/.exec(request.headers.authorization ?? "")?.[1];
     if (this.keys !== null && !this.keys.includes(key)) {
-      const message = "Incorrect API key provided.";
+      // OpenAI repeats a part of the key; here it is all of it.
+      const message = `Incorrect API key provided: ${key}. You can find your API key at https://platform.openai.com/account/api-keys.`;
       return json(response, 401, { error: { message, type: "invalid_request_error", param: null, code: "invalid_api_key" } });
     }
     if (request.url !== "/v1/chat/completions") return json(response, 404, { error: { message: "no such route", type: "invalid_request_error", param: null, code: null } });

@@ -59,6 +59,14 @@ export class Strace {
     return { found, writes };
   }
 
+  /** Whether a client's connection, which has the path of the kernel's socket, was written something with `text`. */
+  async sees(text) {
+    for await (const line of createInterface({ input: createReadStream(this.file, "latin1"), crlfDelay: Infinity })) {
+      if (/<UNIX-STREAM:\[[^\]]*\.sock/.test(line) && line.includes(text)) return true;
+    }
+    return false;
+  }
+
   remove() {
     rmSync(this.directory, { recursive: true, force: true });
   }

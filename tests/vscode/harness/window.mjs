@@ -45,11 +45,12 @@ export class Window {
       if (await this.#input.isVisible()) await this.page.keyboard.press("Escape");
       await this.page.keyboard.press("F1");
       await this.#input.waitFor({ timeout: PALETTE_MS });
-      await this.#input.fill(`>${title}`);
+      await this.#input.fill(`>${title}`, { timeout: PALETTE_MS });
       await row.waitFor({ timeout: PALETTE_MS });
       return true;
     });
     await this.page.keyboard.press("Enter");
+    await row.waitFor({ state: "hidden" });
   }
 
   /** Answers an input box. `secret`: it must hide what is typed. */
@@ -61,9 +62,17 @@ export class Window {
     await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
   }
 
-  /** Picks an entry of a list that a command has opened. */
-  async pick(label) {
-    await this.page.locator(".quick-input-widget:visible .quick-input-list .monaco-list-row", { hasText: label }).first().click();
+  /** Opens a file of the folder by its name. */
+  async openFile(name) {
+    const row = this.page.locator(".quick-input-widget:visible .quick-input-list .monaco-list-row", { hasText: name }).first();
+    await until(`the file ${name}`, async () => {
+      if (!(await this.#input.isVisible())) await this.page.keyboard.press("Control+P");
+      await this.#input.fill(name, { timeout: PALETTE_MS });
+      await row.waitFor({ timeout: PALETTE_MS });
+      return true;
+    });
+    await this.page.keyboard.press("Enter");
+    await row.waitFor({ state: "hidden" });
   }
 
   /** What VS Code says at its bottom for a few seconds. */
