@@ -20,10 +20,17 @@ mkdirSync(pictures, { recursive: true });
 const key = newCanary();
 const provider = await new Provider().start();
 provider.keys = [key];
-const scene = await Scene.set("looks", { ...provider.settings, "midplane.model": "gpt-4.1-mini" });
+/** VS Code follows the machine's settings as they change. */
+const settings = ([theme]) => ({
+  ...provider.settings,
+  "midplane.model": "gpt-4.1-mini",
+  "workbench.colorTheme": theme,
+  "window.autoDetectColorScheme": false,
+  "editor.minimap.enabled": false,
+  "editor.fontSize": 13,
+});
+const scene = await Scene.set("looks", settings(THEMES.dark));
 scene.with(provider);
-const theme = ([name]) => scene.server.settings({ "workbench.colorTheme": name, "window.autoDetectColorScheme": false, "editor.minimap.enabled": false, "editor.fontSize": 13 });
-theme(THEMES.dark);
 
 const SOURCE = `use std::time::Duration;
 
@@ -131,7 +138,7 @@ scene.test("a conversation beside a file", async () => {
 
 for (const [name, [title, bodyClass]] of Object.entries(THEMES)) {
   scene.test(`the theme ${title}`, async () => {
-    theme([title]);
+    scene.server.machineSettings(settings([title]));
     await until(`the view to be in ${title}`, () => chat.frame.locator("body").evaluate((body, wanted) => body.classList.contains(wanted), bodyClass));
     await window.quiet();
     await window.page.screenshot({ path: join(pictures, `${name}.png`), animations: "disabled" });
@@ -141,7 +148,7 @@ for (const [name, [title, bodyClass]] of Object.entries(THEMES)) {
 }
 
 scene.test("the list of threads, and a narrow side bar", async () => {
-  theme(THEMES.dark);
+  scene.server.machineSettings(settings(THEMES.dark));
   await chat.button("Threads").click();
   await chat.threads.waitFor();
   await window.page.screenshot({ path: join(pictures, "threads.png"), animations: "disabled" });

@@ -38,16 +38,11 @@ export class CodeServer {
     mkdirSync(join(this.data, "User"), { recursive: true });
     mkdirSync(join(this.data, "Machine"), { recursive: true });
     mkdirSync(this.extensions);
-    this.settings({});
+    writeFileSync(join(this.data, "User/settings.json"), JSON.stringify(QUIET, null, 2));
     this.machineSettings({});
   }
 
-  /** A person's settings. */
-  settings(settings) {
-    writeFileSync(join(this.data, "User/settings.json"), JSON.stringify({ ...QUIET, ...settings }, null, 2));
-  }
-
-  /** The settings of the machine that the extension hosts run on, where settings of the scope `machine` stand. */
+  /** The settings of the machine that the extension hosts run on, where those of the scope `machine` stand. Changes are followed. */
   machineSettings(settings) {
     writeFileSync(join(this.data, "Machine/settings.json"), JSON.stringify(settings, null, 2));
   }
