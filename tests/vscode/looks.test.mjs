@@ -156,6 +156,7 @@ scene.test("the list of threads, and a narrow side bar", async () => {
   await window.widenSideBar(200);
   const overflow = await chat.frame.locator("body").evaluate((body) => body.scrollWidth - body.clientWidth);
   assert.equal(overflow, 0, "nothing is cut off at the side");
+  await window.quiet();
   await window.page.screenshot({ path: join(pictures, "narrow.png"), animations: "disabled" });
 });
 
@@ -164,6 +165,7 @@ scene.test("what went wrong", async () => {
   await provider.stop();
   await chat.send("Are you there?");
   await chat.alert.waitFor();
+  await window.quiet();
   await window.page.screenshot({ path: join(pictures, "failure.png"), animations: "disabled" });
   const least = await chat.frame.locator("body").evaluate(contrast);
   assert.ok(least.ratio >= CONTRAST_MIN, `"${least.text}" has a contrast of ${least.ratio.toFixed(2)}`);

@@ -10,7 +10,7 @@ import { until } from "./harness/wait.mjs";
 const KERNEL_END_MS = 4_000;
 const scene = await Scene.set("processes");
 
-/** A window that has answered, and all of its processes of Midplane. */
+/** A window that has answered, with the echo, without a key, and all of its processes of Midplane. */
 async function livingWindow() {
   const window = await scene.window();
   await window.openChat();
@@ -21,15 +21,9 @@ async function livingWindow() {
   return { window, pids: all.map(({ pid }) => pid) };
 }
 
-scene.test("nothing of it listens on TCP, and the echo answers without key and network", async () => {
-  const { window } = await livingWindow();
-  for (const { pid } of midplanes(scene.root)) assert.deepEqual(tcpListeners(pid), []);
-  await window.close();
-  await until("the window's processes to end", () => midplanes(scene.root).length === 0);
-});
-
-scene.test("the window is closed: no process is left", async () => {
+scene.test("nothing of it listens on TCP, and when the window is closed, no process is left", async () => {
   const { window, pids } = await livingWindow();
+  for (const pid of pids) assert.deepEqual(tcpListeners(pid), []);
   const hosts = extensionHosts(scene.root).map(({ pid }) => pid);
   await window.close();
   await gone("the extension host", hosts);

@@ -13,7 +13,7 @@ import { Record } from "./record.mjs";
 import { Window } from "./window.mjs";
 
 /** A whole conversation with several windows fits thrice. */
-const TEST_MS = 120_000;
+const TEST_MS = 180_000;
 
 export class Scene {
   /** Sets the stage. `settings` are the extension's. */

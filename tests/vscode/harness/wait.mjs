@@ -3,7 +3,7 @@
 /** Between two looks: short against everything a person could see. */
 const LOOK_EVERY_MS = 25;
 /** What takes longer on two busy cores is broken, not slow. */
-export const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 60_000;
 
 /**
  * Waits until `condition` answers something truthy, and returns that. What it throws counts as "not yet".

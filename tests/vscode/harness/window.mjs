@@ -106,6 +106,7 @@ export class Window {
   async quiet() {
     await this.page.mouse.move(700, 500);
     await this.page.locator(".notification-toast").waitFor({ state: "hidden" });
+    await this.page.locator(".monaco-sash.hover").first().waitFor({ state: "hidden" });
     await this.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   }
 
