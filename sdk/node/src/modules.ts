@@ -10,6 +10,8 @@ export interface ModuleLoad {
   /** Of what the configuration grants; left out: all of that. */
   readonly grants?: readonly string[];
   readonly public?: boolean;
+  /** As for {@link ModuleReload}. */
+  readonly wait?: "drained";
 }
 
 export interface ModuleReload {
@@ -53,10 +55,10 @@ export class RemoteModules implements Modules {
     return (await this.#link()).bridge.request("module/list", {});
   }
 
-  async load(name: string, { path, config, grants, public: isPublic }: ModuleLoad): Promise<Receipt> {
-    const order: Order = { method: "module/load", params: compact({ name, path, config, grants, public: isPublic }) };
-    const receipt = await this.#order(order);
-    this.#done.set(name, [order]);
+  async load(name: string, { path, config, grants, public: isPublic, wait }: ModuleLoad): Promise<Receipt> {
+    const params = compact({ name, path, config, grants, public: isPublic });
+    const receipt = await this.#order({ method: "module/load", params: compact({ ...params, wait }) });
+    this.#done.set(name, [{ method: "module/load", params }]);
     return receipt;
   }
 

@@ -141,6 +141,8 @@ export interface ModuleLoadParams {
   readonly config?: JsonObject;
   readonly grants?: readonly string[];
   readonly public?: boolean;
+  /** `drained`: the answer comes when the old generation is gone. */
+  readonly wait?: "drained";
 }
 
 /** Request `module/reload`. */
@@ -251,11 +253,13 @@ export interface KernelEvent {
   readonly [member: string]: JsonValue | undefined;
 }
 
-/** Notification `log`, kernel to host. */
+/** What becomes of the notification `log`. */
 export interface LogRecord {
   readonly level: LogLevel;
+  /** Where in the kernel, or which module. */
   readonly target: string;
   readonly message: string;
   readonly fields: JsonObject;
+  /** Unix seconds, with a fraction. */
   readonly at: number;
 }

@@ -6,6 +6,7 @@ import { test } from "node:test";
 
 import { foreignTo } from "../src/binary.js";
 import { InFlight } from "../src/bridge/in_flight.js";
+import { eventOf, logRecordOf } from "../src/bridge/records.js";
 import { documentOf, writeConfiguration } from "../src/configuration.js";
 import { kernelEnvironment } from "../src/environment.js";
 import { describeExit, reasonIn } from "../src/kernel/exit.js";
@@ -119,6 +120,20 @@ test("settings and modules become one document", () => {
   });
   assert.deepEqual(documentOf({ kernel: { log_filter: "warn" } }, {}, "info"), { kernel: { log_filter: "warn" }, modules: {} });
   assert.throws(() => documentOf({ modules: "x" }, {}, undefined), { code: "invalid_options" });
+});
+
+test("what the kernel tells is checked first", () => {
+  const line = { timestamp: "2026-01-02T03:04:05.500Z", level: "WARN", target: "chat", message: "m", session: "ses_1", fields: { a: 1 } };
+  const record = { level: "warn", target: "chat", message: "m", fields: { session: "ses_1", a: 1 }, at: Date.UTC(2026, 0, 2, 3, 4, 5, 500) / 1000 };
+  assert.deepEqual(logRecordOf(line), record);
+  assert.deepEqual(logRecordOf({ level: "info", message: "m", at: 5 }), { level: "info", target: "", message: "m", fields: {}, at: 5 });
+  for (const bad of [undefined, null, [], "x", {}, { level: "loud", message: "m" }, { level: "info" }, { level: 1, message: "m" }]) {
+    assert.equal(logRecordOf(bad), undefined);
+  }
+  assert.deepEqual(eventOf({ type: "x", more: 1 }), { type: "x", more: 1 });
+  for (const bad of [undefined, null, [], {}, { type: 1 }]) {
+    assert.equal(eventOf(bad), undefined);
+  }
 });
 
 test("the configuration is written for this user alone, and removed", async () => {

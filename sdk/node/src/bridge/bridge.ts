@@ -9,7 +9,6 @@ import {
   CancellationTokenSource,
   ErrorCodes,
   type MessageConnection,
-  NotificationType,
   RequestType,
   ResponseError,
   StreamMessageWriter,
@@ -22,19 +21,20 @@ import type { ClientIdentity } from "../options.js";
 import { type InitializeParams, type InitializeResult, type KernelEvent, type LogLevel, type LogRecord, PROTOCOL, type Ready } from "../protocol.js";
 import { InFlight } from "./in_flight.js";
 import { BoundedMessageReader } from "./reader.js";
+import { eventOf, logRecordOf } from "./records.js";
 import type { SecretAnswers } from "./secrets.js";
 
 /** Loading a module takes its `init_timeout`, 30 s by default, and a trial before that. */
 const REQUEST_MS = 120_000;
-/** What the kernel takes of one host; a request beyond it would be refused. */
-const IN_FLIGHT_MAX = 64;
+/** The kernel refuses the 65th. Its workers answer no faster for it, and their queues are shorter than that. */
+const IN_FLIGHT_MAX = 16;
 
 export interface BridgeHost {
   readonly client: ClientIdentity & { readonly instance: string };
   readonly log: LogLevel | null;
   readonly secrets: SecretAnswers | undefined;
-  onEvent(event: KernelEvent): void;
-  onLog(record: LogRecord): void;
+  readonly onEvent: (event: KernelEvent) => void;
+  readonly onLog: (record: LogRecord) => void;
 }
 
 export interface RequestOptions {
@@ -64,8 +64,8 @@ export class Bridge {
     connection.onError(([thrown]) => {
       this.#end(thrown instanceof MidplaneError ? thrown : new MidplaneError("bridge_closed", "the bridge broke"));
     });
-    connection.onNotification(eventType, (event) => host.onEvent(event));
-    connection.onNotification(logType, (record) => host.onLog(record));
+    connection.onNotification("event", (params: unknown) => tell(eventOf(params), host.onEvent));
+    connection.onNotification("log", (params: unknown) => tell(logRecordOf(params), host.onLog));
     if (host.secrets !== undefined) {
       const { secrets } = host;
       connection.onRequest("secret/get", (params: unknown, cancelled) => secrets.answer(params, cancelled));
@@ -85,7 +85,7 @@ export class Bridge {
     }
   }
 
-  /** Rejects with a {@link MidplaneError}; waits its turn while 64 others are in flight. */
+  /** Rejects with a {@link MidplaneError}; waits its turn while sixteen others are in flight. */
   async request<Result>(method: string, params: object, options: RequestOptions = {}): Promise<Result> {
     const timeoutMs = options.timeoutMs ?? REQUEST_MS;
     const late = () => new MidplaneError("bridge_timeout", `${method}: the kernel did not answer within ${timeoutMs} ms`);
@@ -176,8 +176,13 @@ function isReady(params: unknown): params is Ready {
   );
 }
 
-const eventType = new NotificationType<KernelEvent>("event");
-const logType = new NotificationType<LogRecord>("log");
+/** What is not understood is passed over: a newer kernel may tell more. */
+function tell<T>(told: T | undefined, listener: (told: T) => void): void {
+  if (told !== undefined) {
+    listener(told);
+  }
+}
+
 /** The library would write messages to the console, with what is in them. */
 const silent = { error: ignore, warn: ignore, info: ignore, log: ignore };
 

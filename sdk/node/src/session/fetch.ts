@@ -16,7 +16,7 @@ import { toResponse } from "./response.js";
 import type { Pass, Tokens } from "./tokens.js";
 
 /** How long a kernel that does not take connections may be thought alive: it may be draining, for two seconds. */
-const NOTICED_MS = 5_000;
+export const NOTICED_MS = 5_000;
 /** A request meets a kernel's end once; one that meets two is not worth a third try. */
 const TRIES_MAX = 3;
 

@@ -50,16 +50,18 @@ export async function createSession(
   link: (signal?: AbortSignal) => Promise<Link>,
   after: FetchOptions["after"],
 ): Promise<Session> {
-  return new HeldSession(await Tokens.issue(paramsOf(options), link), after);
+  return new HeldSession({ tokens: await Tokens.issue(paramsOf(options), link), after });
 }
 
 class HeldSession implements Session {
   readonly #tokens: Tokens;
+  readonly #options: FetchOptions;
   readonly fetch: typeof globalThis.fetch;
 
-  constructor(tokens: Tokens, after: FetchOptions["after"]) {
-    this.#tokens = tokens;
-    this.fetch = (input, init) => fetchWith({ tokens, after }, input, init);
+  constructor(options: FetchOptions) {
+    this.#tokens = options.tokens;
+    this.#options = options;
+    this.fetch = (input, init) => fetchWith(options, input, init);
   }
 
   get id(): string {
@@ -79,7 +81,7 @@ class HeldSession implements Session {
   }
 
   webSocket(path: string | URL, protocols?: string | readonly string[]): WebSocket {
-    return openWebSocket(this.#tokens, path, protocols);
+    return openWebSocket(this.#options, path, protocols);
   }
 
   async renew(): Promise<void> {

@@ -1,36 +1,40 @@
 /** WebSockets over the kernel's socket, with the session's token in a header of the handshake. */
 
+import { connect } from "node:net";
+
 import { Dispatcher, WebSocket } from "undici";
 
+import { ORIGIN } from "../kernel/link.js";
+import { type FetchOptions, NOTICED_MS } from "./fetch.js";
 import { targetOf } from "./target.js";
-import type { Tokens } from "./tokens.js";
+import type { Pass } from "./tokens.js";
 
 export type { WebSocket };
 
 /** Returns at once, as the standard constructor does; a token is had before the handshake. */
-export function openWebSocket(tokens: Tokens, input: string | URL, protocols: string | readonly string[] | undefined): WebSocket {
+export function openWebSocket(options: FetchOptions, input: string | URL, protocols: string | readonly string[] | undefined): WebSocket {
   const url = targetOf(input);
   url.protocol = "ws:";
   return new WebSocket(url, {
     protocols: protocols === undefined ? [] : typeof protocols === "string" ? protocols : [...protocols],
-    dispatcher: new SessionDispatcher(tokens),
+    dispatcher: new SessionDispatcher(options),
   });
 }
 
 /** Sends each request to the kernel that there is then. */
 class SessionDispatcher extends Dispatcher {
-  readonly #tokens: Tokens;
+  readonly #options: FetchOptions;
 
-  constructor(tokens: Tokens) {
+  constructor(options: FetchOptions) {
     super();
-    this.#tokens = tokens;
+    this.#options = options;
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    this.#tokens.pass(undefined).then(
+    passThatAnswers(this.#options).then(
       ({ link, token }) => {
-        const headers = headerPairs(options.headers);
-        link.dispatcher.dispatch({ ...options, headers: { ...headers, authorization: `Bearer ${token}` } } as Parameters<typeof link.dispatcher.dispatch>[0], handler);
+        const headers = { ...headersOf(options), authorization: `Bearer ${token}` };
+        link.dispatcher.dispatch({ ...options, origin: options.origin ?? ORIGIN, headers }, handler);
       },
       (reason: Error) => handler.onError?.(new TypeError("the WebSocket could not be opened", { cause: reason })),
     );
@@ -38,7 +42,25 @@ class SessionDispatcher extends Dispatcher {
   }
 }
 
+/** A handshake is not sent twice, so the kernel is knocked at first: it may have ended a moment ago. */
+async function passThatAnswers({ tokens, after }: FetchOptions): Promise<Pass> {
+  const pass = await tokens.pass(undefined);
+  if (!(await takesConnections(pass.link.socketPath))) {
+    await after(pass.link, NOTICED_MS);
+    return tokens.pass(undefined);
+  }
+  return pass;
+}
+
+function takesConnections(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const knock = connect(socketPath);
+    knock.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    knock.once("connect", () => knock.destroy());
+  });
+}
+
 /** What `fetch` hands to a dispatcher is an object of texts. */
-function headerPairs(headers: Dispatcher.DispatchOptions["headers"]): Record<string, string> {
+function headersOf({ headers }: Dispatcher.DispatchOptions): Record<string, string> {
   return Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name, String(value)]));
 }

@@ -42,8 +42,8 @@ export class ChatKernel {
     private readonly log: vscode.LogOutputChannel,
   ) {
     this.keyChanges = key.onDidChange(() => {
-      // A session without a key cannot get one later, and one whose key was forgotten is of no use.
-      if (needsKey(this.wanted)) this.endSession();
+      // A key that was replaced is asked for again by the session itself. One that was forgotten ends what was on it.
+      if (key.isPresent === false && needsKey(this.wanted)) this.endSession();
     });
   }
 

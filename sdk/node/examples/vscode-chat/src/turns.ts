@@ -89,6 +89,7 @@ export class Turns implements vscode.Disposable {
 
   /** Reads the rest in the page's place, so that the module goes on writing. */
   private async attend(reader: ReadableStreamDefaultReader<Uint8Array>, turn: AbortController): Promise<void> {
+    if (turn.signal.aborted) return void this.running.delete(turn);
     this.unattended++;
     this.changed.fire();
     try {

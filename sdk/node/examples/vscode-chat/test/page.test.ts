@@ -25,7 +25,7 @@ function onPage(name: string, options: Options, body: (chat: ChatPage) => Promis
   });
 }
 
-const LISTED: Options = {
+const LISTED = {
   answers: {
     "threads.list": { data: threads(5), has_more: false },
     "threads.get_by_id": THREAD,
@@ -60,14 +60,13 @@ onPage("Enter sends, and the answer streams into the log", {}, async (chat) => {
   assert.equal(second?.params["thread_id"], THREAD.id);
 });
 
-onPage("Shift+Enter begins a line, blank messages stay", {}, async ({ page, requests }) => {
+onPage("Shift+Enter begins a line, blank messages stay", {}, async ({ page }) => {
   const field = page.getByRole("textbox", { name: "Message" });
   await field.press("Shift+Enter");
   assert.equal(await field.inputValue(), "\n");
   await field.press("Enter");
   assert.equal(await field.inputValue(), "\n");
   assert.equal(await page.getByRole("button", { name: "Send" }).isDisabled(), true);
-  void requests;
 });
 
 onPage("what is finished keeps its nodes while more streams in, and the scroll of code", {}, async (chat) => {
@@ -176,9 +175,12 @@ onPage("a stream that breaks off is no answer", {}, async (chat) => {
   assert.match(await chat.page.getByRole("alert").innerText(), /broke off/);
 });
 
-onPage("a thread that died with the kernel goes on as a new one", { ...LISTED, kept: KEPT }, async (chat) => {
+onPage("a thread that died with the kernel goes on as a new one", {
+  answers: { ...LISTED.answers, "items.list": { data: [assistant("msg_1", "Hello."), user("msg_0", "hi")], has_more: false } },
+  kept: KEPT,
+}, async (chat) => {
   const { page } = chat;
-  await page.getByText("Thought for 3 seconds").waitFor();
+  await page.getByText("Hello.").waitFor();
   await chat.answer({ "threads.add_user_message": { refuse: 404, problem: { code: "thread_not_found", detail: "gone" } } });
   await chat.say("and now?");
   await page.waitForFunction(() => window.scripted.requests.at(-1)?.type === "threads.create");
@@ -209,6 +211,7 @@ onPage("the kept thread and draft come back with the page", { ...LISTED, kept: K
 
 onPage("an answer that goes on without a page is waited for, then fetched", {
   kept: KEPT,
+  status: null,
   answers: { ...LISTED.answers, "items.list": { data: [user("msg_2", "hi")], has_more: false } },
 }, async (chat) => {
   const { page } = chat;

@@ -60,7 +60,9 @@ export class Conversation {
     const { chat } = this.model.state;
     const wasBusy = this.unattended;
     this.unattended = busy;
-    if (wasBusy && !busy && chat.thread && this.current === null) void this.open(chat.thread, "newChat");
+    if (!chat.thread || this.current !== null) return;
+    if (busy) this.model.dispatch({ type: "unattended" });
+    else if (wasBusy) void this.open(chat.thread, "newChat");
   }
 
   newChat(): void {
