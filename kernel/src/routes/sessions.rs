@@ -67,7 +67,10 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     // Before anyone is asked for a key in vain.
     call.kernel.sessions.check_room(call.now).map_err(full)?;
     let id = Session::new_id().map_err(no_randomness)?;
-    let changes = call.kernel.broker.changes();
+    let watch = new
+        .secret_key_id
+        .as_deref()
+        .map(|key_id| call.kernel.broker.watch(key_id));
     let secret = match &new.secret_key_id {
         Some(key_id) => Some(ask_secret(&call, key_id, &id, &new).await?),
         None => None,
@@ -76,8 +79,8 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     ask_modules(&call, &session).await?;
     let kernel = call.kernel;
     let client_secret = kernel.sessions.issue(&session, call.now).map_err(full)?;
-    if kernel.broker.changes() != changes {
-        // Nobody knew of this session when the secret changed, if it was this one.
+    if watch.is_some_and(|watch| watch.has_changed()) {
+        // Nobody knew of this session when the secret changed.
         session.wipe_secret();
     }
     kernel.wake_sweeper();
