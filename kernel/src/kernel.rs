@@ -243,8 +243,8 @@ fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
             };
             Box::pin(async move {
                 for _ in 0..ROUNDS_MAX {
-                    let watch = broker.watch(&request.secret_key_id);
-                    session.replace_secret(broker.get(request.clone()).await?);
+                    let (secret, watch) = broker.get(request.clone()).await?;
+                    session.replace_secret(secret);
                     if !watch.has_changed() {
                         return Ok(());
                     }

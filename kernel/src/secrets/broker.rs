@@ -126,8 +126,7 @@ impl Broker {
         }
     }
 
-    /// From before a secret is asked for until its answer is kept.
-    pub(crate) fn watch(&self, secret_key_id: &str) -> Watch {
+    fn watch(&self, secret_key_id: &str) -> Watch {
         let mut all = self.changes();
         let changes = all.get(secret_key_id).and_then(Weak::upgrade);
         let changes = changes.unwrap_or_else(|| {
@@ -142,13 +141,17 @@ impl Broker {
         }
     }
 
-    /// Asks again when the secret changes meanwhile. Cancel-safe: another caller's share of the same request goes on.
-    pub(crate) async fn get(&self, request: SecretRequest) -> Outcome {
+    /// Asks again when the secret changes meanwhile; the watch says whether it does before the answer is kept. Cancel-safe:
+    /// another caller's share of the same request goes on.
+    pub(crate) async fn get(
+        &self,
+        request: SecretRequest,
+    ) -> Result<(Arc<Secret>, Watch), SecretError> {
         for _ in 0..ROUNDS_MAX {
             let watch = self.watch(&request.secret_key_id);
             let outcome = self.get_once(request.clone()).await;
             if !watch.has_changed() {
-                return outcome;
+                return outcome.map(|secret| (secret, watch));
             }
         }
         Err(keeps_changing(&request.secret_key_id))
@@ -282,7 +285,7 @@ mod tests {
         drop(first);
         drop(other);
         held.release.notify_one();
-        assert_eq!(second.await.unwrap().expose(), "sk-1");
+        assert_eq!(second.await.unwrap().0.expose(), "sk-1");
         let mut later = Box::pin(broker.get(request("k", "pro")));
         assert!((&mut later).now_or_never().is_none());
         assert_eq!(held.asked.load(Ordering::SeqCst), 3, "nothing is cached");
@@ -302,10 +305,10 @@ mod tests {
             held.release.notify_one();
             let outcome = (&mut asking).now_or_never();
             if round < ROUNDS_MAX {
-                assert!(outcome.is_none(), "{round}: {outcome:?}");
+                assert!(outcome.is_none(), "{round}");
                 continue;
             }
-            let error = outcome.unwrap().unwrap_err();
+            let error = outcome.unwrap().err().unwrap();
             assert_eq!(error.code(), Code::HostUnavailable);
         }
         drop(asking);
@@ -320,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_host_the_way_out_is_named() {
         let broker = Broker::new(BTreeMap::new(), None);
-        let error = broker.get(request("k", "pro")).await.unwrap_err();
+        let error = broker.get(request("k", "pro")).await.err().unwrap();
         assert_eq!(error.code(), Code::HostUnavailable);
         let text = error.to_string();
         assert!(text.contains("--secret k=env:"), "{text}");

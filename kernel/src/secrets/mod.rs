@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub(crate) use group::end_all as end_commands;
 
 pub(crate) use broker::{
-    Answer, Bridge, Broker, ROUNDS_MAX, SecretError, SecretRequest, keeps_changing, no_host,
+    Answer, Bridge, Broker, ROUNDS_MAX, SecretError, SecretRequest, Watch, keeps_changing, no_host,
 };
 
 /// The longest plausible key (http-api, "Sessions").
