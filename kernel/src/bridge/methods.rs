@@ -52,7 +52,7 @@ pub(crate) struct Initialize {
 pub(crate) struct Client {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The same each time this host attaches: its sessions live on when it does so within 30 s of its end.
+    /// The same each time this host attaches: its sessions live on when it does so within `[sessions] host_grace`.
     pub(crate) instance: Option<String>,
 }
 

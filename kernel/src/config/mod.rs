@@ -122,6 +122,8 @@ pub(crate) struct Sessions {
     pub(crate) max_ttl: Duration,
     pub(crate) max: usize,
     pub(crate) stream_grace: Duration,
+    /// How long the sessions live on whose keys came from a host that is gone.
+    pub(crate) host_grace: Duration,
 }
 
 /// Where a secret comes from.

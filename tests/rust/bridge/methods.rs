@@ -22,6 +22,7 @@ fn timeless(mut value: Value) -> Value {
                         "loaded_at",
                         "generation",
                         "poll_seconds",
+                        "process",
                     ];
                     if differs.contains(&name.as_str()) {
                         *value = json!(value.is_null());

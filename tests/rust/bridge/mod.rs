@@ -1,8 +1,13 @@
 //! The bridge: what a host and the kernel say to each other, and what a host cannot do to anyone else.
 
+mod changed;
+mod grace;
 mod handshake;
+mod hosts;
 mod messages;
 mod methods;
+mod pressure;
+mod secrets;
 
 use serde_json::{Value, json};
 
