@@ -43,15 +43,18 @@ use crate::signals::Signals;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A key is asked for when something needs it: when a session is issued, say. The kernel waits 5 s for it; what is entered later
-is kept in memory for the next time, so that trying again succeeds. Nothing is stored: it ends with this command (Ctrl-C), and
+A key is asked for when something needs it: when a session is issued, say. The kernel waits 5 s for it; what is entered later \
+is kept in memory for the next time, so that trying again succeeds. Nothing is stored: it ends with this command (Ctrl-C), and \
 half a minute later so do the sessions whose keys came from here.
 
+With --json, standard output has a line of JSON for everything that happens: `bridge.attached`, `bridge.answered` (never a \
+value), and what --events and --log bring.
+
 Examples:
-  midplane bridge                                          ask here for every key
-  midplane bridge --secret openai-api-key=prompt           ask for this one now
-  midplane bridge --secret openai-api-key=env:OPENAI_API_KEY
-  midplane bridge --secret 'openai-api-key=cmd:op read op://private/openai/key'
+  midplane bridge                                  ask here for every key
+  midplane bridge --secret my-key=prompt           ask for this one now
+  midplane bridge --secret my-key=env:MY_KEY
+  midplane bridge --secret 'my-key=cmd:pass show my/key'
 
 Exit codes: 69 when no kernel runs, or when it has ended; 1 when it refuses; 64 for wrong arguments.")]
 pub(super) struct Arguments {

@@ -93,3 +93,70 @@ impl fmt::Debug for BridgeStream {
         f.write_str("BridgeStream")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// Connects to something that answers so, and then says again what it hears.
+    async fn dial(answer: &'static str) -> (Result<BridgeStream, Error>, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("kernel.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (sender, asked) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            sender.send(String::from_utf8(head).unwrap()).unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (mut reader, mut writer) = stream.split();
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+        });
+        let opened = Client::new(socket).credential("key").bridge().await;
+        (opened, asked.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn bytes_go_both_ways_once_it_is_open() {
+        // What the kernel says first may come with the head.
+        let (opened, asked) = dial(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: jsonrpc\r\n\r\nfirst",
+        )
+        .await;
+        assert!(asked.starts_with("GET /bridge HTTP/1.1\r\n"), "{asked}");
+        for header in [
+            "connection: upgrade",
+            "upgrade: jsonrpc",
+            "authorization: Bearer key",
+        ] {
+            assert!(asked.contains(&format!("\r\n{header}\r\n")), "{asked}");
+        }
+        let mut stream = opened.unwrap();
+        stream.write_all(b" second").await.unwrap();
+        let mut heard = [0; 12];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"first second");
+    }
+
+    #[tokio::test]
+    async fn what_opens_no_bridge_is_an_error() {
+        let (opened, _) = dial("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let error = opened.unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        let (opened, _) = dial(
+            "HTTP/1.1 401 Unauthorized\r\ncontent-length: 24\r\n\r\n{\"code\":\"invalid_token\"}",
+        )
+        .await;
+        let error = opened.unwrap_err();
+        assert!(
+            matches!(&error, Error::Problem { code, .. } if code == "invalid_token"),
+            "{error:?}"
+        );
+    }
+}

@@ -27,8 +27,8 @@ use crate::secrets::{Implausible, MAX_SECRET_LEN, Secret, SecretError};
 
 /// The terminal of a process, whatever its standard input is (POSIX.1-2024, "Base Definitions", section 10.1).
 const PATH: &str = "/dev/tty";
-const PROMPT: &str =
-    "midplane: enter it, nothing of it is shown (an empty line: it is not given): ";
+/// Shorter than a line of any terminal, so that it can be erased.
+const PROMPT: &str = "midplane: enter it (not shown; empty: not given): ";
 /// Back to the line's first column, and clear it (ECMA-48, CR and EL).
 const ERASE_LINE: &str = "\r\u{1b}[K";
 
