@@ -23,4 +23,6 @@ mod modules;
 mod process;
 mod secrets;
 mod sessions;
+#[cfg(target_os = "linux")]
+mod terminal_host;
 mod tokens;

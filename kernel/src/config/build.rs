@@ -317,19 +317,21 @@ fn read_secrets(
         secrets.insert(id, from);
     }
     for flag in &flags.secrets {
-        let (id, from) = flag
-            .split_once('=')
-            .filter(|(id, _)| !id.is_empty())
-            .and_then(|(id, text)| Some((id, secret_source(text)?)))
-            .ok_or_else(|| ConfigError::Value {
-                place: "command line".to_owned(),
-                key: "--secret".to_owned(),
-                found: "something else".to_owned(),
-                allowed: "ID=env:VARIABLE, ID=cmd:PROGRAM ARGUMENT... or ID=bridge".to_owned(),
-            })?;
-        secrets.insert(id.to_owned(), from);
+        let (id, from) = secret_flag(flag).ok_or_else(|| ConfigError::Value {
+            place: "command line".to_owned(),
+            key: "--secret".to_owned(),
+            found: "something else".to_owned(),
+            allowed: "ID=env:VARIABLE, ID=cmd:PROGRAM ARGUMENT... or ID=bridge".to_owned(),
+        })?;
+        secrets.insert(id, from);
     }
     Ok(secrets)
+}
+
+/// `ID=SOURCE`
+pub(crate) fn secret_flag(flag: &str) -> Option<(String, SecretSource)> {
+    let (id, source) = flag.split_once('=').filter(|(id, _)| !id.is_empty())?;
+    Some((id.to_owned(), secret_source(source)?))
 }
 
 fn secret_source(text: &str) -> Option<SecretSource> {

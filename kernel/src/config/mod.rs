@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use build::Origin;
+pub(crate) use build::{Origin, secret_flag};
 pub(crate) use changes::restart_needed;
 pub(crate) use confine::Confine;
 pub(crate) use error::ConfigError;

@@ -230,7 +230,7 @@ fn finish(status: ExitStatus, output: &mut Vec<u8>) -> Result<Secret, SecretErro
     }
     if !status.success() {
         return Err(SecretError::Denied(format!(
-            "the secret's command failed with status {}; its last message is in the kernel's log",
+            "the secret's command failed with status {}; its last message is in the log",
             status.code().unwrap_or_default()
         )));
     }
