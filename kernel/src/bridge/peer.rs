@@ -8,12 +8,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use zeroize::Zeroizing;
 
 use super::calls;
@@ -108,7 +109,11 @@ async fn write(
             biased;
             frame = frames.recv() => match frame {
                 Some(frame) => frame,
-                None => return End::KernelEnded,
+                // What has happened by now is told to the end, `kernel.draining` the last of it.
+                None => match listening.next().now_or_never() {
+                    Some(frame) => frame,
+                    None => return End::KernelEnded,
+                },
             },
             Some(Order::Listen(wanted)) = orders.recv() => {
                 listening = wanted;
@@ -131,13 +136,7 @@ struct Peer {
     /// Once it has said who it is.
     attached: Option<Attached>,
     under_way: HashMap<Id, AbortHandle>,
-    calls: JoinSet<Answered>,
-}
-
-/// A request that has been answered by a route.
-struct Answered {
-    id: Id,
-    outcome: Outcome,
+    calls: JoinSet<Outcome>,
 }
 
 type Outcome = Result<Box<RawValue>, ErrorObject>;
@@ -165,11 +164,8 @@ impl Peer {
             };
             // Reading and joining can be dropped while they wait without losing anything.
             let read = tokio::select! {
-                Some(answered) = self.calls.join_next() => {
-                    if let Ok(Answered { id, outcome }) = answered {
-                        self.under_way.remove(&id);
-                        self.send(message::response(Some(&id), &outcome)).await;
-                    }
+                Some(ended) = self.calls.join_next_with_id() => {
+                    self.answer(ended).await;
                     continue;
                 }
                 wait = late => return End::Silent(wait),
@@ -195,6 +191,27 @@ impl Peer {
         }
     }
 
+    /// Answers the request whose call has ended, unless it was cancelled just now, which has been answered.
+    async fn answer(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
+        let (call, outcome) = match ended {
+            Ok(ended) => ended,
+            // The runtime tells of the panic.
+            Err(error) => {
+                let outcome = Err(ErrorObject::new(code::INTERNAL_ERROR, "the kernel failed"));
+                (error.id(), outcome)
+            }
+        };
+        let of_call = |under_way: &AbortHandle| under_way.id() == call;
+        let id = self
+            .under_way
+            .iter()
+            .find_map(|(id, under_way)| of_call(under_way).then(|| id.clone()));
+        if let Some(id) = id {
+            self.under_way.remove(&id);
+            self.send(message::response(Some(&id), &outcome)).await;
+        }
+    }
+
     fn ready(&self) -> Ready<'_> {
         Ready {
             protocol: PROTOCOL,
@@ -210,7 +227,7 @@ impl Peer {
         match Message::parse(frame) {
             Ok(Message::Request { id, method, params }) => self.request(id, &method, params).await,
             Ok(Message::Notification { method, params }) => {
-                self.notification(&method, params);
+                self.notification(&method, params).await;
                 Ok(())
             }
             Ok(Message::Response { id, outcome }) => {
@@ -255,13 +272,10 @@ impl Peer {
             }
             _ => match calls::request(method, params) {
                 Some(Ok(request)) if self.under_way.len() < REQUESTS_MAX => {
-                    let (kernel, answered) = (Arc::clone(&self.kernel), id.clone());
-                    let call = self.calls.spawn(async move {
-                        Answered {
-                            outcome: calls::answer(&kernel, request).await,
-                            id: answered,
-                        }
-                    });
+                    let kernel = Arc::clone(&self.kernel);
+                    let call = self
+                        .calls
+                        .spawn(async move { calls::answer(&kernel, request).await });
                     self.under_way.insert(id, call);
                     return Ok(());
                 }
@@ -277,7 +291,7 @@ impl Peer {
         end
     }
 
-    fn notification(&mut self, method: &str, params: Params<'_>) {
+    async fn notification(&mut self, method: &str, params: Params<'_>) {
         match method {
             CANCEL_REQUEST => {
                 let Ok(Cancel { id }) = params.read::<Cancel<Id>>() else {
@@ -286,10 +300,7 @@ impl Peer {
                 if let Some(call) = self.under_way.remove(&id) {
                     call.abort();
                     let error = ErrorObject::new(code::REQUEST_CANCELLED, "cancelled");
-                    // With no room, its answer is late and not missed.
-                    let _ = self
-                        .outgoing
-                        .try_send(message::response(Some(&id), &Err(error)));
+                    self.send(message::response(Some(&id), &Err(error))).await;
                 }
             }
             SECRET_CHANGED if self.attached.is_some() => {
