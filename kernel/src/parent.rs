@@ -21,6 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getppid};
 
 use crate::modules::loader;
+use crate::secrets;
 use crate::socket::BoundSocket;
 
 /// How long a kernel may outlive its host.
@@ -65,6 +66,7 @@ impl Parent {
                 if let Some(socket) = socket.upgrade() {
                     socket.unlink_if_ours();
                 }
+                secrets::end_commands();
                 loader::end_process(0);
             })?;
         Ok(())

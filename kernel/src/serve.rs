@@ -19,6 +19,7 @@ use crate::modules::watch::Watch;
 use crate::modules::{loader, step};
 use crate::parent::Parent;
 use crate::readiness::Readiness;
+use crate::secrets;
 use crate::session::Sessions;
 use crate::signals::Signals;
 use crate::socket::BoundSocket;
@@ -143,6 +144,7 @@ fn give_up(error: &StartError, socket: &BoundSocket) -> ! {
     socket.unlink_if_ours();
     // Nobody may be reading stderr.
     let _ = writeln!(io::stderr(), "midplane: {error}");
+    secrets::end_commands();
     loader::end_process(error.exit_code())
 }
 

@@ -11,6 +11,7 @@
 #[expect(unused_imports, reason = "the tests use what they need")]
 mod harness;
 
+mod bridge;
 mod conversation;
 mod credentials;
 mod errors;
@@ -22,4 +23,6 @@ mod modules;
 mod process;
 mod secrets;
 mod sessions;
+#[cfg(target_os = "linux")]
+mod terminal_host;
 mod tokens;

@@ -36,7 +36,7 @@ pub(crate) struct Ready<'a> {
 }
 
 /// `initialize`, the first request of a host.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Initialize {
     pub(crate) client: Client,
@@ -47,17 +47,17 @@ pub(crate) struct Initialize {
 }
 
 /// Who a host is, for people and the log.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Client {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The same each time this host attaches: its sessions live on when it does so within 30 s of its end.
+    /// The same each time this host attaches: its sessions live on when it does so within `[sessions] host_grace`.
     pub(crate) instance: Option<String>,
 }
 
 /// What a host does and wants.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Capabilities {
     /// It answers `secret/get`.
@@ -71,7 +71,7 @@ pub(crate) struct Capabilities {
     pub(crate) log: Option<LogLevel>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
     Error,

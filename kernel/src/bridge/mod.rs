@@ -21,7 +21,7 @@ mod host;
 mod hosts;
 mod listening;
 pub mod message;
-mod methods;
+pub(crate) mod methods;
 mod peer;
 pub(crate) mod upgrade;
 

@@ -17,6 +17,9 @@ pub(super) enum Failure {
     Usage(String),
     #[error("{0}")]
     Refused(String),
+    /// There is no kernel, or no longer.
+    #[error("{0}")]
+    Unavailable(String),
     #[error("{error}{hint}", error = .0, hint = log_hint(.0))]
     Client(#[from] midplane_client::Error),
     #[error(transparent)]
@@ -44,7 +47,9 @@ impl Failure {
             Failure::Usage(_)
             | Failure::Client(midplane_client::Error::SocketPathTooLong { .. }) => EXIT_USAGE,
             Failure::Client(error) if error.is_unavailable() => EXIT_UNAVAILABLE,
-            Failure::Locate(LocateError::NoKernel { .. }) => EXIT_UNAVAILABLE,
+            Failure::Unavailable(_) | Failure::Locate(LocateError::NoKernel { .. }) => {
+                EXIT_UNAVAILABLE
+            }
             _ => EXIT_REFUSED,
         }
     }

@@ -4,6 +4,7 @@
 //! `serve` has taken over, because it blocks signals first; client commands make a runtime of their own.
 
 mod arguments;
+mod bridge;
 mod call;
 mod completions;
 mod documents;
@@ -69,6 +70,8 @@ enum Command {
     Metrics(ClientArgs),
     /// Print what happens in the kernel, as it happens
     Events(ClientArgs),
+    /// Give a running kernel its secrets from here: asked for at this terminal, from variables or from commands
+    Bridge(bridge::Arguments),
     /// Print the completions of a shell
     Completions(completions::Arguments),
     /// Open a library and end: how the kernel finds out whether it can be opened
@@ -108,6 +111,8 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Status(args) => block_on(status::run(&args, &mut Output::of(&args)))?,
         Command::Session(command) => block_on(session::run(command))?,
         Command::Module(command) => block_on(module::run(command))?,
+        // Blocks signals first, as `serve` does.
+        Command::Bridge(arguments) => return bridge::run(&arguments),
         Command::Call(arguments) => return block_on(call::run(arguments)),
         Command::Keys(command) => block_on(keys::run(command))?,
         Command::LogLevel(arguments) => block_on(log_level::run(&arguments))?,

@@ -75,5 +75,6 @@ impl Output {
 
 /// A remark for the person, on standard error.
 pub(super) fn remark(text: &str) {
-    let _ = writeln!(io::stderr(), "midplane: {text}");
+    // In one piece: lines of several programs may meet there.
+    let _ = io::stderr().write_all(format!("midplane: {text}\n").as_bytes());
 }

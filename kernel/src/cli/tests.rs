@@ -42,6 +42,8 @@ fn takes_what_it_documents_and_nothing_else() {
         "openapi hello",
         "metrics",
         "events",
+        "bridge",
+        "bridge --secret a=prompt --secret b=env:B --events --log debug --json --socket /s --host-key-file /k",
         "completions bash",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
@@ -64,6 +66,9 @@ fn takes_what_it_documents_and_nothing_else() {
         "call GET /x --token t --session",
         "call GET /x --secret-key-id k",
         "keys",
+        "bridge --log verbose",
+        "bridge --secret",
+        "bridge openai-api-key",
         "completions cmd",
     ] {
         let error = parse(line).expect_err(line);
@@ -371,6 +376,7 @@ fn tells_programs_why_by_the_exit_code() {
     for (failure, code) in [
         (Failure::Usage(String::new()), 64),
         (Failure::Refused(String::new()), 1),
+        (Failure::Unavailable(String::new()), 69),
         (connect.into(), 69),
         (no_kernel.into(), 69),
         (midplane_client::Error::Credential.into(), 1),

@@ -28,6 +28,8 @@ const TTL: Duration = Duration::from_secs(600);
 const TTL_MAX: Duration = Duration::from_secs(3600);
 const SESSIONS_MAX: usize = 10_000;
 const STREAM_GRACE: Duration = Duration::from_secs(300);
+/// An editor reloads its window within seconds.
+const HOST_GRACE: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What fails at all fails soon; a person who has just reloaded still looks.
 const ROLLBACK_WINDOW: Duration = Duration::from_secs(30);
@@ -270,6 +272,7 @@ fn read_sessions(mut section: Section<'_>) -> Result<Sessions, ConfigError> {
         max_ttl,
         max: s.count("max", SESSIONS_MAX, 1..=1_000_000)?,
         stream_grace: s.duration("stream_grace", STREAM_GRACE, Duration::ZERO..=DAY)?,
+        host_grace: s.duration("host_grace", HOST_GRACE, Duration::ZERO..=DAY)?,
     };
     section.finish()?;
     Ok(sessions)
@@ -314,19 +317,21 @@ fn read_secrets(
         secrets.insert(id, from);
     }
     for flag in &flags.secrets {
-        let (id, from) = flag
-            .split_once('=')
-            .filter(|(id, _)| !id.is_empty())
-            .and_then(|(id, text)| Some((id, secret_source(text)?)))
-            .ok_or_else(|| ConfigError::Value {
-                place: "command line".to_owned(),
-                key: "--secret".to_owned(),
-                found: "something else".to_owned(),
-                allowed: "ID=env:VARIABLE, ID=cmd:PROGRAM ARGUMENT... or ID=bridge".to_owned(),
-            })?;
-        secrets.insert(id.to_owned(), from);
+        let (id, from) = secret_flag(flag).ok_or_else(|| ConfigError::Value {
+            place: "command line".to_owned(),
+            key: "--secret".to_owned(),
+            found: "something else".to_owned(),
+            allowed: "ID=env:VARIABLE, ID=cmd:PROGRAM ARGUMENT... or ID=bridge".to_owned(),
+        })?;
+        secrets.insert(id, from);
     }
     Ok(secrets)
+}
+
+/// `ID=SOURCE`
+pub(crate) fn secret_flag(flag: &str) -> Option<(String, SecretSource)> {
+    let (id, source) = flag.split_once('=').filter(|(id, _)| !id.is_empty())?;
+    Some((id.to_owned(), secret_source(source)?))
 }
 
 fn secret_source(text: &str) -> Option<SecretSource> {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `client` | one request and its answer: socket, credential, deadline, problem |
 //! | `routes` | a method for each route of the kernel |
+//! | `bridge` | the connection of a bridge |
 //! | `path` | those routes' paths, with parts that a caller names |
 //! | `views` | what those routes take and return |
 //! | `events` | an answer read as a stream of events |
@@ -24,6 +25,7 @@
 //! # Ok(()) }
 //! ```
 
+mod bridge;
 mod client;
 mod error;
 mod events;
@@ -33,6 +35,7 @@ mod routes;
 pub mod sse;
 mod views;
 
+pub use bridge::BridgeStream;
 pub use client::{Client, checked};
 pub use error::Error;
 pub use events::EventStream;

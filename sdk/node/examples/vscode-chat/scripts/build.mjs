@@ -6,7 +6,7 @@
 //   --dev     also the page on its own with a scripted backend, for a browser: dist/dev/
 //   --tests   also the tests: dist/test/
 
-import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -21,7 +21,9 @@ const common = {
   bundle: true,
   minify: !flags.has("--watch"),
   sourcemap: flags.has("--watch"),
-  legalComments: "linked",
+  // The notices file has the whole licences.
+  legalComments: "none",
+  metafile: true,
   logLevel: "warning",
 };
 
@@ -86,5 +88,23 @@ if (flags.has("--watch")) {
   const contexts = await Promise.all(builds.map((options) => esbuild.context(options)));
   await Promise.all(contexts.map((context) => context.watch()));
 } else {
-  await Promise.all(builds.map((options) => esbuild.build(options)));
+  const [...built] = await Promise.all(builds.map((options) => esbuild.build(options)));
+  await writeNotices(built.slice(0, 2));
+}
+
+/** The licences of what was bundled, which they ask to be passed on. */
+async function writeNotices(built) {
+  const packages = new Set();
+  for (const input of built.flatMap(({ metafile }) => Object.keys(metafile.inputs))) {
+    const name = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
+    if (name) packages.add(name);
+  }
+  const notices = [];
+  for (const directory of [...packages].sort()) {
+    const { name, version, license } = JSON.parse(await readFile(inRoot(directory, "package.json"), "utf8"));
+    const files = (await readdir(inRoot(directory))).filter((file) => /^(licen[cs]e|copying)/i.test(file));
+    const texts = await Promise.all(files.map((file) => readFile(inRoot(directory, file), "utf8")));
+    notices.push([`${name} ${version} (${license})`, ...texts.map((text) => text.trim())].join("\n\n"));
+  }
+  await writeFile(inRoot("dist/NOTICES.txt"), notices.join(`\n\n${"-".repeat(72)}\n\n`) + "\n");
 }

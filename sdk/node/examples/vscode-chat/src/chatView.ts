@@ -1,5 +1,5 @@
-// The view in the side bar: its page, what the page may reach, and what it may ask for. Everything a page says is checked
-// here as if a stranger said it; it never holds a token or a key.
+// The view in the side bar: its page, what the page may reach, and what it may ask for. The page never holds a token or a
+// key, and what it says is taken for a stranger's words (`fromPage.ts`).
 
 import { randomBytes } from "node:crypto";
 
@@ -7,21 +7,16 @@ import { relayFetch } from "@midplane/host/webview";
 import * as vscode from "vscode";
 
 import { messageOf } from "./failures";
+import { readFromPage } from "./fromPage";
 import type { ApiKey } from "./key";
 import type { ChatKernel } from "./kernel";
-import { PAGE_COMMANDS, type FromPage, type Status, type ToPage } from "./messages";
+import type { Status, ToPage } from "./messages";
 import { hostOf, modelName, needsKey } from "./settings";
 import { Turns } from "./turns";
 
 const ID = "midplane.chat";
 /** The one route of the chat module that the page uses. */
 const ALLOWED = [{ method: "POST", path: "/api/chat/chatkit" }] as const;
-/** Longer than an answer may be (1 MiB). */
-const TEXT_CHARS_MAX = 1024 * 1024;
-/** Longer than browsers' address bars take. */
-const URL_CHARS_MAX = 8 * 1024;
-/** As the page's links: nothing that runs something here. */
-const LINK_SCHEMES = ["https", "http", "mailto"];
 
 export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
   private readonly subscriptions: vscode.Disposable[];
@@ -83,7 +78,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
   }
 
   private onMessage(message: unknown): void {
-    const request = read(message);
+    const request = readFromPage(message);
     if (!request) return;
     switch (request.type) {
       case "ready": {
@@ -100,18 +95,10 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
         return void vscode.commands.executeCommand(request.command);
       case "copy":
         return void vscode.env.clipboard.writeText(request.text);
-      case "insert":
-        return void insert(request.text);
       case "openLink":
-        return this.openLink(request.url);
+        // VS Code asks the user before it opens a host that is not trusted.
+        return void vscode.env.openExternal(vscode.Uri.parse(request.url));
     }
-  }
-
-  /** VS Code asks the user before it opens a host that is not trusted. */
-  private openLink(url: string): void {
-    const uri = vscode.Uri.parse(url, true);
-    if (LINK_SCHEMES.includes(uri.scheme)) void vscode.env.openExternal(uri);
-    else this.log.warn(`a link was not opened: its scheme is ${uri.scheme}`);
   }
 
   private tellStatus(): void {
@@ -135,39 +122,6 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
   private tell(message: ToPage): void {
     if (!this.waiting) void this.view?.webview.postMessage(message);
   }
-}
-
-/** The message if it is one: a page may post anything. */
-function read(message: unknown): FromPage | undefined {
-  if (typeof message !== "object" || message === null || "channel" in message) return undefined;
-  const { type, command, text, url } = message as Record<string, unknown>;
-  const isShort = (value: unknown, most: number): value is string => typeof value === "string" && value.length <= most;
-  switch (type) {
-    case "ready":
-    case "stop":
-      return { type };
-    case "command": {
-      const known = PAGE_COMMANDS.find((known) => known === command);
-      return known && { type, command: known };
-    }
-    case "copy":
-    case "insert":
-      return isShort(text, TEXT_CHARS_MAX) ? { type, text } : undefined;
-    case "openLink":
-      return isShort(url, URL_CHARS_MAX) ? { type, url } : undefined;
-    default:
-      return undefined;
-  }
-}
-
-async function insert(text: string): Promise<void> {
-  const editor = vscode.window.activeTextEditor;
-  if (!editor) {
-    await vscode.window.showInformationMessage("Open a file first: the code goes where the cursor is.");
-    return;
-  }
-  await editor.edit((edit) => edit.replace(editor.selection, text));
-  await vscode.window.showTextDocument(editor.document, editor.viewColumn);
 }
 
 function html(webview: vscode.Webview, root: vscode.Uri): string {

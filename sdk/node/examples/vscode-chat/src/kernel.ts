@@ -11,6 +11,7 @@ import { messageOf, problemResponse } from "./failures";
 import { KEY_ID, type ApiKey } from "./key";
 import type { KernelStatus } from "./messages";
 import { effectOf, moduleConfig, needsKey, type Settings } from "./settings";
+import { inSettings } from "./words";
 
 const MODULE = "chat";
 
@@ -102,7 +103,7 @@ export class ChatKernel {
         // The module goes on as it was, so what is shown must say so.
         this.wanted = before;
         this.changed.fire();
-        void this.complain(`The settings do not work: ${messageOf(error)}`);
+        void this.complain(`The settings do not work: ${inSettings(messageOf(error))}`);
       }
     });
   }
@@ -148,7 +149,9 @@ export class ChatKernel {
       if (this.disposed) return void (await kernel.dispose());
       this.kernel = kernel;
       kernel.onState((state, why) => this.onState(kernel, state, why));
-      kernel.onEvent(() => void this.look());
+      kernel.onEvent(({ type }) => {
+        if (type.startsWith("module.")) void this.look();
+      });
       this.log.info(`kernel ${kernel.version}, process ${kernel.pid}, ${kernel.socketPath}`);
       await this.look();
       this.become({ state: "ready" });
@@ -230,7 +233,7 @@ export class ChatKernel {
     const hint = error instanceof MidplaneError ? error.hint : undefined;
     this.log.error(hint ? `${messageOf(error)}: ${hint}` : messageOf(error));
     this.running = [];
-    this.become({ state: "failed", reason: messageOf(error), ...(hint ? { hint } : {}) });
+    this.become({ state: "failed", reason: inSettings(messageOf(error)), ...(hint ? { hint } : {}) });
   }
 
   private async complain(message: string): Promise<void> {

@@ -26,7 +26,10 @@ export type ToPage =
   /** Puts text into the message that is being written. */
   | { type: "quote"; text: string };
 
-/** The commands that a page may ask for: none takes an argument, none is destructive without asking. */
+/**
+ * The commands that a page may ask for: none takes an argument, none is destructive without asking. Nothing here writes into a
+ * file or an editor: a page that was taken over would write what it likes.
+ */
 export const PAGE_COMMANDS = [
   "midplane.setKey",
   "midplane.replaceKey",
@@ -43,6 +46,4 @@ export type FromPage =
   | { type: "stop" }
   | { type: "command"; command: PageCommand }
   | { type: "openLink"; url: string }
-  | { type: "copy"; text: string }
-  /** Puts code where the cursor is in the editor. */
-  | { type: "insert"; text: string };
+  | { type: "copy"; text: string };

@@ -3,6 +3,16 @@
 import * as vscode from "vscode";
 
 import type { ChatKernel } from "./kernel";
+import type { KernelStatus } from "./messages";
+
+/** Beside the name; nothing while all is well. */
+const ICONS: Record<KernelStatus["state"], string> = {
+  starting: "$(sync~spin)",
+  restarting: "$(sync~spin)",
+  ready: "",
+  stopped: "$(circle-slash)",
+  failed: "$(error)",
+};
 
 export class StatusBar implements vscode.Disposable {
   private readonly item: vscode.StatusBarItem;
@@ -26,12 +36,11 @@ export class StatusBar implements vscode.Disposable {
     const { status, version, modules } = this.kernel;
     this.item.backgroundColor =
       status.state === "failed" ? new vscode.ThemeColor("statusBarItem.errorBackground") : undefined;
-    this.item.text = { starting: "Midplane $(sync~spin)", restarting: "Midplane $(sync~spin)", ready: `Midplane ${version}`, stopped: "Midplane $(circle-slash)", failed: "Midplane $(error)" }[status.state];
-    const word = { starting: "starting", restarting: "restarting", ready: "ready", stopped: "stopped", failed: "failed" }[status.state];
-    this.item.accessibilityInformation = { label: `Midplane, kernel ${word}`, role: "button" };
+    this.item.text = `Midplane ${ICONS[status.state] || version}`;
+    this.item.accessibilityInformation = { label: `Midplane, kernel ${status.state}`, role: "button" };
 
     const text = new vscode.MarkdownString("", true);
-    text.appendMarkdown(`**Midplane** ${version} — kernel ${word}\n\n`);
+    text.appendMarkdown(`**Midplane** ${version} — kernel ${status.state}\n\n`);
     if (status.state === "failed") text.appendText(status.reason);
     if (modules.length > 0) {
       text.appendMarkdown("| module | version | generation | state |\n|---|---|---|---|\n");

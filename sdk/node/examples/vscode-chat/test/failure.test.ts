@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { inSettings } from "../src/words";
 import { BrokenOff, ofError, ofErrorEvent, Refused, sentence } from "../webview/failure";
 
 test("refusals are told apart by their code", () => {
@@ -35,6 +36,13 @@ test("error events are told apart by their words, which are the chat module's", 
   check("The provider failed (status 503): try again.", "other");
   assert.equal(ofErrorEvent("No.", false).retry, false);
   assert.equal(ofErrorEvent(null, true).message, "The turn failed.");
+});
+
+test("settings have the names that the user knows", () => {
+  const check = (text: string, expect: string) => assert.equal(inSettings(text), expect);
+  check("check `model` and `base_url` of the chat module.", "check `midplane.model` and `midplane.baseUrl`.");
+  check("init failed: `base_url` is `nonsense`", "`midplane.baseUrl` is `nonsense`");
+  check("nothing of it", "nothing of it");
 });
 
 test("messages become sentences", () => {

@@ -45,6 +45,7 @@ test("links leave by http, https and mailto alone", () => {
   check("[a](javascript:alert(1))", "<p>[a](javascript:alert(1))</p>");
   check("[a](command:workbench.action.quit)", "<p>[a](command:workbench.action.quit)</p>");
   check("[a](vscode://file/etc)", "<p>[a](vscode://file/etc)</p>");
+  check("[a](https:h)", "<p>[a](https:h)</p>");
   check("[a](//h/p)", "<p>[a](//h/p)</p>");
   for (const url of ["", "data:text/html,x", "file:///etc/passwd", " https://h", "httpsx://h"]) assert.equal(isLink(url), false, url);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Event } from "../webview/chatkit";
-import { canSend, INITIAL, isBusy, lastQuestion, reduce, type Action, type Chat, type State } from "../webview/state";
+import { canSend, INITIAL, isBusy, lastQuestion, nameOf, reduce, type Action, type Chat, type State } from "../webview/state";
 import { READY } from "./browser";
 import { assistant, delta, NEWEST_FIRST, THREAD, turnBegins, user } from "./conversations";
 
@@ -145,6 +145,15 @@ test("an answer that is written elsewhere is waited for only where a question is
   const opened: Action = { type: "opened", thread: THREAD, newestFirst: [user("a", "one")], earlier: null };
   assert.equal(isBusy(after(opened, { type: "unattended" }).chat), true);
   assert.equal(isBusy(after({ ...opened, newestFirst: NEWEST_FIRST }, { type: "unattended" }).chat), false);
+});
+
+test("a chat is called by its title, or by how it began", () => {
+  const check = (expect: string | null, ...actions: Action[]) => assert.equal(nameOf(after(...actions).chat), expect);
+  check(null);
+  check("hi", STATUS, SENT);
+  check("one", STATUS, { ...SENT, text: " one\ntwo" });
+  check(`${"x".repeat(59)}…`, STATUS, { ...SENT, text: "x".repeat(61) });
+  check(THREAD.title!, { type: "opened", thread: THREAD, newestFirst: [user("a", "one")], earlier: null });
 });
 
 test("the last question is what a retry is about", () => {

@@ -78,7 +78,7 @@ export const STATES: Record<string, (browser: Browser, options: Options) => Prom
   delete: async (browser, options) => {
     const chat = await STATES["threads"]!(browser, options);
     await chat.page.keyboard.press("Delete");
-    await chat.page.getByText("Delete this chat?").waitFor();
+    await chat.page.getByText("Delete?", { exact: true }).waitFor();
     return chat;
   },
 };

@@ -3,7 +3,7 @@
 import type { ChatKit } from "./api";
 import { userInput, type StreamingRequest, type Thread } from "./chatkit";
 import { BrokenOff, ofError, type Failure } from "./failure";
-import { canSend, isBusy, lastQuestion, type Action, type State } from "./state";
+import { canSend, isBusy, lastQuestion, nameOf, type Action, type State } from "./state";
 
 interface Model {
   readonly state: State;
@@ -53,6 +53,7 @@ export class Conversation {
     this.onStop();
     this.abort();
     this.model.dispatch({ type: "stopped" });
+    this.name();
   }
 
   /** While an answer is written that no page streams, its thread waits; then it is fetched. */
@@ -176,6 +177,19 @@ export class Conversation {
       await inNewThread();
       this.model.dispatch({ type: "event", event: { type: "notice", level: "info", message: THREAD_LOST } });
     }
+  }
+
+  /** The chat module gives a thread its title when a first answer is complete; one that was stopped needs one as well. */
+  private name(): void {
+    const { chat } = this.model.state;
+    const title = nameOf(chat);
+    if (!chat.thread || chat.thread.title || title === null) return;
+    const { id } = chat.thread;
+    this.api.rename(id, title).then(
+      () => this.model.dispatch({ type: "threadRenamed", id, title }),
+      // Then it is listed without one.
+      () => undefined,
+    );
   }
 
   private begin(): AbortController {

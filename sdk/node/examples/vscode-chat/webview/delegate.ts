@@ -22,12 +22,11 @@ export function onLink(root: HTMLElement, open: (url: string) => void): void {
 /** Long enough to be seen. */
 const DONE_SHOWN_MS = 1_500;
 
-export function onCodeAction(root: HTMLElement, act: (action: "copy" | "insert", code: string) => void): void {
+export function onCopy(root: HTMLElement, copy: (code: string) => void): void {
   root.addEventListener("click", (event) => {
-    const button = closest(event, "button[data-code]");
-    const action = button?.dataset["code"];
-    if (!button || (action !== "copy" && action !== "insert")) return;
-    act(action, button.closest("figure")?.querySelector("code")?.textContent ?? "");
+    const button = closest(event, "button[data-copy]");
+    if (!button) return;
+    copy(button.closest("figure")?.querySelector("code")?.textContent ?? "");
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), DONE_SHOWN_MS);
   });

@@ -1,6 +1,8 @@
 // What went wrong, as the page shows it: a title, a sentence, and what can be done about it. The only place that knows
 // the codes and words of the kernel and of the chat module.
 
+import { inSettings } from "../src/words";
+
 export interface Failure {
   kind: "key_missing" | "key_refused" | "unreachable" | "settings" | "thread_gone" | "module" | "kernel" | "other";
   message: string;
@@ -67,7 +69,7 @@ export function ofError(error: unknown): Failure {
 /** An `error` event. Its code is always `custom`, so the words decide which button stands beside them. */
 export function ofErrorEvent(message: string | null | undefined, allowRetry: boolean): Failure {
   const text = message?.trim() || "The turn failed.";
-  return { kind: kindOfWords(text), message: sentence(text), retry: allowRetry };
+  return { kind: kindOfWords(text), message: sentence(inSettings(text)), retry: allowRetry };
 }
 
 function kindOfWords(text: string): Failure["kind"] {

@@ -5,7 +5,7 @@ import { render } from "preact";
 
 import { ChatKit } from "./api";
 import { Conversation } from "./conversation";
-import { onCodeAction, onLink } from "./delegate";
+import { onCopy, onLink } from "./delegate";
 import { Host, type VsCode } from "./host";
 import { Store } from "./store";
 import { App, type Intents } from "./view/app";
@@ -83,7 +83,7 @@ document.addEventListener("keydown", (event) => {
   else conversation.stop();
 });
 onLink(root, (url) => host.post({ type: "openLink", url }));
-onCodeAction(root, (action, text) => host.post({ type: action, text }));
+onCopy(root, (text) => host.post({ type: "copy", text }));
 
 show();
 host.post({ type: "ready" });

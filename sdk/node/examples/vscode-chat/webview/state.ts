@@ -145,6 +145,17 @@ export function lastQuestion(chat: Chat): Extract<Entry, { kind: "user" }> | nul
   return entry?.kind === "user" ? entry : null;
 }
 
+/** Titles that fit a list; the chat module makes longer ones by itself. */
+const TITLE_CHARS_MAX = 60;
+
+/** What to call the chat: its title, or how it began. Nothing for one that has not begun. */
+export function nameOf(chat: Chat): string | null {
+  if (chat.thread?.title) return chat.thread.title;
+  const first = chat.entries.find((entry) => entry.kind === "user");
+  const line = first?.kind === "user" ? (first.text.trim().split("\n")[0] ?? "") : "";
+  return line.length > TITLE_CHARS_MAX ? `${line.slice(0, TITLE_CHARS_MAX - 1)}…` : line || null;
+}
+
 export function isBusy(chat: Chat): boolean {
   return chat.phase === "waiting" || chat.phase === "answering";
 }

@@ -14,7 +14,7 @@ export interface Element {
   children: readonly Node[];
 }
 
-const LINK = /^(https?:|mailto:)/i;
+const LINK = /^(https?:\/\/|mailto:)/i;
 
 /** Whether a link may leave the page: nothing that runs or reads here (`command:`, `javascript:`, `file:`, `vscode:`). */
 export function isLink(url: string): boolean {
@@ -165,8 +165,7 @@ function code(content: string, language: string): Element {
         tag: "figcaption",
         children: [
           { tag: "span", attributes: { class: "language" }, children: [name] },
-          action("insert", "Insert code at cursor", "insert"),
-          action("copy", "Copy code", "copy"),
+          COPY,
         ],
       },
       {
@@ -178,10 +177,8 @@ function code(content: string, language: string): Element {
   };
 }
 
-function action(name: string, label: string, icon: string): Element {
-  return {
-    tag: "button",
-    attributes: { type: "button", class: "icon-button", "data-code": name, "aria-label": label, title: label },
-    children: [{ tag: "span", attributes: { class: `codicon codicon-${icon}`, "aria-hidden": "true" }, children: [] }],
-  };
-}
+const COPY: Element = {
+  tag: "button",
+  attributes: { type: "button", class: "icon-button", "data-copy": "", "aria-label": "Copy code", title: "Copy code" },
+  children: [{ tag: "span", attributes: { class: "codicon codicon-copy", "aria-hidden": "true" }, children: [] }],
+};

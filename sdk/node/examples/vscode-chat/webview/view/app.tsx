@@ -4,8 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { PageCommand, Status } from "../../src/messages";
 import type { Thread } from "../chatkit";
-import { sentence, titleOf } from "../failure";
-import { canSend, isBusy, type Chat, type State } from "../state";
+import { sentence } from "../failure";
+import { canSend, isBusy, nameOf, type Chat, type State } from "../state";
 import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 import { Icon, IconButton } from "./icon";
@@ -52,7 +52,7 @@ export function App({ state, draft, intents }: { state: State; draft: string; in
 
 function Header({ state, intents }: { state: State; intents: Intents }) {
   const inThreads = state.screen === "threads";
-  const title = inThreads ? "Threads" : (state.chat.thread?.title ?? "New chat");
+  const title = inThreads ? "Threads" : (nameOf(state.chat) ?? "New chat");
   return (
     <header>
       {inThreads && <IconButton icon="arrow-left" label="Back to the chat" onClick={intents.showChat} />}
@@ -115,7 +115,8 @@ function Announcer({ chat }: { chat: Chat }) {
 }
 
 function endOf(chat: Chat): string {
-  if (chat.failure) return titleOf(chat.failure);
+  // An alert announces itself.
+  if (chat.failure) return "";
   const last = chat.entries.at(-1);
   if (last?.kind !== "assistant") return "Stopped.";
   const words = last.parts.join(" ").slice(0, ANNOUNCED_CHARS_MAX);

@@ -203,7 +203,7 @@ function Delete({ thread, onDelete, onKeep }: { thread: Thread; onDelete: () => 
         onKeep();
       }}
     >
-      <span class="title">Delete this chat?</span>
+      <span class="title">Delete?</span>
       <button type="button" class="button small" ref={yes} onClick={onDelete}>
         Delete
       </button>
