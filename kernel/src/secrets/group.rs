@@ -49,11 +49,12 @@ pub(crate) fn end_all() {
     }
 }
 
+/// What it writes, where that is piped.
+pub(super) type Output = (Option<ChildStdout>, Option<ChildStderr>);
+
 impl Group {
     /// `command` must be told to lead a group.
-    pub(super) fn spawn(
-        command: &mut Command,
-    ) -> io::Result<(Group, (Option<ChildStdout>, Option<ChildStderr>))> {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<(Group, Output)> {
         // Held meanwhile, so that the end of the process does not come between the start and the note of it.
         let mut leaders = leaders();
         if leaders.over {
