@@ -93,7 +93,7 @@ scene.test("threads are listed, walked through with arrows, opened, renamed and 
   await rowFocused(1);
   await window.page.keyboard.press("F2");
   await until("the name to have the focus", async () => (await focused()) === "Name of the chat");
-  await window.page.keyboard.press("Control+A");
+  // The old name is selected: what is typed takes its place.
   await window.page.keyboard.type("the first one");
   await window.page.keyboard.press("Enter");
   await rows.nth(1).getByText("the first one").waitFor();

@@ -34,6 +34,10 @@ scene.test("the provider is down: the view says so, and a retry works when it is
   await provider.stop();
   await chat.send("is anybody there?");
   await chat.alert.getByRole("heading", { name: "The provider cannot be reached" }).waitFor();
+  await chat.button("Open settings").click();
+  await window.page.locator(".settings-editor .setting-item", { hasText: "Base Url" }).waitFor();
+  await window.page.keyboard.press("Escape");
+  await window.page.locator(".settings-editor").waitFor({ state: "hidden" });
   await provider.start();
   await chat.retry.first().click();
   await chat.answers.last().getByText("You said: is anybody there?").waitFor();

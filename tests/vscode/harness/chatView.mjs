@@ -17,10 +17,6 @@ export class ChatView {
     this.threads = this.frame.getByRole("list", { name: "Threads", exact: true });
   }
 
-  isVisible() {
-    return this.page.locator("iframe.webview.ready").first().isVisible();
-  }
-
   /** The view is there, and so is the kernel behind it. */
   async ready() {
     await this.message.waitFor();

@@ -30,7 +30,7 @@ export class Window {
   }
 
   get #tab() {
-    return this.page.locator('.activitybar .action-item a[aria-label^="Midplane"]').first();
+    return this.page.locator('.activitybar .action-item:has(a[aria-label^="Midplane"])').first();
   }
 
   get #input() {
@@ -86,7 +86,9 @@ export class Window {
 
   /** Shows the chat view in the side bar. */
   async openChat() {
-    if (!(await this.chat.isVisible())) await this.#tab.click();
+    // A click on the tab of a view that is shown would hide it.
+    const isShown = (await this.#tab.getAttribute("class")).split(" ").includes("checked");
+    if (!isShown) await this.#tab.click();
     await this.kernelIs("ready");
     await this.chat.ready();
     return this.chat;

@@ -27,7 +27,7 @@ export function registerCommands(parts: Parts): vscode.Disposable[] {
     "midplane.restartKernel": () => kernel.restart(),
     "midplane.showLog": () => log.show(),
     "midplane.showStatus": () => showStatus(kernel),
-    "midplane.openSettings": () => vscode.commands.executeCommand("workbench.action.openSettings", "midplane."),
+    "midplane.openSettings": () => openSettings(),
   };
   return Object.entries(commands).map(([name, run]) =>
     vscode.commands.registerCommand(name, async () => {
@@ -39,6 +39,13 @@ export function registerCommands(parts: Parts): vscode.Disposable[] {
       }
     }),
   );
+}
+
+/** They are the machine's (`scope` in package.json): in a remote window the user's own settings do not show them. */
+async function openSettings(): Promise<void> {
+  const query = "@ext:midplane.midplane-chat";
+  if (vscode.env.remoteName) await vscode.commands.executeCommand("workbench.action.openRemoteSettings", { query });
+  else await vscode.commands.executeCommand("workbench.action.openSettings", query);
 }
 
 async function setKey(key: ApiKey, title: string): Promise<void> {
