@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -9,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use super::hosted::{Hosted, processes};
-use crate::harness::{Bridge, Builder, Kernel, Raw, compile, framed, private_dir, repository};
+use crate::harness::{Bridge, Builder, Kernel, Raw, framed, private_dir, repository};
 
 /// Where the host is killed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,7 +121,7 @@ fn builder(point: Point, dir: &Path, isolated: &str) -> Builder {
     let script = format!("{0} 1000 & {0} 1001", wait.display());
     let builder = Kernel::builder()
         .config(&format!(
-            "[kernel]\nworkers = 2\nmodule_dirs = [{:?}, {:?}]\n[secrets]\nby-command = {{ cmd = [\"sh\", \"-c\", {script:?}], timeout = \"60s\" }}",
+            "[limits]\nquarantine_after = \"10m\"\nstuck_after = \"10m\"\n[kernel]\nworkers = 2\nmodule_dirs = [{:?}, {:?}]\n[secrets]\nby-command = {{ cmd = [\"sh\", \"-c\", {script:?}], timeout = \"60s\" }}",
             dir.join("modules"),
             modules_dir(dir)
         ))
@@ -131,7 +132,7 @@ fn builder(point: Point, dir: &Path, isolated: &str) -> Builder {
         let modules = modules_dir(dir);
         std::fs::create_dir_all(&modules).unwrap();
         let to = modules.join(format!("{source}.so"));
-        refused(source, &to, &[&release]);
+        refused(source, &to, &release);
         to
     };
     match point {
@@ -152,11 +153,18 @@ fn modules_dir(dir: &Path) -> PathBuf {
     dir.join("loadable")
 }
 
-fn refused(source: &str, to: &PathBuf, arguments: &[&str]) {
+fn refused(source: &str, to: &Path, release: &str) {
     let source = repository().join(format!("tests/modules/refused/{source}.c"));
-    let mut all = vec!["-Wno-override-init", "-shared", "-fvisibility=default"];
-    all.extend(arguments);
-    compile(&[&source], &all, to);
+    let output = Command::new("cc")
+        .args(["-std=c11", "-O1", "-fPIC", "-shared", release, "-o"])
+        .args([to, &source])
+        .output()
+        .expect("a C compiler");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
