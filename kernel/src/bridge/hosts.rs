@@ -19,9 +19,9 @@ use crate::kernel::Kernel;
 use crate::secrets::{self, SecretError, SecretRequest, no_host};
 
 /// How soon a host may attach again before its sessions end: an editor reloads its window within seconds.
-const RETURN_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const RETURN_WITHIN: Duration = Duration::from_secs(30);
 /// One for each window of an editor, a terminal and a script or two.
-pub(super) const HOSTS_MAX: usize = 32;
+pub(crate) const HOSTS_MAX: usize = 32;
 
 /// The attached hosts.
 #[derive(Default)]
