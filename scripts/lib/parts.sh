@@ -35,6 +35,7 @@ quick_parts() {
     part "the kernel listens on no TCP port" no_tcp_in_kernel
     part "the smallest module is small" hello_is_small
     part "midplane.h" c_header
+    part "the bridge's description" scripts/generate-protocol --check
     part "unit tests" cargo test --quiet --workspace --exclude midplane-tests
 }
 
