@@ -1,6 +1,9 @@
-//! The control channels of the workers: something can be run on each one's thread, between its requests.
+//! The control channels of the workers: something can be run on each one's thread, between its requests, or on whichever is
+//! free.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -8,13 +11,38 @@ use tokio::sync::{mpsc, oneshot};
 /// Something to run on a worker's thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
+/// Jobs that wait for a free worker: those of all bridges that there may be, each with as many requests as it may have.
+const WAITING_MAX: usize = 32 * 64;
+
 /// The control channels of all workers.
 #[derive(Clone)]
-pub(crate) struct Controls(Vec<mpsc::Sender<Job>>);
+pub(crate) struct Controls(Arc<Shared>);
+
+struct Shared {
+    workers: Vec<Worker>,
+    /// For any worker. They are kept by whoever waits for them, and gone when that has left.
+    waiting: Mutex<VecDeque<Weak<Waiting>>>,
+}
+
+struct Worker {
+    control: mpsc::Sender<Job>,
+    /// It has been told to look at what waits. One place of its channel is enough for that, so that no number of jobs for any
+    /// worker keeps out what is for each.
+    told: AtomicBool,
+}
+
+struct Waiting(Mutex<Option<Job>>);
 
 impl Controls {
     pub(crate) fn new(all: Vec<mpsc::Sender<Job>>) -> Controls {
-        Controls(all)
+        let worker = |control| Worker {
+            control,
+            told: AtomicBool::new(false),
+        };
+        Controls(Arc::new(Shared {
+            workers: all.into_iter().map(worker).collect(),
+            waiting: Mutex::default(),
+        }))
     }
 
     /// Runs `future` on the thread of whichever worker gets to it first: one that a module holds holds up nobody. `None` when
@@ -23,27 +51,25 @@ impl Controls {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let (sender, outcome) = oneshot::channel();
-        let task = Arc::new(Mutex::new(Some((future, sender))));
-        for control in &self.0 {
-            let task = Arc::clone(&task);
-            let job: Job = Box::new(move || {
-                let taken = task.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some((future, mut sender)) = taken else {
-                    return;
-                };
-                tokio::spawn(async move {
-                    tokio::select! {
-                        // Nobody waits after the caller has left.
-                        value = future => { let _ = sender.send(value); }
-                        () = sender.closed() => {}
-                    }
-                });
+        let (mut sender, outcome) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            tokio::spawn(async move {
+                tokio::select! {
+                    // Nobody waits after the caller has left.
+                    value = future => { let _ = sender.send(value); }
+                    () = sender.closed() => {}
+                }
             });
-            // Where there is no room, another one takes it.
-            let _ = control.try_send(job);
+        });
+        let waiting = Arc::new(Waiting(Mutex::new(Some(job))));
+        if !self.0.wait(&waiting) {
+            return None;
         }
-        drop(task);
+        for number in 0..self.0.workers.len() {
+            Shared::tell(&self.0, number);
+        }
+        // Dropped by a caller that leaves, and the job with it if no worker has it yet.
+        let _waiting = waiting;
         outcome.await.ok()
     }
 
@@ -54,17 +80,21 @@ impl Controls {
         job: Arc<dyn Fn() + Send + Sync>,
         timeout: Duration,
     ) -> usize {
-        let mut waiting = Vec::with_capacity(self.0.len());
-        for control in &self.0 {
+        let mut waiting = Vec::with_capacity(self.0.workers.len());
+        for (number, worker) in self.0.workers.iter().enumerate() {
             let (done, ran) = oneshot::channel();
-            let job = Arc::clone(&job);
+            let (job, shared) = (Arc::clone(&job), Arc::downgrade(&self.0));
             let job: Job = Box::new(move || {
                 job();
                 // Nobody waits after the deadline.
                 let _ = done.send(());
+                // While this took up the last place of the channel, it could not be told.
+                if let Some(shared) = shared.upgrade() {
+                    Shared::tell(&shared, number);
+                }
             });
             // Where there is no room, or no worker any more, `done` goes with the job, which is the answer, too.
-            let _ = control.try_send(job);
+            let _ = worker.control.try_send(job);
             waiting.push(ran);
         }
         let deadline = tokio::time::Instant::now() + timeout;
@@ -74,5 +104,59 @@ impl Controls {
             unreached += usize::from(!matches!(reached, Ok(Ok(()))));
         }
         unreached
+    }
+}
+
+impl Shared {
+    /// Whether there was room.
+    fn wait(&self, job: &Arc<Waiting>) -> bool {
+        let mut waiting = self.waiting();
+        if waiting.len() >= WAITING_MAX {
+            waiting.retain(|job| job.strong_count() > 0);
+        }
+        let room = waiting.len() < WAITING_MAX;
+        if room {
+            waiting.push_back(Arc::downgrade(job));
+        }
+        room
+    }
+
+    /// Has a worker take what waits, one job after the other, so that the others get theirs, too.
+    fn tell(shared: &Arc<Shared>, number: usize) {
+        let worker = &shared.workers[number];
+        if worker.told.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let told = Arc::downgrade(shared);
+        let look: Job = Box::new(move || {
+            let Some(shared) = told.upgrade() else { return };
+            // First: what comes from here on tells it again.
+            shared.workers[number].told.store(false, Ordering::Release);
+            if let Some(job) = shared.next() {
+                Shared::tell(&shared, number);
+                job();
+            }
+        });
+        if worker.control.try_send(look).is_err() {
+            // It has enough to do, and another one looks.
+            worker.told.store(false, Ordering::Release);
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.waiting();
+        while let Some(job) = waiting.pop_front() {
+            let job = job
+                .upgrade()
+                .and_then(|job| job.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if job.is_some() {
+                return job;
+            }
+        }
+        None
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Weak<Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

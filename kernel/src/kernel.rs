@@ -14,12 +14,13 @@ use crate::config::{self, Config, Unload};
 use crate::connections::Connections;
 use crate::controls::Controls;
 use crate::events::Events;
+use crate::isolation::process;
 use crate::modules::descriptor::Grants;
 use crate::modules::executor::{SocketLimits, Surroundings};
 use crate::modules::registry::{self, GrantSpec, Registry, Spec};
 use crate::modules::stage::Staging;
 use crate::problem::Code;
-use crate::secrets::{self, Broker, SecretRequest};
+use crate::secrets::{self, Broker, ROUNDS_MAX, SecretRequest, keeps_changing};
 use crate::session::{Session, Sessions};
 use crate::start_error::StartError;
 use crate::telemetry::LogHandle;
@@ -204,7 +205,11 @@ impl Kernel {
     pub(crate) fn forget_secret(&self, secret_key_id: &str) -> usize {
         // First, so that an older answer that comes now is not kept.
         self.broker.changed(secret_key_id);
-        self.sessions.forget_secret(secret_key_id)
+        let sessions = self.sessions.forget_secret(secret_key_id);
+        if sessions > 0 {
+            process::forget_secret(secret_key_id);
+        }
+        sessions
     }
 
     /// Resolves when [`Kernel::wake_sweeper`] has been called. Cancel-safe.
@@ -237,13 +242,17 @@ fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
                 module: Some(module.to_owned()),
             };
             Box::pin(async move {
-                loop {
-                    let changes = broker.changes();
-                    session.replace_secret(broker.get(request.clone()).await?);
-                    if broker.changes() == changes {
+                for _ in 0..ROUNDS_MAX {
+                    let (secret, watch) = broker.get(request.clone()).await?;
+                    session.replace_secret(secret);
+                    if !watch.has_changed() {
                         return Ok(());
                     }
+                    // Whoever forgot it may have come before it was here.
+                    session.wipe_secret();
+                    process::forget_secret(&request.secret_key_id);
                 }
+                Err(keeps_changing(&request.secret_key_id))
             })
         }),
     }

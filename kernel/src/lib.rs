@@ -65,6 +65,7 @@ fn serve_command(flags: &Flags) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "midplane: {message}");
         code
     });
+    secrets::end_commands();
     if modules::step::is_held() {
         modules::loader::end_process(code);
     }

@@ -10,6 +10,8 @@ use std::thread;
 use nix::sys::signal::{SigSet, Signal, raise};
 use tokio::sync::watch;
 
+use crate::secrets;
+
 /// SIGHUP asks for the same as SIGTERM; when it is ignored (nohup), it never arrives.
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
@@ -34,6 +36,7 @@ impl Signals {
                 let Ok(signal) = self.0.wait() else { return };
                 first.send_replace(Some(signal as i32));
                 let Ok(second) = self.0.wait() else { return };
+                secrets::end_commands();
                 // Raised for this thread, it stays pending until it is let through, and then ends the process.
                 let _ = raise(second);
                 let _ = self.0.thread_unblock();

@@ -11,6 +11,7 @@
 #[expect(unused_imports, reason = "the tests use what they need")]
 mod harness;
 
+mod bridge;
 mod conversation;
 mod credentials;
 mod errors;

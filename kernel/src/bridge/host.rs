@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 
 use super::frame::Frame;
 use super::message::{self, ErrorObject, Id, code};
@@ -29,10 +30,13 @@ pub(crate) struct Host {
     pub(super) generation: u64,
     pub(super) gives_secrets: bool,
     outgoing: mpsc::Sender<Frame>,
-    waiting: Mutex<HashMap<i64, oneshot::Sender<Answer>>>,
+    /// `None` when it has gone.
+    waiting: Mutex<Option<HashMap<i64, oneshot::Sender<Answer>>>>,
     next_id: AtomicI64,
     /// It did not answer the last time.
     silent: AtomicBool,
+    /// It has given a key, now or when it was attached before.
+    gave: AtomicBool,
 }
 
 type Answer = Result<Secret, SecretError>;
@@ -59,10 +63,20 @@ impl Host {
             generation,
             gives_secrets,
             outgoing,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(HashMap::new())),
             next_id: AtomicI64::new(1),
             silent: AtomicBool::new(false),
+            gave: AtomicBool::new(false),
         }
+    }
+
+    /// Whether sessions may have keys of its.
+    pub(super) fn gave(&self) -> bool {
+        self.gave.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_gave(&self) {
+        self.gave.store(true, Ordering::Release);
     }
 
     /// Whether it left the last question unanswered; such are asked last.
@@ -76,10 +90,13 @@ impl Host {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         {
             let mut waiting = self.waiting();
-            if waiting.len() >= REQUESTS_MAX {
-                return Err(Refused::Here(busy(&self.label)));
-            }
-            waiting.insert(id, sender);
+            match &mut *waiting {
+                None => return Err(Refused::Here(gone(&self.label))),
+                Some(waiting) if waiting.len() >= REQUESTS_MAX => {
+                    return Err(Refused::Here(busy(&self.label)));
+                }
+                Some(waiting) => waiting.insert(id, sender),
+            };
         }
         let mut asked = Asked {
             host: self,
@@ -93,9 +110,12 @@ impl Host {
             module: request.module.as_deref(),
         };
         let question = message::request(id, SECRET_GET, &question);
-        if self.outgoing.try_send(question).is_err() {
+        if let Err(error) = self.outgoing.try_send(question) {
             asked.over = true;
-            return Err(Refused::Here(busy(&self.label)));
+            return Err(Refused::Here(match error {
+                TrySendError::Full(_) => busy(&self.label),
+                TrySendError::Closed(_) => gone(&self.label),
+            }));
         }
         match tokio::time::timeout(SECRET_TIMEOUT, answer).await {
             Err(_elapsed) => {
@@ -105,10 +125,7 @@ impl Host {
             }
             Ok(Err(_gone)) => {
                 asked.over = true;
-                Err(Refused::Here(SecretError::Unavailable(format!(
-                    "the host {} has gone; try again",
-                    self.label
-                ))))
+                Err(Refused::Here(gone(&self.label)))
             }
             Ok(Ok(answer)) => {
                 asked.over = true;
@@ -127,20 +144,24 @@ impl Host {
     /// Its answer to something; an answer that nobody waits for is none.
     pub(super) fn answered(&self, id: &Id, outcome: Result<&RawValue, ErrorObject>) {
         let Id::Number(id) = id else { return };
-        let Some(waiting) = self.waiting().remove(id) else {
+        let waiting = self.waiting().as_mut().and_then(|all| all.remove(id));
+        let Some(waiting) = waiting else {
             tracing::debug!(host = self.label, id, "an answer that nobody waits for");
             return;
         };
+        if outcome.is_ok() {
+            self.set_gave();
+        }
         // Whoever asked may have left just now.
         let _ = waiting.send(outcome.map_or_else(|error| Err(refusal(error)), secret_of));
     }
 
     /// It has gone: nobody waits for it any more.
     pub(super) fn abandon(&self) {
-        self.waiting().clear();
+        *self.waiting() = None;
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<i64, oneshot::Sender<Answer>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<i64, oneshot::Sender<Answer>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -154,7 +175,11 @@ struct Asked<'a> {
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        let waited = self.host.waiting().remove(&self.id).is_some();
+        let mut waiting = self.host.waiting();
+        let waited = waiting
+            .as_mut()
+            .is_some_and(|waiting| waiting.remove(&self.id).is_some());
+        drop(waiting);
         if waited && !self.over {
             let cancel = message::notification(CANCEL_REQUEST, &Cancel { id: self.id });
             // A host that takes nothing will not miss it.
@@ -191,6 +216,10 @@ fn or(reason: String, otherwise: &str) -> String {
     } else {
         reason
     }
+}
+
+fn gone(label: &str) -> SecretError {
+    SecretError::Unavailable(format!("the host {label} has gone; try again"))
 }
 
 fn busy(label: &str) -> SecretError {

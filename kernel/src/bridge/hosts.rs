@@ -1,10 +1,10 @@
 //! All attached hosts, and which of them is asked for a secret: the one that attached last first, and then the others.
 //!
-//! A host that is gone for [`RETURN_WITHIN`] takes with it the sessions whose keys it gave.
+//! A host that is gone for `[sessions] host_grace` takes with it the sessions whose keys it gave.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +18,10 @@ use crate::events::Event;
 use crate::kernel::Kernel;
 use crate::secrets::{self, SecretError, SecretRequest, no_host};
 
-/// How soon a host may attach again before its sessions end: an editor reloads its window within seconds.
-pub(crate) const RETURN_WITHIN: Duration = Duration::from_secs(30);
 /// One for each window of an editor, a terminal and a script or two.
 pub(crate) const HOSTS_MAX: usize = 32;
+/// Hosts that may leave one question unanswered before whoever waits is told so: each has its time.
+const SILENT_MAX: usize = 3;
 
 /// The attached hosts.
 #[derive(Default)]
@@ -38,6 +38,8 @@ struct All {
     /// The one that attached last is the first.
     attached: VecDeque<Arc<Host>>,
     generation: u64,
+    /// Hosts that gave keys and are gone, by identity, and since when. Forgotten when they are back, or their sessions ended.
+    gone: HashMap<Arc<str>, Instant>,
 }
 
 /// There are as many hosts as there may be.
@@ -69,13 +71,17 @@ impl Hosts {
                 Some(instance) => format!("{}\n{instance}", client.name),
                 None => label.clone(),
             };
-            let host = Arc::new(Host::new(
+            let host = Host::new(
                 identity.into(),
                 label,
                 all.generation,
                 initialize.capabilities.secrets,
                 outgoing,
-            ));
+            );
+            if all.gone.remove(&host.identity).is_some() {
+                host.set_gave();
+            }
+            let host = Arc::new(host);
             all.attached.push_front(Arc::clone(&host));
             host
         };
@@ -115,11 +121,32 @@ impl Hosts {
         hosts
     }
 
-    fn is_attached(&self, identity: &str) -> bool {
-        self.lock()
-            .attached
-            .iter()
-            .any(|host| &*host.identity == identity)
+    /// A host that has left. If it gave keys, and nobody of its identity is there, since when it is gone.
+    fn detach(&self, left: &Host) -> Option<Instant> {
+        let mut all = self.lock();
+        all.attached
+            .retain(|host| host.generation != left.generation);
+        if !left.gave() {
+            return None;
+        }
+        let same = |host: &&Arc<Host>| host.identity == left.identity;
+        if let Some(other) = all.attached.iter().find(same) {
+            other.set_gave();
+            return None;
+        }
+        let since = Instant::now();
+        all.gone.insert(Arc::clone(&left.identity), since);
+        Some(since)
+    }
+
+    /// Whether it has not been back in between; asked once.
+    fn stayed_away(&self, identity: &str, since: Instant) -> bool {
+        let mut all = self.lock();
+        let stayed = all.gone.get(identity) == Some(&since);
+        if stayed {
+            all.gone.remove(identity);
+        }
+        stayed
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, All> {
@@ -132,11 +159,18 @@ impl secrets::Bridge for Hosts {
         let hosts = self.in_order();
         Box::pin(async move {
             let mut why = None;
+            let mut silent = 0;
             for host in hosts {
+                if silent == SILENT_MAX {
+                    break;
+                }
                 match host.secret(&request).await {
                     Ok(secret) => return Ok(secret),
                     Err(Refused::Finally(error)) => return Err(error),
-                    Err(Refused::Here(error)) => why = Some(graver(why, error)),
+                    Err(Refused::Here(error)) => {
+                        silent += usize::from(error == SecretError::Timeout);
+                        why = Some(graver(why, error));
+                    }
                 }
             }
             Err(why.unwrap_or_else(|| no_host(&request.secret_key_id)))
@@ -161,23 +195,22 @@ fn graver(before: Option<SecretError>, now: SecretError) -> SecretError {
 impl Drop for Attached {
     fn drop(&mut self) {
         let kernel = &self.kernel;
-        kernel
-            .hosts
-            .lock()
-            .attached
-            .retain(|host| host.generation != self.host.generation);
+        let since = kernel.hosts.detach(&self.host);
         self.host.abandon();
         tracing::info!(host = self.host.label, "host gone");
         kernel.events.publish(Event::HostGone {
             host: self.host.label.clone(),
         });
-        if self.host.gives_secrets {
+        if let Some(since) = since {
             let identity = Arc::clone(&self.host.identity);
+            let grace = kernel.config.sessions.host_grace;
             let kernel = Arc::downgrade(kernel);
             // Ends with the runtime at the latest.
             self.kernel.control.spawn(async move {
-                tokio::time::sleep(RETURN_WITHIN).await;
-                if let Some(kernel) = kernel.upgrade() {
+                tokio::time::sleep(grace).await;
+                if let Some(kernel) = kernel.upgrade()
+                    && kernel.hosts.stayed_away(&identity, since)
+                {
                     end_sessions(&kernel, &identity);
                 }
             });
@@ -187,9 +220,6 @@ impl Drop for Attached {
 
 /// Ends the sessions whose keys came from a host that did not come back.
 fn end_sessions(kernel: &Kernel, identity: &str) {
-    if kernel.hosts.is_attached(identity) {
-        return;
-    }
     let ended = kernel.sessions.revoke_where(clock::unix_now(), |session| {
         session
             .secret()

@@ -143,8 +143,12 @@ impl<'a> Message<'a> {
                 return Err(refused(code::INVALID_REQUEST, message, None));
             }
         };
-        let invalid =
-            |message: &str| refused(code::INVALID_REQUEST, message.to_owned(), id.clone());
+        // An answer has the id of the kernel's question, under which a request of the peer's own may be under way.
+        let is_request = envelope.method.is_some();
+        let invalid = |message: &str| {
+            let id = id.clone().filter(|_| is_request);
+            refused(code::INVALID_REQUEST, message.to_owned(), id)
+        };
         if envelope.jsonrpc.as_deref() != Some("2.0") {
             return Err(invalid("`jsonrpc` must be \"2.0\""));
         }

@@ -62,7 +62,7 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Of the program.
     pub(crate) version: String,
-    /// The same each time this host attaches: its sessions live on when it does so within 30 s of its end.
+    /// The same each time this host attaches: its sessions live on when it does so within `[sessions] host_grace`.
     pub(crate) instance: Option<String>,
 }
 

@@ -41,7 +41,7 @@ pub(crate) mod limits {
     pub(crate) use super::INITIALIZE_TIMEOUT;
     pub(crate) use super::frame::{BODY_LEN_MAX, HEADER_LEN_MAX};
     pub(crate) use super::host::{REQUESTS_MAX as QUESTIONS_MAX, SECRET_TIMEOUT};
-    pub(crate) use super::hosts::{HOSTS_MAX, RETURN_WITHIN};
+    pub(crate) use super::hosts::HOSTS_MAX;
     pub(crate) use super::message::ID_LEN_MAX;
     pub(crate) use super::peer::REQUESTS_MAX;
 }

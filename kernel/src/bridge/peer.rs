@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -108,7 +109,11 @@ async fn write(
             biased;
             frame = frames.recv() => match frame {
                 Some(frame) => frame,
-                None => return End::KernelEnded,
+                // What has happened by now is told to the end, `kernel.draining` the last of it.
+                None => match listening.next().now_or_never() {
+                    Some(frame) => frame,
+                    None => return End::KernelEnded,
+                },
             },
             Some(Order::Listen(wanted)) = orders.recv() => {
                 listening = wanted;
@@ -160,7 +165,7 @@ impl Peer {
             // Reading and joining can be dropped while they wait without losing anything.
             let read = tokio::select! {
                 Some(ended) = self.calls.join_next_with_id() => {
-                    self.answered(ended).await;
+                    self.answer(ended).await;
                     continue;
                 }
                 wait = late => return End::Silent(wait),
@@ -186,6 +191,27 @@ impl Peer {
         }
     }
 
+    /// Answers the request whose call has ended, unless it was cancelled just now, which has been answered.
+    async fn answer(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
+        let (call, outcome) = match ended {
+            Ok(ended) => ended,
+            // The runtime tells of the panic.
+            Err(error) => {
+                let outcome = Err(ErrorObject::new(code::INTERNAL_ERROR, "the kernel failed"));
+                (error.id(), outcome)
+            }
+        };
+        let of_call = |under_way: &AbortHandle| under_way.id() == call;
+        let id = self
+            .under_way
+            .iter()
+            .find_map(|(id, under_way)| of_call(under_way).then(|| id.clone()));
+        if let Some(id) = id {
+            self.under_way.remove(&id);
+            self.send(message::response(Some(&id), &outcome)).await;
+        }
+    }
+
     fn ready(&self) -> Ready<'_> {
         Ready {
             protocol: PROTOCOL,
@@ -201,7 +227,7 @@ impl Peer {
         match Message::parse(frame) {
             Ok(Message::Request { id, method, params }) => self.request(id, &method, params).await,
             Ok(Message::Notification { method, params }) => {
-                self.notification(&method, params);
+                self.notification(&method, params).await;
                 Ok(())
             }
             Ok(Message::Response { id, outcome }) => {
@@ -265,24 +291,7 @@ impl Peer {
         end
     }
 
-    /// Sends a route's answer, unless the request was cancelled.
-    async fn answered(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
-        let (task, outcome) = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                let outcome = Err(ErrorObject::new(code::INTERNAL_ERROR, "the request failed"));
-                (error.id(), outcome)
-            }
-        };
-        let mut of_task = self.under_way.extract_if(|_, call| call.id() == task);
-        let Some((id, _)) = of_task.next() else {
-            return;
-        };
-        drop(of_task);
-        self.send(message::response(Some(&id), &outcome)).await;
-    }
-
-    fn notification(&mut self, method: &str, params: Params<'_>) {
+    async fn notification(&mut self, method: &str, params: Params<'_>) {
         match method {
             CANCEL_REQUEST => {
                 let Ok(Cancel { id }) = params.read::<Cancel<Id>>() else {
@@ -291,10 +300,7 @@ impl Peer {
                 if let Some(call) = self.under_way.remove(&id) {
                     call.abort();
                     let error = ErrorObject::new(code::REQUEST_CANCELLED, "cancelled");
-                    // With no room, its answer is late and not missed.
-                    let _ = self
-                        .outgoing
-                        .try_send(message::response(Some(&id), &Err(error)));
+                    self.send(message::response(Some(&id), &Err(error))).await;
                 }
             }
             SECRET_CHANGED if self.attached.is_some() => {

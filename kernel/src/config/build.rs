@@ -28,6 +28,8 @@ const TTL: Duration = Duration::from_secs(600);
 const TTL_MAX: Duration = Duration::from_secs(3600);
 const SESSIONS_MAX: usize = 10_000;
 const STREAM_GRACE: Duration = Duration::from_secs(300);
+/// An editor reloads its window within seconds.
+pub(crate) const HOST_GRACE: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What fails at all fails soon; a person who has just reloaded still looks.
 const ROLLBACK_WINDOW: Duration = Duration::from_secs(30);
@@ -270,6 +272,7 @@ fn read_sessions(mut section: Section<'_>) -> Result<Sessions, ConfigError> {
         max_ttl,
         max: s.count("max", SESSIONS_MAX, 1..=1_000_000)?,
         stream_grace: s.duration("stream_grace", STREAM_GRACE, Duration::ZERO..=DAY)?,
+        host_grace: s.duration("host_grace", HOST_GRACE, Duration::ZERO..=DAY)?,
     };
     section.finish()?;
     Ok(sessions)

@@ -93,6 +93,7 @@ impl Config {
             ("max_ttl", format_duration(s.max_ttl).into()),
             ("max", count(s.max)),
             ("stream_grace", format_duration(s.stream_grace).into()),
+            ("host_grace", format_duration(s.host_grace).into()),
         ])
     }
 

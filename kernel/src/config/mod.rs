@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "schema")]
+pub(crate) use build::HOST_GRACE;
 pub(crate) use build::{Origin, secret_flag};
 pub(crate) use changes::restart_needed;
 pub(crate) use confine::Confine;
@@ -122,6 +124,8 @@ pub(crate) struct Sessions {
     pub(crate) max_ttl: Duration,
     pub(crate) max: usize,
     pub(crate) stream_grace: Duration,
+    /// How long the sessions live on whose keys came from a host that is gone.
+    pub(crate) host_grace: Duration,
 }
 
 /// Where a secret comes from.

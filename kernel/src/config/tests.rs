@@ -43,6 +43,7 @@ ttl = "1m"
 max_ttl = "2m"
 max = 5
 stream_grace = "0ms"
+host_grace = "7s"
 [secrets]
 a = "env:A_KEY"
 b = "bridge"
@@ -104,6 +105,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(kernel.log_filter, "warn,hello=trace");
     assert!(kernel.write_host_key && kernel.debuggable);
     assert_eq!(config.sessions.stream_grace, Duration::ZERO);
+    assert_eq!(config.sessions.host_grace, Duration::from_secs(7));
     assert_eq!(config.limits.body_bytes, 2 << 20);
     assert_eq!(config.limits.header_timeout, Duration::from_millis(250));
     assert_eq!(config.limits.init_timeout, Duration::from_secs(4));
@@ -202,6 +204,10 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         ("[sessions]\nmax_ttl = \"10 parsecs\"", &["parsecs"]),
         ("[sessions]\nmax = 0", &["from 1"]),
         ("[sessions]\nstream_grace = -1", &["-1"]),
+        (
+            "[sessions]\nhost_grace = \"2d\"",
+            &["[sessions] host_grace"],
+        ),
         ("[secrets]\na = 3", &["env:VARIABLE"]),
         ("[secrets]\na = { cmd = [] }", &["env:VARIABLE"]),
         (

@@ -138,6 +138,10 @@ pub(crate) enum ToModule<'a> {
         /// The new secret, or why there is none.
         outcome: Result<&'a str, &'a str>,
     },
+    /// The secret has changed: the requests that have it ask for it at its next use.
+    Forget {
+        secret_key_id: &'a str,
+    },
     /// A message of the client's, or a piece of one.
     Message {
         request: u64,

@@ -70,9 +70,22 @@ pub(crate) fn child(path: &Path) -> ExitCode {
     let _ = crate::hardening::harden(false);
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    if nobody_waits() {
+        loader::end_process(TRIED);
+    }
     loader::try_open(path);
     // Not `exit`, which would run more of the library.
     loader::end_process(TRIED)
+}
+
+/// Whether the kernel ended before it could be asked to take this process with it.
+fn nobody_waits() -> bool {
+    let stdout = io::stdout();
+    let mut pipe = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    let _ = poll(&mut pipe, PollTimeout::ZERO);
+    pipe[0]
+        .revents()
+        .is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
 fn start(copy: &PrivateCopy) -> io::Result<Child> {

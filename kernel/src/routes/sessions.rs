@@ -14,7 +14,7 @@ use crate::events::Event;
 use crate::modules::executor::{self, Actor};
 use crate::modules::generation::{Generation, Pin, Refused};
 use crate::problem::{Code, Problem};
-use crate::secrets::{Secret, SecretRequest};
+use crate::secrets::{Secret, SecretRequest, Watch};
 use crate::session::{ClientSecret, Filter, NewSession, Rate, RenewError, Session, SessionLimit};
 
 /// Texts of a session stand in its token, which has a bound of its own.
@@ -85,17 +85,17 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response<Body>, Problem
     // Before anyone is asked for a key in vain.
     call.kernel.sessions.check_room(call.now).map_err(full)?;
     let id = Session::new_id().map_err(no_randomness)?;
-    let changes = call.kernel.broker.changes();
-    let secret = match &new.secret_key_id {
+    let (secret, watch) = match &new.secret_key_id {
         Some(key_id) => Some(ask_secret(&call, key_id, &id, &new).await?),
         None => None,
-    };
+    }
+    .unzip();
     let session = Arc::new(Session::new(id, new, secret, call.now));
     ask_modules(&call, &session).await?;
     let kernel = call.kernel;
     let client_secret = kernel.sessions.issue(&session, call.now).map_err(full)?;
-    if kernel.broker.changes() != changes {
-        // Nobody knew of this session when the secret changed, if it was this one.
+    if watch.is_some_and(|watch| watch.has_changed()) {
+        // Nobody knew of this session when the secret changed.
         session.wipe_secret();
     }
     kernel.wake_sweeper();
@@ -376,7 +376,7 @@ async fn ask_secret(
     key_id: &str,
     session_id: &str,
     new: &NewSession,
-) -> Result<Arc<Secret>, Problem> {
+) -> Result<(Arc<Secret>, Watch), Problem> {
     let request = SecretRequest {
         secret_key_id: key_id.to_owned(),
         environment: new.environment.clone(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
@@ -15,6 +15,10 @@ use futures_util::future::{Shared, WeakShared};
 use super::{Implausible, Secret, command, env};
 use crate::config::SecretSource;
 use crate::problem::Code;
+
+/// How often a secret is asked for that changes while its answer is under way: a person changes one seldom, and a host that
+/// does it all the time must not keep anyone waiting.
+pub(crate) const ROUNDS_MAX: usize = 4;
 
 /// Why there is no secret. The texts go to the caller, so they say what to do and nothing of the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +80,20 @@ pub(crate) struct Broker {
     secret_variables: Arc<[String]>,
     bridge: Option<Arc<dyn Bridge>>,
     in_flight: Mutex<HashMap<Key, WeakShared<Answer>>>,
-    /// How often a secret was said to have changed.
-    changes: AtomicU64,
+    /// How often each secret was said to have changed that someone asks for now.
+    changes: Mutex<HashMap<String, Weak<AtomicU64>>>,
+}
+
+/// Sees whether a secret was said to have changed since this was made.
+pub(crate) struct Watch {
+    changes: Arc<AtomicU64>,
+    seen: u64,
+}
+
+impl Watch {
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changes.load(Ordering::Acquire) != self.seen
+    }
 }
 
 impl Broker {
@@ -97,30 +113,48 @@ impl Broker {
             secret_variables,
             bridge,
             in_flight: Mutex::default(),
-            changes: AtomicU64::new(0),
+            changes: Mutex::default(),
         }
     }
 
     /// What is asked for from here on is not answered with what was asked for before.
     pub(crate) fn changed(&self, secret_key_id: &str) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        // In this order: whoever sees the change finds no older answer to share.
         self.in_flight().retain(|(id, _), _| id != secret_key_id);
+        if let Some(changes) = self.changes().get(secret_key_id).and_then(Weak::upgrade) {
+            changes.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
-    /// Differs from an earlier one when a secret has changed since.
-    pub(crate) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+    fn watch(&self, secret_key_id: &str) -> Watch {
+        let mut all = self.changes();
+        let changes = all.get(secret_key_id).and_then(Weak::upgrade);
+        let changes = changes.unwrap_or_else(|| {
+            all.retain(|_, changes| changes.strong_count() > 0);
+            let changes = Arc::new(AtomicU64::new(0));
+            all.insert(secret_key_id.to_owned(), Arc::downgrade(&changes));
+            changes
+        });
+        Watch {
+            seen: changes.load(Ordering::Acquire),
+            changes,
+        }
     }
 
-    /// Asks again when a secret changes meanwhile. Cancel-safe: another caller's share of the same request goes on.
-    pub(crate) async fn get(&self, request: SecretRequest) -> Outcome {
-        loop {
-            let changes = self.changes();
+    /// Asks again when the secret changes meanwhile; the watch says whether it does before the answer is kept. Cancel-safe:
+    /// another caller's share of the same request goes on.
+    pub(crate) async fn get(
+        &self,
+        request: SecretRequest,
+    ) -> Result<(Arc<Secret>, Watch), SecretError> {
+        for _ in 0..ROUNDS_MAX {
+            let watch = self.watch(&request.secret_key_id);
             let outcome = self.get_once(request.clone()).await;
-            if outcome.is_err() || self.changes() == changes {
-                return outcome;
+            if !watch.has_changed() {
+                return outcome.map(|secret| (secret, watch));
             }
         }
+        Err(keeps_changing(&request.secret_key_id))
     }
 
     async fn get_once(&self, request: SecretRequest) -> Outcome {
@@ -158,6 +192,10 @@ impl Broker {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn changes(&self) -> MutexGuard<'_, HashMap<String, Weak<AtomicU64>>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ask(&self, request: SecretRequest) -> Answer {
         match self.sources.get(&request.secret_key_id) {
             Some(SecretSource::Env { variable }) => {
@@ -185,6 +223,13 @@ impl Broker {
 pub(crate) fn no_host(secret_key_id: &str) -> SecretError {
     SecretError::Unavailable(format!(
         "no host is attached that could give the secret {secret_key_id}; attach one (`midplane bridge` asks at the terminal), or start the kernel with --secret {secret_key_id}=env:VARIABLE"
+    ))
+}
+
+/// For whoever asked [`ROUNDS_MAX`] times in vain.
+pub(crate) fn keeps_changing(secret_key_id: &str) -> SecretError {
+    SecretError::Unavailable(format!(
+        "the secret {secret_key_id} changes each time that it is asked for; try again"
     ))
 }
 
@@ -240,16 +285,45 @@ mod tests {
         drop(first);
         drop(other);
         held.release.notify_one();
-        assert_eq!(second.await.unwrap().expose(), "sk-1");
+        assert_eq!(second.await.unwrap().0.expose(), "sk-1");
         let mut later = Box::pin(broker.get(request("k", "pro")));
         assert!((&mut later).now_or_never().is_none());
         assert_eq!(held.asked.load(Ordering::SeqCst), 3, "nothing is cached");
     }
 
     #[tokio::test]
+    async fn an_answer_from_before_a_change_is_asked_for_again_a_few_times() {
+        let held = Arc::new(Held::default());
+        let broker = Broker::new(BTreeMap::new(), Some(held.clone()));
+        let mut asking = Box::pin(broker.get(request("k", "pro")));
+        assert!((&mut asking).now_or_never().is_none());
+        // Of another one it is nothing to them.
+        broker.changed("other");
+        for round in 1..=ROUNDS_MAX {
+            assert_eq!(held.asked.load(Ordering::SeqCst), round);
+            broker.changed("k");
+            held.release.notify_one();
+            let outcome = (&mut asking).now_or_never();
+            if round < ROUNDS_MAX {
+                assert!(outcome.is_none(), "{round}");
+                continue;
+            }
+            let error = outcome.unwrap().err().unwrap();
+            assert_eq!(error.code(), Code::HostUnavailable);
+        }
+        drop(asking);
+        assert!(broker.watch("another").changes.load(Ordering::SeqCst) == 0);
+        assert_eq!(
+            broker.changes().len(),
+            1,
+            "what nobody asks for is not kept"
+        );
+    }
+
+    #[tokio::test]
     async fn without_a_host_the_way_out_is_named() {
         let broker = Broker::new(BTreeMap::new(), None);
-        let error = broker.get(request("k", "pro")).await.unwrap_err();
+        let error = broker.get(request("k", "pro")).await.err().unwrap();
         assert_eq!(error.code(), Code::HostUnavailable);
         let text = error.to_string();
         assert!(text.contains("--secret k=env:"), "{text}");

@@ -6,19 +6,18 @@
 use std::future::Future;
 use std::io::{ErrorKind, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use super::group::Group;
 use super::{MAX_SECRET_LEN, Secret, SecretError};
 
 /// What such tools need: to find themselves and their files, to ask the user, and to reach the keyring.
@@ -89,14 +88,14 @@ fn execute(
     answer: oneshot::Sender<Result<Secret, SecretError>>,
 ) {
     let deadline = Instant::now() + timeout;
-    let (mut child, streams) = match start(argv, secret_variables) {
+    let (mut group, streams) = match start(argv, secret_variables) {
         Ok(started) => started,
         Err(error) => {
             let _ = answer.send(Err(error));
             return;
         }
     };
-    let (outcome, log) = watch(&mut child, streams, deadline, left);
+    let (outcome, log) = watch(&mut group, streams, deadline, left);
     if outcome.is_err() {
         tracing::warn!(
             secret_key_id = id,
@@ -104,14 +103,9 @@ fn execute(
             "a secret's command failed"
         );
     }
-    if let Ok(None) = child.try_wait() {
-        // Not reaped yet, so the group is still the child's.
-        if let Ok(group) = i32::try_from(child.id()) {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
-    }
+    group.kill();
     let _ = answer.send(outcome);
-    let _ = child.wait();
+    group.reap();
 }
 
 struct Streams {
@@ -119,7 +113,7 @@ struct Streams {
     stderr: std::process::ChildStderr,
 }
 
-fn start(argv: &[String], secret_variables: &[String]) -> Result<(Child, Streams), SecretError> {
+fn start(argv: &[String], secret_variables: &[String]) -> Result<(Group, Streams), SecretError> {
     let unavailable = |error: std::io::Error| {
         let program = argv.first().map_or("", String::as_str);
         SecretError::Unavailable(format!("cannot run the command {program}: {error}"))
@@ -139,10 +133,11 @@ fn start(argv: &[String], secret_variables: &[String]) -> Result<(Child, Streams
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let mut child = command.spawn().map_err(unavailable)?;
-    let stdout = child.stdout.take().expect("standard output is piped");
-    let stderr = child.stderr.take().expect("standard error is piped");
-    Ok((child, Streams { stdout, stderr }))
+    let (group, streams) = Group::spawn(&mut command).map_err(unavailable)?;
+    let (stdout, stderr) = streams;
+    let stdout = stdout.expect("standard output is piped");
+    let stderr = stderr.expect("standard error is piped");
+    Ok((group, Streams { stdout, stderr }))
 }
 
 fn inherited(name: &str, secret_variables: &[String]) -> bool {
@@ -155,7 +150,7 @@ fn inherited(name: &str, secret_variables: &[String]) -> bool {
 
 /// Reads until the child has exited, the output is too long, the deadline passed or nobody waits.
 fn watch(
-    child: &mut Child,
+    group: &mut Group,
     mut streams: Streams,
     deadline: Instant,
     left: &PipeReader,
@@ -174,7 +169,7 @@ fn watch(
     let (mut stdout_open, mut stderr_open) = (true, true);
     let outcome = loop {
         // Asked before reading: what an exited child wrote is in the pipe by then.
-        let exited = child.try_wait();
+        let exited = group.try_wait();
         stdout_open =
             stdout_open && read_more(&mut streams.stdout, &mut output, MAX_SECRET_LEN + 2);
         stderr_open = stderr_open && read_more(&mut streams.stderr, &mut errors, usize::MAX);

@@ -6,13 +6,18 @@
 mod broker;
 mod command;
 mod env;
+mod group;
 
 use std::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub(crate) use broker::{Answer, Bridge, Broker, SecretError, SecretRequest, no_host};
+pub(crate) use group::end_all as end_commands;
+
+pub(crate) use broker::{
+    Answer, Bridge, Broker, ROUNDS_MAX, SecretError, SecretRequest, Watch, keeps_changing, no_host,
+};
 
 /// The longest plausible key (http-api, "Sessions").
 pub(crate) const MAX_SECRET_LEN: usize = 4096;

@@ -39,6 +39,7 @@ fn sessions(max: usize) -> Sessions {
         max_ttl: Duration::from_secs(3600),
         max,
         stream_grace: Duration::from_secs(300),
+        host_grace: Duration::from_secs(30),
     };
     Sessions::new(settings, Sessions::new_instance().unwrap()).unwrap()
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::{Event, Events};
 use crate::modules::exchange;
 use crate::modules::loader::end_process;
+use crate::secrets;
 use beacon::Beacons;
 use held_by::HeldBy;
 use sight::{Change, Sight};
@@ -278,6 +279,7 @@ fn give_up(stuck: &[StuckWorker], workers: usize, events: &Events) -> ! {
         let _ = done.recv_timeout(LAST_WORDS_TIMEOUT);
     }
     std::thread::sleep(EVENT_GRACE);
+    secrets::end_commands();
     end_process(EXIT_SOFTWARE)
 }
 

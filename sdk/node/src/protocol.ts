@@ -64,7 +64,7 @@ export interface ClientIdentity {
   readonly name: string;
   /** Of the program. */
   readonly version: string;
-  /** The same each time this host attaches: its sessions live on when it does so within 30 s of its end. */
+  /** The same each time this host attaches: its sessions live on when it does so within `[sessions] host_grace`. */
   readonly instance?: string | null;
 }
 

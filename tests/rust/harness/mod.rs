@@ -1,5 +1,6 @@
 //! Starts kernels and talks to them. A failing test prints the exchange and the kernel's log.
 
+mod bridge;
 mod c;
 mod frozen;
 mod hello;
@@ -13,6 +14,7 @@ mod websocket;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub(crate) use bridge::{BRIDGE_AT_3, Bridge, framed};
 pub(crate) use c::{c_module, compile, repository};
 pub(crate) use frozen::{Frozen, frozen_modules};
 pub(crate) use hello::{Hello, hellos};

@@ -53,7 +53,8 @@ impl Answers {
         let broker = Arc::clone(&self.broker);
         let variable = self.named.get(&request.secret_key_id).cloned().flatten();
         async move {
-            match (broker.get(request).await, variable) {
+            let answered = broker.get(request).await.map(|(secret, _watch)| secret);
+            match (answered, variable) {
                 (Err(SecretError::NotFound(_)), Some(variable)) => {
                     Err(SecretError::NotFound(format!(
                         "the environment variable {variable} is not set where `midplane bridge` runs; set it and start that again"

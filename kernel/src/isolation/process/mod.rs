@@ -26,7 +26,7 @@ pub(crate) use task::Task;
 
 use super::confine::Report;
 use super::lane::{Lane, ReadError};
-use super::wire::{Answer, Line, Notice, Order};
+use super::wire::{Answer, Line, Notice, Order, ToModule};
 use crate::modules::generation::Generation;
 use crate::modules::loader::Owner;
 use crate::modules::private_copy::PrivateCopy;
@@ -110,6 +110,24 @@ static ALIVE: Mutex<BTreeMap<Arc<str>, BTreeSet<u32>>> = Mutex::new(BTreeMap::ne
 /// Processes of `name` that have not ended.
 pub(crate) fn alive(name: &str) -> u64 {
     alive_of().get(name).map_or(0, |pids| pids.len() as u64)
+}
+
+/// All that have been started, and may have ended.
+static STARTED: Mutex<Vec<Weak<Process>>> = Mutex::new(Vec::new());
+
+/// A secret has changed, and is in no session any more: nor is it in the images that module processes have of them. What is
+/// on its way to one while this is called is taken back by who sent it.
+pub(crate) fn forget_secret(secret_key_id: &str) {
+    let started = STARTED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    for process in started.iter().filter_map(Weak::upgrade) {
+        for lane in process.lanes.iter().filter(|lane| lane.is_busy()) {
+            // A process that has ended has nothing to forget.
+            let _ = lane.lane.send(&ToModule::Forget { secret_key_id });
+        }
+    }
 }
 
 /// Whether it is a module's.

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::lanes::RequestLane;
-use super::{End, Needed, Orders, Process, alive_of, descriptors, liveness, output};
+use super::{End, Needed, Orders, Process, STARTED, alive_of, descriptors, liveness, output};
 use crate::isolation::lane::Lane;
 use crate::isolation::wire::CONTROL_FRAME_LEN_MAX;
 use crate::isolation::worker;
@@ -121,6 +121,11 @@ impl Process {
         });
         // Once.
         let _ = process.killer.process.set(Arc::downgrade(&process));
+        {
+            let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+            started.retain(|process| process.strong_count() > 0);
+            started.push(Arc::downgrade(&process));
+        }
         runtime.spawn(Arc::clone(&process).serve_control());
         runtime.spawn(output::log(printed.into(), process.label()));
         runtime.spawn(liveness::watch(Arc::clone(&process), stuck_after));

@@ -77,6 +77,9 @@ impl Task {
             offer,
         });
         let mut task = send(pin, process, lease, &begin, secret.is_some())?;
+        if let Some((session, _)) = head.session {
+            task.take_back(session, secret.as_ref());
+        }
         // Where there is none, the head has said so.
         task.body_ended = head.content_length == Some(0);
         Ok(task)
@@ -96,7 +99,9 @@ impl Task {
             request_id,
             session: view(session, expires_at, secret.as_ref()),
         };
-        send(pin, process, lease, &check, secret.is_some())
+        let task = send(pin, process, lease, &check, secret.is_some())?;
+        task.take_back(session, secret.as_ref());
+        Ok(task)
     }
 
     pub(crate) fn set_streaming(&mut self) {
@@ -166,12 +171,15 @@ impl Task {
         let Refresh::Done(outcome) = std::mem::take(&mut exchange.refresh) else {
             return;
         };
-        let secret = exchange
+        let session = exchange
             .context
             .as_ref()
-            .and_then(|context| context.session.as_ref())
-            .and_then(|session| session.secret());
+            .and_then(|context| context.session.as_ref());
+        let secret = session.and_then(|session| session.secret());
         let reason = match &outcome {
+            Ok(()) if session.is_some_and(|session| !session.is_revoked()) => {
+                "the secret changed again; try again".to_owned()
+            }
             Ok(()) => "the session has ended".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -184,6 +192,23 @@ impl Task {
         };
         // As in `queue`.
         let _ = self.lane().queue(&refreshed, true);
+        if let Some(session) = session {
+            self.take_back(session, secret.as_ref());
+        }
+    }
+
+    /// Call it when `secret` has been queued: if it changed while it was on its way, the other process may have been told so
+    /// before it got it.
+    fn take_back(&self, session: &Session, secret: Option<&Arc<Secret>>) {
+        let Some(secret) = secret else { return };
+        let is_still_so = session
+            .secret()
+            .is_some_and(|now| Arc::ptr_eq(&now, secret));
+        if !is_still_so {
+            self.queue(&ToModule::Forget {
+                secret_key_id: session.secret_key_id().unwrap_or_default(),
+            });
+        }
     }
 
     fn cancel(&mut self) {

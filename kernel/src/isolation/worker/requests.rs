@@ -75,17 +75,19 @@ impl Requests {
                 Ok(())
             }
             ToModule::Refreshed { request, outcome } => {
-                if let Some(stream) = self.find(request)
-                    && let Some(waiting) = stream.lock().refreshing.take()
-                {
-                    let outcome = match outcome {
-                        Ok(secret) => Secret::parse(secret)
-                            .map(Arc::new)
-                            .map_err(SecretError::from),
-                        Err(reason) => Err(SecretError::Unavailable(reason.to_owned())),
-                    };
-                    // Whoever waited may have left.
-                    let _ = waiting.send(outcome);
+                if let Some(stream) = self.find(request) {
+                    refreshed(&mut stream.lock(), outcome);
+                }
+                Ok(())
+            }
+            ToModule::Forget { secret_key_id } => {
+                for stream in lock(&self.open).values() {
+                    let state = stream.lock();
+                    if let Some(session) = &state.session
+                        && session.secret_key_id() == Some(secret_key_id)
+                    {
+                        session.wipe_secret();
+                    }
                 }
                 Ok(())
             }
@@ -120,7 +122,8 @@ impl Requests {
     }
 
     fn begin(&self, begin: &Begin<'_>) -> Result<(), ReadError> {
-        let stream = self.add(begin.request);
+        let actor = begin.session.as_ref().map(|session| self.actor(session));
+        let stream = self.add(begin.request, actor.as_ref());
         let parts = head(begin).ok_or(ReadError::Forbidden("a head that is not valid"))?;
         let outcome = match self.generation.pin() {
             Err(_refused) => Err(None),
@@ -130,7 +133,7 @@ impl Requests {
                     parts: &parts,
                     path: begin.path,
                     request_id: header(begin.request_id),
-                    actor: begin.session.as_ref().map(|session| self.actor(session)),
+                    actor,
                     content_length: begin.content_length,
                     body: RequestBody::Lane(stream.body.reader(&self.lane, begin.request)),
                     offer: begin.offer.as_ref().map(|offer| Offer {
@@ -157,12 +160,13 @@ impl Requests {
         request_id: &str,
         session: &SessionView<'_>,
     ) -> Result<(), ReadError> {
-        let stream = self.add(request);
+        let actor = self.actor(session);
+        let stream = self.add(request, Some(&actor));
         let outcome = match self.generation.pin() {
             Err(_refused) => Err(None),
             Ok(pin) => executor::begin_check(
                 pin,
-                self.actor(session),
+                actor,
                 &header(request_id),
                 self.surroundings(request, &stream),
             )
@@ -220,8 +224,9 @@ impl Requests {
         });
     }
 
-    fn add(&self, request: u64) -> Arc<Stream> {
+    fn add(&self, request: u64, actor: Option<&Actor>) -> Arc<Stream> {
         let stream = Stream::new();
+        stream.lock().session = actor.map(|actor| Arc::clone(&actor.session));
         lock(&self.open).insert(request, Arc::clone(&stream));
         stream
     }
@@ -277,20 +282,35 @@ impl Requests {
             body_stall_timeout: UNBOUNDED,
             // The kernel has the wire.
             sockets: SocketLimits::NONE,
-            refresh: Arc::new(move |session, _module| {
+            refresh: Arc::new(move |_session, _module| {
                 let (sender, refreshed) = oneshot::channel();
                 stream.lock().refreshing = Some(sender);
                 // A lane that is closed ends the process.
                 let _ = lane.send(&FromModule::Refresh { request });
                 Box::pin(async move {
-                    match refreshed.await {
-                        Ok(secret) => session.replace_secret(secret?),
-                        Err(_request_over) => return Err(SecretError::Timeout),
-                    }
-                    Ok(())
+                    let request_over = Err(SecretError::Timeout);
+                    refreshed.await.unwrap_or(request_over)
                 })
             }),
         }
+    }
+}
+
+/// The answer to `Refresh`. The secret is put into the session here and now, and not by whoever waits: what the kernel says
+/// next may be that it changed.
+fn refreshed(state: &mut State, outcome: Result<&str, &str>) {
+    let secret = match outcome {
+        Ok(secret) => Secret::parse(secret).map_err(SecretError::from),
+        Err(reason) => Err(SecretError::Unavailable(reason.to_owned())),
+    };
+    let outcome = secret.map(|secret| {
+        if let Some(session) = &state.session {
+            session.replace_secret(Arc::new(secret));
+        }
+    });
+    if let Some(waiting) = state.refreshing.take() {
+        // Whoever waited may have left.
+        let _ = waiting.send(outcome);
     }
 }
 

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use super::body::Body;
 use super::socket::Inbound;
 use crate::modules::exchange::OUTPUT_WINDOW_LEN;
-use crate::secrets::{Secret, SecretError};
+use crate::secrets::SecretError;
+use crate::session::Session;
 
 /// What the lane's reader and a request's task share.
 #[derive(Default)]
@@ -24,8 +25,10 @@ pub(super) struct State {
     /// Bytes of the answer that the kernel has room for; less than none after a piece that was larger.
     pub(super) credit: isize,
     pub(super) waker: Option<Waker>,
-    /// Whoever waits for the session's secret.
-    pub(super) refreshing: Option<oneshot::Sender<Result<Arc<Secret>, SecretError>>>,
+    /// The image of the session that it acts for.
+    pub(super) session: Option<Arc<Session>>,
+    /// Whoever waits for the session's secret, which is in the session by then.
+    pub(super) refreshing: Option<oneshot::Sender<Result<(), SecretError>>>,
 }
 
 impl Stream {

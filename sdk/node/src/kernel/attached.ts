@@ -27,7 +27,7 @@ export class AttachedKernels implements Carrier {
   }
 
   async open(signal: AbortSignal): Promise<Opened> {
-    const stream = await upgrade(this.#socket, await this.#hostKey(), signal);
+    const stream = await upgrade(this.#socket, (await this.#hostKey()).trim(), signal);
     try {
       const { bridge, ready } = await untilAborted(Bridge.open(stream, this.#host, READY_MS), signal);
       return opened(new Link(bridge, ready));

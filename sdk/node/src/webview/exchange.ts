@@ -171,11 +171,15 @@ export class Exchange {
 }
 
 /**
- * What a page may know of a failure: its code, where the error has a stable one. Never the message: it can name paths
- * of this machine.
+ * What a page may know of a failure: its code, where the error or its cause has a stable one, as a session's errors do. Never the
+ * message: it can name paths of this machine.
  */
 function failureMessage(error: unknown): string {
+  const code = stableCode(error) ?? (error instanceof Error ? stableCode(error.cause) : undefined);
+  return `the request could not be completed${code === undefined ? "" : `: ${code}`}; the extension's log says more`;
+}
+
+function stableCode(error: unknown): string | undefined {
   const code: unknown = typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
-  const reason = typeof code === "string" && /^[a-z][a-z_]{0,63}$/.test(code) ? `: ${code}` : "";
-  return `the request could not be completed${reason}; the extension's log says more`;
+  return typeof code === "string" && /^[a-z][a-z_]{0,63}$/.test(code) ? code : undefined;
 }

@@ -173,12 +173,13 @@ class WebviewRelay implements Relay {
     }
   }
 
-  /** The page of that name: the present one, or a new one in its place; none when its time is past. */
+  /** The page of that name: the present one, or a new one in its place; none when its time is past, or it has first to be told what it missed. */
   #enter(name: string): Page | undefined {
     if (this.#page?.name === name) {
       if (this.#page.lost) {
         this.#page.lost = false;
         this.#halt(name, "messages_lost", "the webview could not be reached for a while, and its requests were ended");
+        return undefined;
       }
       return this.#page;
     }

@@ -103,12 +103,17 @@ export class PageRequest {
         this.#upload.grant(answer.bytes);
         return;
       case "fail":
-        this.fail(new RelayError(answer.code, answer.message));
+        this.#fail(new RelayError(answer.code, answer.message));
     }
   }
 
+  /** Ends it with all others of the page. The extension may yet have to be told: its word and this request may have crossed on the way. */
+  withdraw(error: RelayError): void {
+    this.#abort(error.asTypeError());
+  }
+
   /** Ends it for a reason that came from the extension. */
-  fail(error: RelayError): void {
+  #fail(error: RelayError): void {
     this.#settle();
     this.#break(error.asTypeError());
   }

@@ -179,7 +179,7 @@ class PageClient {
 
   #endAll(error: RelayError): void {
     for (const request of [...this.#requests.values()]) {
-      request.fail(error);
+      request.withdraw(error);
     }
   }
 

@@ -248,9 +248,9 @@ test("a stable code of the upstream's error reaches the page, its message does n
   });
   assert.deepEqual(errors, [failure]);
   const thrown = relayed(t, () => {
-    throw failure;
+    throw new TypeError("fetch failed", { cause: failure });
   });
-  await assert.rejects(thrown.fetch("/api/chat/stream"), { name: "TypeError" });
+  await assert.rejects(thrown.fetch("/api/chat/stream"), { name: "TypeError", message: /kernel_unavailable/ });
 });
 
 test("a redirect is an error, or itself, and never followed", async (t) => {

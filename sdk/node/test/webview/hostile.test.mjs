@@ -275,29 +275,56 @@ test("with no relay the page is told, by a timer of its own", async (t) => {
   await assert.rejects(pending, (error) => error instanceof TypeError && error.cause.code === "no_relay");
 });
 
-test("a webview that drops messages, or throws, has its requests ended", async (t) => {
-  const { calls, fetch: up } = held();
-  const { fetch, webview } = relayed(t, up);
-  const pending = fetch("/api/chat/stream");
-  await quiet(5);
-  webview.delivers = false;
-  calls[0].resolve(new Response("lost"));
-  await quiet(5);
-  webview.delivers = true;
-  // The same page, heard again: it is told what became of its request, and goes on.
-  const next = fetch("/api/chat/stream");
-  await assert.rejects(pending, (error) => error.cause.code === "messages_lost");
-  next.catch(() => undefined);
-  await quiet(5);
-  webview.postMessage = () => {
-    throw new Error("Webview is disposed");
+test("a webview that drops messages, or throws, has its requests ended upstream", async (t) => {
+  const disposed = new Error("Webview is disposed");
+  const ways = {
+    "resolves with false": () => Promise.resolve(false),
+    "returns false": () => false,
+    rejects: () => Promise.reject(disposed),
+    throws: () => {
+      throw disposed;
+    },
   };
-  calls.at(-1).resolve(new Response("nowhere"));
+  for (const [what, postMessage] of Object.entries(ways)) {
+    const { calls, fetch: up } = held();
+    const { fetch, webview } = relayed(t, up);
+    const pending = fetch("/api/chat/stream");
+    const other = fetch("/api/chat/open/x");
+    await quiet(5);
+    const delivers = webview.postMessage;
+    webview.postMessage = postMessage;
+    calls[0].resolve(new Response("lost"));
+    await quiet(5);
+    assert.deepEqual(calls.map(({ aborted }) => aborted), [true, true], what);
+    // Should the same page be heard again, it is told what became of its requests, and goes on.
+    webview.postMessage = delivers;
+    const next = fetch("/api/chat/stream");
+    for (const lost of [pending, other]) {
+      await assert.rejects(soon(lost, what), (error) => error.cause.code === "messages_lost");
+    }
+    await assert.rejects(soon(next, what), (error) => error.cause.code === "messages_lost");
+    const again = fetch("/api/chat/stream");
+    await quiet(5);
+    assert.equal(calls.length, 3, what);
+    calls[2].resolve(new Response("here again"));
+    assert.equal(await (await soon(again, what)).text(), "here again", what);
+  }
+});
+
+test("a request that crosses a halt on its way is taken back upstream", async (t) => {
+  const { calls, fetch: up } = held();
+  const { fetch, page, posted } = relayed(t, up);
+  const first = fetch("/api/chat/stream");
   await quiet(5);
-  webview.postMessage = () => Promise.reject(new Error("Webview is disposed"));
-  const third = hostilePage(t, up);
-  third.post(open(1));
+  const { page: name } = posted.toHost[0];
+  // The page is halted for this message while its next request is under way already.
+  page.api.postMessage(message(name, { type: "nonsense" }));
+  const crossing = fetch("/api/chat/open/x");
+  for (const ended of [first, crossing]) {
+    await assert.rejects(soon(ended, "the halt"), (error) => error.cause.code === "malformed");
+  }
   await quiet(5);
+  assert.deepEqual(calls.map(({ aborted }) => aborted), [true, true]);
 });
 
 test("an editor that loses bytes is found out, both ways", async (t) => {

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
+use midplane_sdk::ws::{Message, WebSocketUpgrade};
 use midplane_sdk::{Context, Error, Result, Session};
 use serde::Deserialize;
 
@@ -56,6 +57,8 @@ async fn slow(mut ctx: Context<Config>) -> Result<Router> {
         .route("/public/hello", get(async || "hello"))
         .route("/whoami", get(whoami))
         .route("/secret-len", get(secret_len))
+        .route("/secret-lens", post(secret_lens))
+        .route("/secret-socket", get(secret_socket))
         .route("/count", post(count))
         .route("/large", post(count))
         .route("/hold", get(async || pending::<()>().await))
@@ -82,6 +85,26 @@ async fn secret_len(session: Session) -> String {
         Ok(secret) => secret.expose().len().to_string(),
         Err(error) => error.to_string(),
     }
+}
+
+/// The same for each piece of the body, as it comes.
+async fn secret_lens(session: Session, body: Body) -> Body {
+    Body::from_stream(body.into_data_stream().then(move |_piece| {
+        let session = session.clone();
+        async move { Ok::<_, Infallible>(format!("{};", secret_len(session).await)) }
+    }))
+}
+
+/// The same for each message.
+async fn secret_socket(session: Session, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|mut socket| async move {
+        while let Some(Ok(Message::Text(_))) = socket.recv().await {
+            let len = secret_len(session.clone()).await;
+            if socket.send(Message::text(len)).await.is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// Reads the body, and says how long it was.
