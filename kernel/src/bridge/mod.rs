@@ -44,7 +44,6 @@ pub(crate) mod limits {
     pub(crate) use super::hosts::HOSTS_MAX;
     pub(crate) use super::message::ID_LEN_MAX;
     pub(crate) use super::peer::REQUESTS_MAX;
-    pub(crate) use crate::config::HOST_GRACE;
 }
 
 /// How long one that dialled the socket may take to say who it is: it has a place of the socket's connections meanwhile.

@@ -284,9 +284,9 @@ pub(super) fn limits() -> Value {
         ),
         limit(
             "return",
-            limits::HOST_GRACE.as_secs(),
+            crate::config::HOST_GRACE.as_secs(),
             "s",
-            "For a host that has gone to attach again, with the same `client.instance`, before the sessions end whose keys it gave. `host_grace` in `[sessions]` changes it."
+            "For a host that has gone to attach again, with the same `client.instance`, before the sessions end whose keys it gave; `[sessions] host_grace`."
         ),
     ])
 }
