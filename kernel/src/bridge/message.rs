@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused_with_its_id() {
+    fn what_is_no_message_is_refused_with_a_requests_id() {
         let long = format!(
             r#"{{"jsonrpc":"2.0","id":"{}","method":"m"}}"#,
             "a".repeat(257)
@@ -396,11 +396,11 @@ mod tests {
                 r#"{"jsonrpc":"2.0","id":1,"method":"m","params":[]}"#,
                 "Some(Number(1)) -32602",
             ),
-            (r#"{"jsonrpc":"2.0","id":1}"#, "Some(Number(1)) -32600"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "None -32600"),
             (r#"{"jsonrpc":"2.0","result":1}"#, "None -32600"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{"code":1,"message":""}}"#,
-                "Some(Number(1)) -32600",
+                "None -32600",
             ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"m","result":1}"#,

@@ -33,6 +33,8 @@ use crate::problem::{Code, Problem};
 pub(crate) const REQUESTS_MAX: usize = 64;
 /// Messages that wait for a host to read: an answer to each of its requests, as many questions, and notifications.
 const OUTGOING_MAX: usize = 192;
+/// As that of a session that is created.
+const KEY_ID_LEN_MAX: usize = 256;
 /// What is read at once.
 const READ_LEN: usize = 8 * 1024;
 
@@ -362,6 +364,13 @@ impl Peer {
 
     fn secret_changed(&self, params: Params<'_>) -> Outcome {
         let SecretChanged { secret_key_id } = params.read()?;
+        // No session has another one, and it goes to the log.
+        if secret_key_id.len() > KEY_ID_LEN_MAX || secret_key_id.chars().any(char::is_control) {
+            let error = format!(
+                "`secret_key_id` is a text of up to {KEY_ID_LEN_MAX} bytes without control characters"
+            );
+            return Err(ErrorObject::new(code::INVALID_PARAMS, error));
+        }
         let sessions = self.kernel.forget_secret(&secret_key_id);
         tracing::info!(
             host = self.label(),

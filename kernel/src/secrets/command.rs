@@ -133,8 +133,8 @@ fn start(argv: &[String], secret_variables: &[String]) -> Result<(Group, Streams
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let (group, streams) = Group::spawn(&mut command).map_err(unavailable)?;
-    let (stdout, stderr) = streams;
+    let mut group = Group::spawn(&mut command).map_err(unavailable)?;
+    let (stdout, stderr) = group.take_streams();
     let stdout = stdout.expect("standard output is piped");
     let stderr = stderr.expect("standard error is piped");
     Ok((group, Streams { stdout, stderr }))

@@ -49,21 +49,22 @@ pub(crate) fn end_all() {
     }
 }
 
-/// What it writes, where that is piped.
-pub(super) type Output = (Option<ChildStdout>, Option<ChildStderr>);
-
 impl Group {
     /// `command` must be told to lead a group.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<(Group, Output)> {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<Group> {
         // Held meanwhile, so that the end of the process does not come between the start and the note of it.
         let mut leaders = leaders();
         if leaders.over {
             return Err(io::Error::other("the kernel ends"));
         }
-        let mut child = command.spawn()?;
+        let child = command.spawn()?;
         leaders.running.insert(number(&child));
-        let streams = (child.stdout.take(), child.stderr.take());
-        Ok((Group(child), streams))
+        Ok(Group(child))
+    }
+
+    /// Its standard output and error, where they are piped; once.
+    pub(super) fn take_streams(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.0.stdout.take(), self.0.stderr.take())
     }
 
     /// How the leader ended, once it has; from then on, others of its group are on their own.

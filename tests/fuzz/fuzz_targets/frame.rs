@@ -15,7 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(whole, read(&pieces), "pieces make a difference");
     // What is said comes back as it was.
     let frame = encode(stream);
-    assert_eq!(read(&[&frame]).0, [stream], "a frame is not what was put into it");
+    assert_eq!(
+        read(&[&frame]).0,
+        [stream],
+        "a frame is not what was put into it"
+    );
 });
 
 /// The frames until the stream ends, or cannot be read on.

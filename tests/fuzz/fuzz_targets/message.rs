@@ -9,7 +9,11 @@ use serde_json::{Map, Value};
 fuzz_target!(|bytes: &[u8]| {
     match Message::parse(bytes) {
         Err(refused) => {
-            let known = [code::PARSE_ERROR, code::INVALID_REQUEST, code::INVALID_PARAMS];
+            let known = [
+                code::PARSE_ERROR,
+                code::INVALID_REQUEST,
+                code::INVALID_PARAMS,
+            ];
             assert!(known.contains(&refused.error.code), "{refused:?}");
         }
         Ok(message) => {

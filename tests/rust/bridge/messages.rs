@@ -113,6 +113,11 @@ async fn what_is_no_request_is_answered_and_costs_nothing_more() {
     );
     host.frame(&deep).await;
     assert!(host.next().await.unwrap()["error"].is_object());
+    for key_id in ["k".repeat(257), "a\nb".to_owned()] {
+        let changed = json!({"secret_key_id": key_id});
+        let outcome = host.call("secret/changed", changed).await;
+        expect_error(&outcome, -32602, "`secret_key_id`");
+    }
     let long_id = json!({"id": "i".repeat(257), "method": "module/list"});
     host.send(long_id).await;
     assert_eq!(host.next().await.unwrap()["error"]["code"], -32600);
