@@ -351,7 +351,7 @@ fn puts_the_client_secret_last() {
 fn says_an_event_in_a_line() {
     for (data, expected) in [
         (
-            r#"{"type":"module.swapped","from":1,"module":"m"}"#,
+            r#"{"from":1,"module":"m","type":"module.swapped"}"#,
             "module.swapped from=1 module=m",
         ),
         (

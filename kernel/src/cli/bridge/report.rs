@@ -272,7 +272,7 @@ mod tests {
         for (line, expected) in [
             (
                 json!({"timestamp": "t", "level": "INFO", "target": "midplane", "message": "ready",
-                    "module": "hello", "fields": {"socket": "/s", "n": 1, "why": "two words"}}),
+                    "module": "hello", "fields": {"n": 1, "socket": "/s", "why": "two words"}}),
                 "t  INFO midplane: ready module=hello n=1 socket=/s why=\"two words\"",
             ),
             (
