@@ -18,6 +18,7 @@ const BACKLOG_LEN: usize = 256;
 /// One thing that happened. `type` is stable; other members may be added.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Event {
     #[serde(rename = "session.issued")]
     SessionIssued {
@@ -33,6 +34,7 @@ pub(crate) enum Event {
         generation: u64,
         version: String,
     },
+    /// New requests go to another generation.
     #[serde(rename = "module.swapped")]
     ModuleSwapped {
         module: String,
@@ -49,6 +51,7 @@ pub(crate) enum Event {
         version: String,
         reason: String,
     },
+    /// It was not loaded; what ran before goes on.
     #[serde(rename = "module.refused")]
     ModuleRefused { module: String, reason: String },
     /// It is in quarantine until it is reloaded.
@@ -63,11 +66,13 @@ pub(crate) enum Event {
     ModuleCrashed {
         module: String,
         #[serde(flatten, serialize_with = "untimed")]
+        #[cfg_attr(feature = "schema", schemars(with = "Untimed<'static>"))]
         crash: Crash,
         /// `null`: it is not started again, or was to end anyway.
         restart_in_ms: Option<u64>,
         quarantined: bool,
     },
+    /// Its process crashed, and there is a new one.
     #[serde(rename = "module.restarted")]
     ModuleRestarted { module: String, from: u64, to: u64 },
     /// A watched one is loaded again.
@@ -76,21 +81,24 @@ pub(crate) enum Event {
     /// A watched one's file changed and is not whole; told once.
     #[serde(rename = "module.incomplete")]
     ModuleIncomplete { module: String, reason: String },
+    /// The file changed and is not valid; what was in force stays so.
     #[serde(rename = "configuration.refused")]
     ConfigurationRefused { reason: String },
+    /// A generation has ended; `unloaded`: its code has left the process.
     #[serde(rename = "module.unloaded")]
     ModuleUnloaded {
         module: String,
         generation: u64,
         unloaded: bool,
     },
+    /// A module holds it and does not give it back.
     #[serde(rename = "worker.stuck")]
     WorkerStuck {
         worker: usize,
         #[serde(flatten)]
         held_by: HeldBy,
     },
-    /// The process ends.
+    /// Too few workers are left to it: the process ends.
     #[serde(rename = "kernel.stuck")]
     KernelStuck { stuck: usize, workers: usize },
     #[serde(rename = "host.attached")]
@@ -98,11 +106,13 @@ pub(crate) enum Event {
     /// Its bridge ended.
     #[serde(rename = "host.gone")]
     HostGone { host: String },
+    /// Tokens are signed with a new key.
     #[serde(rename = "keys.rotated")]
     KeysRotated { kid: String },
     /// The last one.
     #[serde(rename = "kernel.draining")]
     KernelDraining,
+    /// The listener was too slow for so many.
     #[serde(rename = "events.lost")]
     Lost { count: u64 },
 }
@@ -110,6 +120,7 @@ pub(crate) enum Event {
 /// Why a watched module is loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Cause {
     File,
     Configuration,
@@ -121,21 +132,29 @@ pub(crate) struct Events {
 
 /// An event, and when it happened, in Unix seconds.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "KernelEvent"))]
 pub(crate) struct Timed {
     #[serde(flatten)]
     event: Event,
+    /// Unix seconds.
     at: u64,
 }
 
 /// A crash without its time, since an event has one.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Untimed<'a> {
+    generation: u64,
+    /// A signal's name, an exit status, or why the kernel killed it.
+    reason: &'a str,
+    /// The name of the signal that ended it, if one did.
+    signal: Option<&'static str>,
+    /// Method and path of the requests that were under way in it, newest first; eight at most.
+    routes: &'a [String],
+}
+
 fn untimed<S: Serializer>(crash: &Crash, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Untimed<'a> {
-        generation: u64,
-        reason: &'a str,
-        signal: Option<&'static str>,
-        routes: &'a [String],
-    }
     let Crash {
         generation,
         reason,

@@ -23,6 +23,9 @@ mod progress;
 mod readiness;
 mod request_id;
 mod routes;
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+pub mod schema;
 mod secrets;
 mod serve;
 mod session;

@@ -1,5 +1,5 @@
-//! The death of the program that started the kernel with a bridge, its host: seen by a thread of its own, which ends the
-//! process when the kernel does not do so in time, however stuck it is.
+//! The death of the program that started the kernel with a bridge, its host: seen by a thread that asks the kernel to end, and
+//! by another that ends the process when that does not happen in time, however stuck the kernel is, and the first of them.
 //!
 //! The host's end of the bridge closes when the host ends, unless a child of the host's has inherited it; so on Linux the
 //! process that started us is watched as well (pidfd_open(2)), and elsewhere it is asked for.
@@ -55,20 +55,33 @@ impl Parent {
         socket: &Arc<BoundSocket>,
         gone: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        let bridge = bridge.try_clone()?;
+        let (parent, bridge) = (Arc::new(self), Arc::new(bridge.try_clone()?));
         let socket = Arc::downgrade(socket);
-        thread::Builder::new()
-            .name("parent".to_owned())
-            .spawn(move || {
-                self.wait(&bridge);
-                gone();
+        let watched = (Arc::clone(&parent), Arc::clone(&bridge));
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name.to_owned()).spawn(run)
+        };
+        // Started now: a module's constructor that hangs keeps new threads from starting.
+        spawn(
+            "parent-end",
+            Box::new(move || {
+                parent.wait(&bridge);
                 thread::sleep(OUTLIVES_MAX);
                 if let Some(socket) = socket.upgrade() {
                     socket.unlink_if_ours();
                 }
                 secrets::end_commands();
                 loader::end_process(0);
-            })?;
+            }),
+        )?;
+        spawn(
+            "parent",
+            Box::new(move || {
+                let (parent, bridge) = watched;
+                parent.wait(&bridge);
+                gone();
+            }),
+        )?;
         Ok(())
     }
 

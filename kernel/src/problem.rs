@@ -94,13 +94,19 @@ pub(crate) struct Problem {
     upgrade: Option<&'static str>,
 }
 
+/// The document (RFC 9457).
 #[derive(Serialize)]
-struct Body<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Problem"))]
+pub(crate) struct Body<'a> {
     r#type: String,
     title: &'static str,
     status: u16,
+    /// What to do, in a sentence.
     detail: &'a str,
+    /// Stable.
     code: &'static str,
+    /// The id of the request, under which the log says more.
     instance: &'a str,
 }
 

@@ -156,7 +156,13 @@ async fn drain(kernel: &Kernel, socket: &BoundSocket, readiness: &Readiness) {
     }
     socket.unlink_if_ours();
     let mut stopping = kernel.stopping();
-    let host_gone = stopping.wait_for(|why| *why == Some(Stop::HostGone));
+    // What it gives would keep out whoever says why the kernel is to end.
+    let host_gone = async {
+        stopping
+            .wait_for(|why| *why == Some(Stop::HostGone))
+            .await
+            .is_ok()
+    };
     tokio::select! {
         () = kernel.modules.remove_all(kernel.config.kernel.shutdown_timeout) => {}
         _ = host_gone => kernel.modules.remove_all(HOST_GONE_TIMEOUT).await,

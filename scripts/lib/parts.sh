@@ -35,6 +35,7 @@ quick_parts() {
     part "the kernel listens on no TCP port" no_tcp_in_kernel
     part "the smallest module is small" hello_is_small
     part "midplane.h" c_header
+    part "the bridge's description" bridge_description
     part "unit tests" cargo test --quiet --workspace --exclude midplane-tests
 }
 
@@ -80,6 +81,12 @@ c_header() {
     scripts/generate-header --check &&
         cargo fmt --check --manifest-path sdk/abi/header/Cargo.toml &&
         cargo test --quiet --locked --manifest-path sdk/abi/header/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/header"
+}
+
+# What says what the bridge is, to programs and people, is what the kernel's types make of it.
+bridge_description() {
+    scripts/generate-protocol --check &&
+        cargo test --quiet --locked --package midplane --features schema --lib schema::
 }
 
 hello_is_small() {

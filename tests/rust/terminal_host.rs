@@ -309,6 +309,36 @@ async fn it_tells_what_the_kernel_tells() {
     host.says(&format!("session issued session={id}")).await;
 }
 
+#[tokio::test]
+async fn its_commands_end_with_it() {
+    let kernel = Kernel::start(&["hello"]).await;
+    let file = kernel.dir.path().join("pid");
+    let source = format!("k=cmd:sh -c 'echo $$ >{}; sleep 1000'", file.display());
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let host = Host::without_terminal(command(&kernel, &["--secret", &source]));
+        host.says("attached").await;
+        let creating = create(&kernel, "k");
+        let pid = eventually("the command's pid", async || {
+            let text = std::fs::read_to_string(&file).ok()?;
+            text.trim().parse().ok().map(Pid::from_raw)
+        })
+        .await;
+        host.end_by(signal);
+        eventually("the end of the command", async || {
+            // Whoever adopts it may not have reaped it yet.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+                .then_some(())
+        })
+        .await;
+        creating
+            .await
+            .unwrap()
+            .expect_problem(503, "host_unavailable");
+        std::fs::remove_file(&file).unwrap();
+    }
+}
+
 /// A `midplane bridge` and what it has said; dropping it ends it.
 struct Host {
     child: Mutex<Child>,

@@ -118,6 +118,18 @@ pub(super) struct HttpRequest {
     pub(super) body: Bytes,
 }
 
+/// The methods, with the members that do not stand in the body.
+#[cfg(all(test, feature = "schema"))]
+pub(crate) fn routed() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    CALLS.iter().map(|call| {
+        let in_path = call.in_path.iter().map(|in_path| in_path.member);
+        (
+            call.name,
+            in_path.chain(call.in_query.iter().copied()).collect(),
+        )
+    })
+}
+
 /// The request that `name` with these parameters is; `None`: there is no such method.
 pub(super) fn request(name: &str, params: Params<'_>) -> Option<Result<HttpRequest, ErrorObject>> {
     let call = CALLS.iter().find(|call| call.name == name)?;

@@ -15,9 +15,9 @@ use super::methods::{CANCEL_REQUEST, Cancel, SECRET_GET, SecretGet, SecretResult
 use crate::secrets::{Secret, SecretError, SecretRequest};
 
 /// How long a host may take to give a secret: it reads a store on this machine, and a person who creates a session waits.
-const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that wait for one host. The broker asks once for each key and environment, so that this many are a mistake.
-const REQUESTS_MAX: usize = 64;
+pub(crate) const REQUESTS_MAX: usize = 64;
 /// Of what a host says to a person.
 const REASON_LEN_MAX: usize = 1024;
 

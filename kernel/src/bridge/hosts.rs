@@ -19,7 +19,7 @@ use crate::kernel::Kernel;
 use crate::secrets::{self, SecretError, SecretRequest, no_host};
 
 /// One for each window of an editor, a terminal and a script or two.
-pub(super) const HOSTS_MAX: usize = 32;
+pub(crate) const HOSTS_MAX: usize = 32;
 /// Hosts that may leave one question unanswered before whoever waits is told so: each has its time.
 const SILENT_MAX: usize = 3;
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::frame::{self, BODY_LEN_MAX, Frame};
 
 /// Ids are numbers or short texts; they are kept for as long as the request is under way.
-const ID_LEN_MAX: usize = 256;
+pub(crate) const ID_LEN_MAX: usize = 256;
 
 /// The specification's own codes, those of the Language Server Protocol, and ours.
 pub mod code {
@@ -35,6 +35,8 @@ pub mod code {
 /// Which answer belongs to which request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RequestId"))]
 pub enum Id {
     Number(i64),
     Text(String),

@@ -22,6 +22,8 @@ pub(crate) const LOG: &str = "log";
 
 /// `ready`, the first message on a bridge: the modules are loaded and the socket serves.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Ready"))]
 pub(crate) struct Ready<'a> {
     /// The number of the bridge and of the HTTP API; raised by an incompatible change.
     pub(crate) protocol: u32,
@@ -29,15 +31,19 @@ pub(crate) struct Ready<'a> {
     pub(crate) version: &'static str,
     /// Of this process, new at each start; `iss` of its tokens.
     pub(crate) instance: &'a str,
+    /// Of the kernel's process.
     pub(crate) pid: u32,
     /// The path of the socket.
     pub(crate) socket: &'a str,
+    /// `mph_…`: opens all control routes of the socket.
     pub(crate) host_key: &'a str,
 }
 
 /// `initialize`, the first request of a host.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "InitializeParams"))]
 pub(crate) struct Initialize {
     pub(crate) client: Client,
     /// The number that the host speaks.
@@ -49,8 +55,12 @@ pub(crate) struct Initialize {
 /// Who a host is, for people and the log.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ClientIdentity"))]
 pub(crate) struct Client {
+    /// A short word, such as that of the program.
     pub(crate) name: String,
+    /// Of the program.
     pub(crate) version: String,
     /// The same each time this host attaches: its sessions live on when it does so within `[sessions] host_grace`.
     pub(crate) instance: Option<String>,
@@ -59,6 +69,7 @@ pub(crate) struct Client {
 /// What a host does and wants.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Capabilities {
     /// It answers `secret/get`.
     #[serde(default)]
@@ -71,8 +82,10 @@ pub(crate) struct Capabilities {
     pub(crate) log: Option<LogLevel>,
 }
 
+/// How important a line of the log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum LogLevel {
     Error,
     Warn,
@@ -83,6 +96,8 @@ pub(crate) enum LogLevel {
 
 /// The answer to `initialize`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "InitializeResult"))]
 pub(crate) struct Initialized<'a> {
     pub(crate) protocol: u32,
     /// The host's name, and how many were attached before it, as the log has it: `vscode#1`.
@@ -91,8 +106,12 @@ pub(crate) struct Initialized<'a> {
 
 /// `secret/get`: the kernel asks for a key, at the moment it is needed.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SecretGetParams"))]
 pub(crate) struct SecretGet<'a> {
+    /// The name of the key.
     pub(crate) secret_key_id: &'a str,
+    /// Any short text; callers use `dev` and `pro`.
     pub(crate) environment: &'a str,
     /// The session it is for; when several ask at once, the first.
     pub(crate) session_id: &'a str,
@@ -102,19 +121,28 @@ pub(crate) struct SecretGet<'a> {
 
 /// The answer to `secret/get`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SecretGetResult"))]
 pub(crate) struct SecretResult {
+    /// One line of visible ASCII, up to 4 KiB.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub(crate) secret: Zeroizing<String>,
 }
 
 /// `secret/changed`: the next use of the key asks for it again. Sessions go on.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SecretChangedParams"))]
 pub(crate) struct SecretChanged {
+    /// The name of the key.
     pub(crate) secret_key_id: String,
 }
 
 /// The answer to `secret/changed`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SecretChangedResult"))]
 pub(crate) struct SecretsForgotten {
     /// Sessions that had it.
     pub(crate) sessions: usize,
@@ -122,7 +150,10 @@ pub(crate) struct SecretsForgotten {
 
 /// `$/cancelRequest`: the answer is not wanted any more.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CancelParams"))]
 pub(crate) struct Cancel<Id> {
+    /// Of the request.
     pub(crate) id: Id,
 }
 

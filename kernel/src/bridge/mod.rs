@@ -29,12 +29,25 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(all(test, feature = "schema"))]
+pub(crate) use calls::routed;
 pub(crate) use hosts::Hosts;
 
 use crate::kernel::{Kernel, Stop};
 
+/// What a description of the bridge names.
+#[cfg(feature = "schema")]
+pub(crate) mod limits {
+    pub(crate) use super::INITIALIZE_TIMEOUT;
+    pub(crate) use super::frame::{BODY_LEN_MAX, HEADER_LEN_MAX};
+    pub(crate) use super::host::{REQUESTS_MAX as QUESTIONS_MAX, SECRET_TIMEOUT};
+    pub(crate) use super::hosts::HOSTS_MAX;
+    pub(crate) use super::message::ID_LEN_MAX;
+    pub(crate) use super::peer::REQUESTS_MAX;
+}
+
 /// How long one that dialled the socket may take to say who it is: it has a place of the socket's connections meanwhile.
-const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Speaks to the host that started the kernel, over the descriptor that it passed. Its end ends the kernel.
 pub(crate) fn serve_inherited(kernel: &Arc<Kernel>, stream: UnixStream) {

@@ -30,7 +30,7 @@ use crate::kernel::{Kernel, PROTOCOL, Stop};
 use crate::problem::{Code, Problem};
 
 /// Requests of a host that may be under way.
-const REQUESTS_MAX: usize = 64;
+pub(crate) const REQUESTS_MAX: usize = 64;
 /// Messages that wait for a host to read: an answer to each of its requests, as many questions, and notifications.
 const OUTGOING_MAX: usize = 192;
 /// What is read at once.

@@ -38,14 +38,14 @@ use crate::bridge::message::Id;
 use crate::bridge::methods::LogLevel;
 use crate::config::{SecretSource, secret_flag};
 use crate::hardening;
-use crate::secrets::SecretRequest;
+use crate::secrets::{self, SecretRequest};
 use crate::signals::Signals;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A key is asked for when something needs it: when a session is issued, say. The kernel waits 5 s for it; what is entered later \
 is kept in memory for the next time, so that trying again succeeds. Nothing is stored: it ends with this command (Ctrl-C), and \
-half a minute later so do the sessions whose keys came from here.
+so do, after `[sessions] host_grace`, the sessions whose keys came from here.
 
 With --json, standard output has a line of JSON for everything that happens: `bridge.attached`, `bridge.answered` (never a \
 value), and what --events and --log bring.
@@ -86,8 +86,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // Before there is a thread: each inherits it.
     let signals = Signals::block_early().map_err(Failure::Runtime)?;
     let signals = signals.listen().map_err(Failure::Runtime)?;
-    let signal = block_on(serve(arguments, sources, signals))?;
-    Ok(end_by(signal))
+    let served = block_on(serve(arguments, sources, signals));
+    secrets::end_commands();
+    Ok(end_by(served?))
 }
 
 async fn serve(

@@ -29,7 +29,7 @@ const TTL_MAX: Duration = Duration::from_secs(3600);
 const SESSIONS_MAX: usize = 10_000;
 const STREAM_GRACE: Duration = Duration::from_secs(300);
 /// An editor reloads its window within seconds.
-const HOST_GRACE: Duration = Duration::from_secs(30);
+pub(crate) const HOST_GRACE: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What fails at all fails soon; a person who has just reloaded still looks.
 const ROLLBACK_WINDOW: Duration = Duration::from_secs(30);

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "schema")]
+pub(crate) use build::HOST_GRACE;
 pub(crate) use build::{Origin, secret_flag};
 pub(crate) use changes::restart_needed;
 pub(crate) use confine::Confine;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// What is told of a crash.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Crash {
     pub(crate) generation: u64,
     /// A signal's name, an exit status, or why the kernel killed it.

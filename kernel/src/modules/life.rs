@@ -19,6 +19,7 @@ use serde::Serialize;
 /// Where a generation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Phase {
     /// There is a private copy of its artifact, or will be.
     Staged,

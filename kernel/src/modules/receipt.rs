@@ -6,6 +6,7 @@ use super::generation::Generation;
 
 /// What was replaced by what, and how what was under way on the old one ended.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Receipt {
     pub(crate) module: String,
     pub(crate) from: Option<Identity>,
@@ -24,6 +25,7 @@ pub(crate) struct Receipt {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Identity {
     pub(crate) generation: u64,
     pub(crate) version: String,
@@ -32,6 +34,8 @@ pub(crate) struct Identity {
 
 /// State that the old generation handed over.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ReceiptState"))]
 pub(crate) struct HandedOver {
     pub(crate) bytes: usize,
     pub(crate) schema: u32,
@@ -41,6 +45,8 @@ pub(crate) struct HandedOver {
 
 /// Requests that were under way on the old generation at the exchange.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ReceiptRequests"))]
 pub(crate) struct Requests {
     pub(crate) finished_on_old: u64,
     pub(crate) cancelled: u64,

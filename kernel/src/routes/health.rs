@@ -11,8 +11,17 @@ use crate::kernel::PROTOCOL;
 use crate::problem::{Code, Problem};
 use crate::watchdog::{StuckWorker, Verdict, verdict};
 
+/// How the kernel is.
 #[derive(Serialize)]
-struct Health {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        description = "How the kernel is, as `GET /health` says it. What may be missing is told to hosts alone."
+    )
+)]
+pub(crate) struct Health {
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["ok", "degraded"])))]
     status: &'static str,
     version: &'static str,
     protocol: u32,
@@ -22,6 +31,7 @@ struct Health {
 
 /// What only the host is told.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Details {
     uptime_s: u64,
     instance: String,
@@ -31,16 +41,21 @@ struct Details {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "HealthModule"))]
 struct Module {
     name: String,
     version: String,
     generation: u64,
     state: crate::modules::life::Phase,
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["in-process", "process"])))]
     isolation: &'static str,
 }
 
 /// A worker that a module holds, and for how long.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "StuckWorker"))]
 struct Stuck {
     #[serde(flatten)]
     worker: StuckWorker,

@@ -7,13 +7,13 @@ mod api;
 mod bridge;
 mod document;
 mod events;
-mod health;
+pub(crate) mod health;
 mod keys;
 mod log_level;
 mod metrics;
-mod modules;
+pub(crate) mod modules;
 mod request_body;
-mod sessions;
+pub(crate) mod sessions;
 mod websocket;
 
 use std::borrow::Cow;

@@ -21,8 +21,11 @@ use crate::problem::{Code, Problem};
 /// A drain may be given this long by a request; longer ones would outlive the patience of any caller.
 const DRAIN_MS_MAX: u64 = 10 * 60 * 1000;
 
+/// A loaded module.
 #[derive(Serialize)]
-struct View<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Module"))]
+pub(crate) struct View<'a> {
     name: &'a str,
     version: &'a str,
     generation: u64,
@@ -33,32 +36,45 @@ struct View<'a> {
     public: bool,
     in_flight_requests: usize,
     open_websockets: u64,
+    /// The time its code ran, on all workers.
     poll_seconds: f64,
+    /// How often its code took longer than it should.
     slow_polls: u64,
     requests: Requests,
+    /// Generations whose code is in memory, this one included.
     resident_generations: u64,
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["in-process", "process"])))]
     isolation: &'static str,
     /// `None` in the kernel's process.
     process: Option<ProcessView>,
+    /// The version of the SDK that it was built with.
     sdk: &'a str,
     compiler: &'a str,
 }
 
 /// The process that a module has to itself.
 #[derive(Serialize)]
-struct ProcessView {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ModuleProcess"))]
+pub(crate) struct ProcessView {
     /// Of the generation that serves; `None` once it has ended.
     pid: Option<u32>,
     /// Of the processes of this name, since the kernel started.
     crashes: u64,
     last_crash: Option<Crash>,
     /// What is in force of its confinement.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::isolation::confine::Report>")
+    )]
     confined: Option<Value>,
 }
 
 /// One that was replaced or taken away, and finishes what is under way on it.
 #[derive(Serialize)]
-struct DrainingView<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "DrainingGeneration"))]
+pub(crate) struct DrainingView<'a> {
     name: &'a str,
     version: &'a str,
     generation: u64,
@@ -69,7 +85,9 @@ struct DrainingView<'a> {
 
 /// Answers by status class.
 #[derive(Serialize)]
-struct Requests {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RequestCounts"))]
+pub(crate) struct Requests {
     #[serde(rename = "1xx")]
     informational: u64,
     #[serde(rename = "2xx")]
@@ -85,25 +103,39 @@ struct Requests {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Put {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Put {
+    /// Absolute, and in one of the kernel's module directories.
     path: PathBuf,
+    /// The module's own configuration; what is configured when left out.
     config: Option<Map<String, Value>>,
+    /// No more than what is configured; that when left out.
     grants: Option<Vec<String>>,
+    /// Whether its public routes are public; only where that is configured.
     public: Option<bool>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reload {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Reload {
+    /// The module's own configuration; what it has when left out.
     config: Option<Map<String, Value>>,
 }
 
+/// All modules.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ModuleListResult"))]
+pub(crate) struct List<'a> {
+    /// Those that take requests, by name.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<View<'a>>"))]
+    modules: Vec<Value>,
+    /// Those that were replaced or taken away and have requests to finish, oldest first.
+    draining: Vec<DrainingView<'a>>,
+}
+
 pub(super) fn list(call: &Call<'_>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct List<'a> {
-        modules: Vec<Value>,
-        draining: Vec<DrainingView<'a>>,
-    }
     let registry = &call.kernel.modules;
     let (serving, draining) = (registry.serving(), registry.draining());
     let list = List {

@@ -29,30 +29,48 @@ const LIST_MAX: usize = 100;
 /// How long a module may take to check a session: it may ask its provider.
 const CHECK_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What a new session is to allow.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SessionCreateParams"))]
+pub(crate) struct Create {
+    /// The name of the key that its modules may use; needed when one of them needs a key.
     secret_key_id: Option<String>,
+    /// Goes to the host with the request for the key; `pro` when left out.
     environment: Option<String>,
+    /// Whose it is; `local` when left out.
     user: Option<String>,
+    /// Those it may use; all that are loaded now when left out.
     modules: Option<Vec<String>>,
+    /// Words with spaces between, for the modules to read.
     scope: Option<String>,
+    /// Seconds until the client secret expires; `[sessions] ttl` when left out, at most `max_ttl`.
     expires_in: Option<u64>,
+    /// None when left out.
     rate_limit: Option<Rate>,
+    /// Up to 8 KiB of JSON that the modules see.
     metadata: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Renew {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Renew {
+    /// Seconds until the new client secret expires; `[sessions] ttl` when left out.
     expires_in: Option<u64>,
 }
 
 /// A session with its token.
 #[derive(Serialize)]
-struct Issued<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SessionResult"))]
+pub(crate) struct Issued<'a> {
+    /// The session's token, shown this once.
     client_secret: &'a str,
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "Bearer")))]
     token_type: &'static str,
+    /// Seconds from now.
     expires_in: u64,
     /// With the end of this token as `expires_at`.
     #[serde(flatten)]

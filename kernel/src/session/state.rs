@@ -32,6 +32,8 @@ pub(crate) struct NewSession {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RateLimit"))]
 pub(crate) struct Rate {
     pub(crate) requests_per_minute: u32,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Session {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SessionStatus"))]
 pub(crate) enum Status {
     Active,
     Expired,
@@ -60,8 +64,11 @@ pub(crate) enum Status {
 
 /// A session as the API shows it; never with a token.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Session"))]
 pub(crate) struct View<'a> {
     id: &'a str,
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "session")))]
     object: &'static str,
     status: Status,
     user: &'a str,

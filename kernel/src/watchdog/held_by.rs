@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// What holds a worker.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct HeldBy {
     pub(crate) module: String,
     pub(crate) generation: u64,

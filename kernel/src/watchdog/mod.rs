@@ -48,6 +48,7 @@ const EXIT_SOFTWARE: u8 = 70;
 
 /// A worker that a module holds.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct StuckWorker {
     /// From 0; the thread is called `worker-<number>`.
     pub(crate) worker: usize,

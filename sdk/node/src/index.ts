@@ -23,11 +23,11 @@ export {
   type JsonValue,
   type KernelEvent,
   type LogLevel,
-  type LogRecord,
   type Module,
   type ModuleListResult,
   type Problem,
   type Receipt,
 } from "./protocol.js";
+export type { LogRecord } from "./bridge/records.js";
 export type { Session, SessionOptions } from "./session/session.js";
 export type { WebSocket } from "./session/websocket.js";

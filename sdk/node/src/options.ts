@@ -1,6 +1,7 @@
 /** What `startKernel` and `attachKernel` take. */
 
-import type { JsonObject, LogLevel, LogRecord } from "./protocol.js";
+import type { LogRecord } from "./bridge/records.js";
+import type { JsonObject, LogLevel } from "./protocol.js";
 
 /** The part of VS Code's `SecretStorage` that is used: `context.secrets` fits as it is. */
 export interface SecretStore {

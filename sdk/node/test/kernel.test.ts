@@ -47,7 +47,7 @@ test("modules are listed, loaded, reloaded and unloaded, and each is told", asyn
   await kernel.modules.unload("bench", { drainMs: 100 });
   assert.deepEqual((await kernel.modules.list()).modules.map(({ name, generation, path: at }) => [name, generation, at.endsWith("libmidplane_hello.so")]), [["hello", 2, true]]);
   const types = events.map(({ type }) => type);
-  for (const type of ["module.swapped", "module.loaded", "session.issued"]) {
+  for (const type of ["module.swapped", "module.loaded", "session.issued"] as const) {
     assert(types.includes(type), `${type} in ${types.join()}`);
   }
   await assert.rejects(kernel.modules.reload("nothing"), { code: "module_not_found", status: 404 });

@@ -60,10 +60,12 @@ test("a request that waits can be aborted, and does not wait for ever", async (t
 test("a request under way rejects when the kernel dies, and one that is safe is sent again", async (t) => {
   const kernel = await start(t, scripted(t));
   const session = await kernel.createSession();
+  const back = reaches(kernel, "ready");
   await assert.rejects(session.fetch("/api/t/deadly", { method: "POST", body: "x" }), (error) => {
     assert(error instanceof TypeError && error.cause instanceof Error, String(error));
     return true;
   });
+  await back;
   assert.equal(await startNumber(await session.fetch("/api/t/deadly", { method: "POST", body: "x" })), 2);
 
   const other = await start(t, scripted(t));

@@ -12,11 +12,12 @@ async function scene(t: TestContext): Promise<{ kernel: Kernel; session: Session
   return { kernel, session: await kernel.createSession() };
 }
 
-function opened(socket: WebSocket): Promise<unknown> {
-  return soon("open", (done) => {
+async function opened(socket: WebSocket): Promise<void> {
+  const event = await soon<{ readonly type: string }>("open or error", (done) => {
     socket.addEventListener("open", done);
-    socket.addEventListener("error", (event) => done(event));
+    socket.addEventListener("error", done);
   });
+  assert.equal(event.type, "open");
 }
 
 function message(socket: WebSocket): Promise<unknown> {
@@ -63,7 +64,7 @@ test("what cannot be opened is an error and a close", async (t) => {
   await session.revoke();
   await check(session.webSocket("/api/sockets/echo"));
   await kernel.dispose();
-  await check((session).webSocket("/api/sockets/echo"));
+  await check(session.webSocket("/api/sockets/echo"));
 });
 
 test("a revoked session's socket is closed with 1008", async (t) => {

@@ -1,8 +1,10 @@
 //! The bridge: what a host and the kernel say to each other, and what a host cannot do to anyone else.
 
 mod changed;
+mod death;
 mod grace;
 mod handshake;
+mod hosted;
 mod hosts;
 mod messages;
 mod methods;

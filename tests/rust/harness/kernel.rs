@@ -38,6 +38,7 @@ pub(crate) struct Builder {
     dir: Option<Arc<TempDir>>,
     shell: Option<String>,
     stdin: Option<OwnedFd>,
+    own_socket: bool,
 }
 
 #[derive(Default)]
@@ -104,6 +105,7 @@ impl Kernel {
             dir: None,
             shell: None,
             stdin: None,
+            own_socket: false,
         }
     }
 
@@ -237,6 +239,12 @@ impl Builder {
         self
     }
 
+    /// Has the kernel make a socket of its own, as one with a bridge does that is told of none: in `run/midplane` of its directory.
+    pub(crate) fn own_socket(mut self) -> Builder {
+        self.own_socket = true;
+        self
+    }
+
     /// Writes the files of a start into `dir` and returns the command, not started yet.
     pub(crate) fn command(&self, dir: &Path) -> Command {
         let modules_dir = dir.join("modules");
@@ -281,9 +289,19 @@ impl Builder {
         command
             .arg("serve")
             .args(["--config".as_ref(), file.as_os_str()])
-            .args(["--socket".as_ref(), dir.join("kernel.sock").as_os_str()])
-            .args(["--data-dir".as_ref(), dir.join("data").as_os_str()])
-            .arg("--write-host-key")
+            .args(["--data-dir".as_ref(), dir.join("data").as_os_str()]);
+        if self.own_socket {
+            let run = dir.join("run");
+            std::fs::create_dir_all(&run).unwrap();
+            std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o700)).unwrap();
+            command.env("XDG_RUNTIME_DIR", run);
+        } else {
+            let socket = dir.join("kernel.sock");
+            command
+                .args(["--socket".as_ref(), socket.as_os_str()])
+                .arg("--write-host-key");
+        }
+        command
             .args(&self.arguments)
             .env_remove("MIDPLANE_CONFIG")
             .env_remove("MIDPLANE_SOCKET")

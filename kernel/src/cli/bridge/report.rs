@@ -76,7 +76,7 @@ impl Report {
     pub(super) fn detached(&self) {
         if self.has_given {
             self.remark(
-                "detached; half a minute from now the sessions end whose keys came from here, unless it starts again in this terminal",
+                "detached; the sessions whose keys came from here end in a moment, unless it starts again in this terminal",
             );
         }
     }

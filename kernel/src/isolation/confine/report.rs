@@ -9,6 +9,14 @@ use super::paths::NULL;
 
 /// Made by the child, shown by the kernel. Its shape holds in formats that do not name their members, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        rename = "Confinement",
+        description = "What is in force of a module process's confinement."
+    )
+)]
 pub(crate) struct Report {
     /// No program it starts can have more rights than it has.
     pub(crate) no_new_privs: bool,
@@ -38,6 +46,7 @@ pub(crate) struct Report {
 /// How the module process learns that its kernel has ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum EndsBy {
     /// The system kills it.
     Signal,
@@ -48,6 +57,7 @@ pub(crate) enum EndsBy {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Landlock {
     /// Which version of it is in force; each restricts more.
     Abi(u32),
@@ -56,6 +66,7 @@ pub(crate) enum Landlock {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Seccomp {
     /// How many system calls are refused, always or with some arguments.
     RefusedCalls(u32),

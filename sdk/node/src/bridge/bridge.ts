@@ -18,10 +18,10 @@ import {
 import { within } from "../deadline.js";
 import { MidplaneError, fromRpc, messageOf } from "../errors.js";
 import type { ClientIdentity } from "../options.js";
-import { type InitializeParams, type InitializeResult, type KernelEvent, type LogLevel, type LogRecord, PROTOCOL, type Ready } from "../protocol.js";
+import { type InitializeParams, type InitializeResult, type KernelEvent, type LogLevel, PROTOCOL, type Ready } from "../protocol.js";
 import { InFlight } from "./in_flight.js";
 import { BoundedMessageReader } from "./reader.js";
-import { eventOf, logRecordOf } from "./records.js";
+import { eventOf, type LogRecord, logRecordOf } from "./records.js";
 import type { SecretAnswers } from "./secrets.js";
 
 /** Loading a module takes its `init_timeout`, 30 s by default, and a trial before that. */

@@ -1,6 +1,16 @@
 /** Checks what the kernel tells without being asked, before anyone hears of it. */
 
-import type { JsonObject, JsonValue, KernelEvent, LogLevel, LogRecord } from "../protocol.js";
+import type { JsonObject, JsonValue, KernelEvent, LogLevel } from "../protocol.js";
+
+/** A line of the kernel's log: `log` of the bridge, with all that it is about among its fields. */
+export interface LogRecord {
+  readonly level: LogLevel;
+  readonly target: string;
+  readonly message: string;
+  readonly fields: JsonObject;
+  /** Unix seconds, with fractions. */
+  readonly at: number;
+}
 
 const LEVELS: readonly string[] = ["error", "warn", "info", "debug", "trace"];
 

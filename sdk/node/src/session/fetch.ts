@@ -2,7 +2,7 @@
  * `fetch` on the kernel's socket, with the session's token.
  *
  * It is undici's own `fetch`, not the runtime's with a dispatcher: an extension host replaces the global one, and its replacement
- * may leave the dispatcher out (VS Code's `http.electronFetch`, and its proxy support before 1.97). A request would then go to TCP
+ * may leave the dispatcher out (VS Code's `http.electronFetch`, and older versions of its proxy support). A request would then go to TCP
  * port 80 of this machine, token included. Arguments are read by the runtime's `Request`, and the answer is the runtime's `Response`, so
  * that neither side notices.
  */
@@ -15,8 +15,8 @@ import { type Outgoing, type RequestInfo, type RequestInitOf, readRequest } from
 import { toResponse } from "./response.js";
 import type { Pass, Tokens } from "./tokens.js";
 
-/** How long a kernel that does not take connections may be thought alive: it may be draining, for two seconds. */
-export const NOTICED_MS = 5_000;
+/** How long a kernel whose connections fail may be thought alive: it may be draining, for two seconds. */
+export const NOTICED_MS = 3_000;
 /** A request meets a kernel's end once; one that meets two is not worth a third try. */
 const TRIES_MAX = 3;
 
@@ -37,7 +37,8 @@ export async function fetchWith(options: FetchOptions, input: RequestInfo, init:
       answer = await send(outgoing, pass);
     } catch (thrown) {
       outgoing.signal?.throwIfAborted();
-      if (last || !(wasNotSent(thrown) || outgoing.safe) || !(await isReplaced(options, pass.link, outgoing, thrown))) {
+      const repeatable = !last && (wasNotSent(thrown) || (outgoing.safe && wasCut(thrown)));
+      if (!repeatable || !(await isReplaced(options, pass.link, outgoing, thrown))) {
         throw thrown;
       }
       continue;
@@ -79,16 +80,26 @@ function isTokenRefused(answer: Awaited<ReturnType<typeof send>>): boolean {
   return answer.status === 401 && !answer.headers.has("x-midplane-module");
 }
 
-/** The connection was not made. */
+/** No connection was made, or the dispatcher was closed before the request came to it. */
+const NOT_SENT: readonly string[] = ["ECONNREFUSED", "ENOENT", "UND_ERR_CONNECT_TIMEOUT", "UND_ERR_CLOSED", "UND_ERR_DESTROYED"];
+/** The connection ended before the answer; `kernel_stopped` is what a link's requests are ended with. */
+const CUT: readonly string[] = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "kernel_stopped"];
+
 function wasNotSent(thrown: unknown): boolean {
-  const cause = thrown instanceof Error ? thrown.cause : undefined;
-  const refused = ["ECONNREFUSED", "ENOENT", "UND_ERR_CONNECT_TIMEOUT"].includes(systemCode(cause) ?? "");
-  return refused || isStopped(cause);
+  return NOT_SENT.includes(causeCode(thrown));
 }
 
-/** The dispatcher was closed before this request came to it. */
-function isStopped(cause: unknown): boolean {
-  return systemCode(cause) === "UND_ERR_CLOSED" || systemCode(cause) === "UND_ERR_DESTROYED";
+function wasCut(thrown: unknown): boolean {
+  return CUT.includes(causeCode(thrown));
+}
+
+function causeCode(thrown: unknown): string {
+  return systemCode(thrown instanceof Error ? (thrown.cause ?? thrown) : undefined) ?? "";
+}
+
+/** Whether a connection failed in a way that a kernel's end explains. */
+export function mayHaveEnded(thrown: unknown): boolean {
+  return wasNotSent(thrown) || wasCut(thrown);
 }
 
 async function isReplaced({ after }: FetchOptions, dead: Link, outgoing: Outgoing, thrown: unknown): Promise<boolean> {

@@ -1,13 +1,10 @@
 /** WebSockets over the kernel's socket, with the session's token in a header of the handshake. */
 
-import { connect } from "node:net";
-
 import { Dispatcher, WebSocket } from "undici";
 
 import { ORIGIN } from "../kernel/link.js";
-import { type FetchOptions, NOTICED_MS } from "./fetch.js";
+import { type FetchOptions, NOTICED_MS, mayHaveEnded } from "./fetch.js";
 import { targetOf } from "./target.js";
-import type { Pass } from "./tokens.js";
 
 export type { WebSocket };
 
@@ -21,7 +18,7 @@ export function openWebSocket(options: FetchOptions, input: string | URL, protoc
   });
 }
 
-/** Sends each request to the kernel that there is then. */
+/** Sends a handshake to the kernel that there is then, and once more when that one ends of a sudden: a handshake is a GET. */
 class SessionDispatcher extends Dispatcher {
   readonly #options: FetchOptions;
 
@@ -31,32 +28,46 @@ class SessionDispatcher extends Dispatcher {
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    passThatAnswers(this.#options).then(
-      ({ link, token }) => {
-        const headers = { ...headersOf(options), authorization: `Bearer ${token}` };
-        link.dispatcher.dispatch({ ...options, origin: options.origin ?? ORIGIN, headers }, handler);
-      },
-      (reason: Error) => handler.onError?.(new TypeError("the WebSocket could not be opened", { cause: reason })),
-    );
+    void this.#send(options, handler, true);
     return true;
   }
-}
 
-/** A handshake is not sent twice, so the kernel is knocked at first: it may have ended a moment ago. */
-async function passThatAnswers({ tokens, after }: FetchOptions): Promise<Pass> {
-  const pass = await tokens.pass(undefined);
-  if (!(await takesConnections(pass.link.socketPath))) {
-    await after(pass.link, NOTICED_MS);
-    return tokens.pass(undefined);
+  async #send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler, again: boolean): Promise<void> {
+    const { tokens, after } = this.#options;
+    try {
+      const { link, token } = await tokens.pass(undefined);
+      const headers = { ...headersOf(options), authorization: `Bearer ${token}` };
+      const failed = async (error: Error): Promise<void> => {
+        const other = await after(link, NOTICED_MS).catch(() => undefined);
+        return other === undefined ? handler.onError?.(error) : this.#send(options, handler, false);
+      };
+      const heard = again ? unlessCut(handler, failed) : handler;
+      link.dispatcher.dispatch({ ...options, origin: options.origin ?? ORIGIN, headers }, heard);
+    } catch (cause) {
+      handler.onError?.(new TypeError("the WebSocket could not be opened", { cause }));
+    }
   }
-  return pass;
 }
 
-function takesConnections(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const knock = connect(socketPath);
-    knock.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    knock.once("connect", () => knock.destroy());
+const ANSWERED: readonly (string | symbol)[] = ["onHeaders", "onUpgrade", "onRequestUpgrade"];
+
+/** The same handler, but that `failed` hears of a connection that ended before there was an answer. */
+function unlessCut(handler: Dispatcher.DispatchHandler, failed: (error: Error) => Promise<void>): Dispatcher.DispatchHandler {
+  let answered = false;
+  return new Proxy(handler, {
+    get(target, name): unknown {
+      const method: unknown = Reflect.get(target, name);
+      if (typeof method !== "function") {
+        return method;
+      }
+      return (...args: readonly unknown[]): unknown => {
+        answered ||= ANSWERED.includes(name);
+        const [error] = args;
+        return name === "onError" && !answered && error instanceof Error && mayHaveEnded(error)
+          ? void failed(error)
+          : Reflect.apply(method, target, args);
+      };
+    },
   });
 }
 

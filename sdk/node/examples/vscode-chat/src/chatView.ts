@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { relayFetch } from "@midplane/host/webview";
 import * as vscode from "vscode";
 
-import { messageOf } from "./failures";
+import { isAbort, messageOf } from "./failures";
 import { readFromPage } from "./fromPage";
 import type { ApiKey } from "./key";
 import type { ChatKernel } from "./kernel";
@@ -49,7 +49,10 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
     const relay = relayFetch(webview, this.turns.fetch, {
       allow: ALLOWED,
       onRefused: ({ code, method, path, detail }) => this.log.warn(`the page was refused ${method} ${path}: ${detail} (${code})`),
-      onError: (error, { method, url }) => this.log.warn(`${method} ${url}: ${messageOf(error)}`),
+      onError: (error, { method, url }) => {
+        // The user stopped it, or the page went.
+        if (!isAbort(error)) this.log.warn(`${method} ${url}: ${messageOf(error)}`);
+      },
     });
     const messages = webview.onDidReceiveMessage((message: unknown) => this.onMessage(message));
     // A hidden page is ended by VS Code, and begins anew when it is shown.

@@ -6,6 +6,10 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
+}
+
 /** A problem (RFC 9457) as the kernel would answer it. */
 export function problemResponse(error: unknown): Response {
   const known = error instanceof MidplaneError ? error : undefined;
