@@ -27,9 +27,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::answers::{Answered, Answers};
+use self::answers::Answers;
 use self::connection::{Connection, Incoming, Wanted};
-use self::desk::{Desk, TakenBack};
+use self::desk::{Answered, Desk, TakenBack};
 use self::report::Report;
 use self::terminal::Terminal;
 use super::arguments::ClientArgs;

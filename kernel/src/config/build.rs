@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::section::{Section, Source, integer, strings};
 use super::{
-    Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, SecretSource, Sessions,
-    SocketPath, Unload, confine, file,
+    Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, Sessions, SocketPath,
+    Unload, confine, file, secrets,
 };
 use crate::telemetry::Filter;
 
@@ -35,14 +35,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const ROLLBACK_WINDOW: Duration = Duration::from_secs(30);
 /// One failure is an odd request, five are the version.
 const ROLLBACK_FAILURES: usize = 5;
-/// A person may have to unlock a password store first.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const MODULE_NAME: &str = "a name of [a-z][a-z0-9_-]*, at most 32 characters";
-const SECRET_SOURCE: &str =
-    "\"env:VARIABLE\", \"bridge\" or { cmd = [\"program\", …], timeout = \"60s\" }";
 
 /// Where a configuration comes from, so that it can be read again.
 #[derive(Debug, Clone)]
@@ -87,7 +83,7 @@ impl Config {
         Ok(Config {
             kernel: read_kernel(kernel, flags, environment, &modules)?,
             sessions,
-            secrets: read_secrets(secrets, flags)?,
+            secrets: secrets::read(secrets, flags)?,
             limits,
             modules,
         })
@@ -276,84 +272,6 @@ fn read_sessions(mut section: Section<'_>) -> Result<Sessions, ConfigError> {
     };
     section.finish()?;
     Ok(sessions)
-}
-
-fn read_secrets(
-    section: Section<'_>,
-    flags: &Flags,
-) -> Result<BTreeMap<String, SecretSource>, ConfigError> {
-    let source = section.source;
-    let mut secrets = BTreeMap::new();
-    for (id, value) in section.entries() {
-        let offset = value.span().start;
-        let refused = || ConfigError::Value {
-            place: source.place(offset),
-            key: format!("[secrets] {id}"),
-            // never the text: a key pasted here by mistake would end in the log
-            found: "something else".to_owned(),
-            allowed: SECRET_SOURCE.to_owned(),
-        };
-        let from = match value.get_ref() {
-            DeValue::String(text) => secret_source(text).ok_or_else(refused)?,
-            DeValue::Table(_) => {
-                let mut s = Section::new(
-                    format!("[secrets] {id}"),
-                    source,
-                    match value.into_inner() {
-                        DeValue::Table(table) => table,
-                        _ => DeTable::new(),
-                    },
-                );
-                let argv = match s.take("cmd").map(|argv| strings(argv.get_ref())) {
-                    Some(Some(argv)) => argv,
-                    _ => return Err(refused()),
-                };
-                let timeout = s.duration("timeout", COMMAND_TIMEOUT, SECOND..=HOUR)?;
-                s.finish()?;
-                command(argv, timeout).ok_or_else(refused)?
-            }
-            _ => return Err(refused()),
-        };
-        secrets.insert(id, from);
-    }
-    for flag in &flags.secrets {
-        let (id, from) = secret_flag(flag).ok_or_else(|| ConfigError::Value {
-            place: "command line".to_owned(),
-            key: "--secret".to_owned(),
-            found: "something else".to_owned(),
-            allowed: "ID=env:VARIABLE, ID=cmd:PROGRAM ARGUMENT... or ID=bridge".to_owned(),
-        })?;
-        secrets.insert(id, from);
-    }
-    Ok(secrets)
-}
-
-/// `ID=SOURCE`
-pub(crate) fn secret_flag(flag: &str) -> Option<(String, SecretSource)> {
-    let (id, source) = flag.split_once('=').filter(|(id, _)| !id.is_empty())?;
-    Some((id.to_owned(), secret_source(source)?))
-}
-
-fn secret_source(text: &str) -> Option<SecretSource> {
-    if text == "bridge" {
-        return Some(SecretSource::Bridge);
-    }
-    if let Some(variable) = text.strip_prefix("env:") {
-        let valid = !variable.is_empty() && !variable.contains(['=', '\0']);
-        return valid.then(|| SecretSource::Env {
-            variable: variable.to_owned(),
-        });
-    }
-    command(
-        shell_words::split(text.strip_prefix("cmd:")?).ok()?,
-        COMMAND_TIMEOUT,
-    )
-}
-
-fn command(argv: Vec<String>, timeout: Duration) -> Option<SecretSource> {
-    let valid = argv.first().is_some_and(|program| !program.is_empty())
-        && argv.iter().all(|word| !word.contains('\0'));
-    valid.then_some(SecretSource::Command { argv, timeout })
 }
 
 fn read_modules(

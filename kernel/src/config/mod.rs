@@ -12,6 +12,7 @@ mod file;
 mod flags;
 mod limits;
 mod quantity;
+mod secrets;
 mod section;
 
 use std::collections::BTreeMap;
@@ -20,12 +21,13 @@ use std::time::Duration;
 
 #[cfg(feature = "schema")]
 pub(crate) use build::HOST_GRACE;
-pub(crate) use build::{Origin, secret_flag};
+pub(crate) use build::Origin;
 pub(crate) use changes::restart_needed;
 pub(crate) use confine::Confine;
 pub(crate) use error::ConfigError;
 pub(crate) use flags::Flags;
 pub(crate) use limits::Limits;
+pub(crate) use secrets::secret_flag;
 
 /// The checked configuration.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,11 +10,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::super::Failure;
-use super::desk::{Desk, Key, Question};
+use super::desk::{Answered, Desk, Key, Question};
 use crate::config::SecretSource;
 use crate::secrets::{self, Broker, Secret, SecretError, SecretRequest};
-
-pub(super) type Answered = Result<Arc<Secret>, SecretError>;
 
 pub(super) struct Answers {
     broker: Arc<Broker>,

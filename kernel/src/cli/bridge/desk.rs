@@ -4,11 +4,14 @@
 //! to be on the screen.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::answers::Answered;
+use crate::secrets::{Secret, SecretError};
+
+/// What a source says.
+pub(super) type Answered = Result<Arc<Secret>, SecretError>;
 
 /// A secret's id and environment; `None`: whatever the environment.
 pub(super) type Key = (String, Option<String>);

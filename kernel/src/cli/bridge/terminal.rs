@@ -21,8 +21,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use zeroize::Zeroizing;
 
 use super::super::Failure;
-use super::answers::Answered;
-use super::desk::Desk;
+use super::desk::{Answered, Desk};
 use crate::secrets::{Implausible, MAX_SECRET_LEN, Secret, SecretError};
 
 /// The terminal of a process, whatever its standard input is (POSIX.1-2024, "Base Definitions", section 10.1).
