@@ -55,7 +55,7 @@ mod tests {
         std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
         // A copy where another user can reach it.
         let program = root.path().join("test");
-        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        crate::test_program::copy_to(&program);
         let mut command = Command::new(&program);
         command
             .args([

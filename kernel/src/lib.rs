@@ -34,6 +34,8 @@ mod socket;
 mod stall;
 mod start_error;
 mod telemetry;
+#[cfg(test)]
+mod test_program;
 mod watchdog;
 mod workers;
 

@@ -347,7 +347,7 @@ fn another_user_is_kept_out_twice() {
     let (root, path) = place();
     fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
     let program = root.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    crate::test_program::copy_to(&program);
     let socket = BoundSocket::bind(&path).unwrap();
     let connect = || {
         std::process::Command::new(&program)

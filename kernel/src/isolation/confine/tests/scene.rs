@@ -139,7 +139,7 @@ impl Scene {
         // Where another user can reach it.
         let program = self.root.join("test");
         if !program.exists() {
-            fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+            crate::test_program::copy_to(&program);
         }
         let mut command = Command::new(program);
         command
