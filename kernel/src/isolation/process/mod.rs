@@ -59,6 +59,9 @@ pub(crate) struct Process {
     /// Once there is one.
     generation: OnceLock<Weak<Generation>>,
     last_routes: OnceLock<Vec<String>>,
+    /// Set when it has ended by itself, until that has been dealt with: a generation that only waited for its last requests is
+    /// over as soon as they end.
+    crashed: Mutex<Option<Arc<Generation>>>,
     confined: OnceLock<Report>,
     /// Requests are under way that nobody looks at yet.
     busy: Notify,
@@ -206,7 +209,17 @@ impl Process {
             && let Some(generation) = self.generation()
         {
             generation.start_restarting();
+            *self.crashed() = Some(generation);
         }
+    }
+
+    /// The generation that it was, if it has ended by itself; once.
+    pub(crate) fn take_crashed(&self) -> Option<Arc<Generation>> {
+        self.crashed().take()
+    }
+
+    fn crashed(&self) -> MutexGuard<'_, Option<Arc<Generation>>> {
+        self.crashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_log_level(&self, level: u32) {

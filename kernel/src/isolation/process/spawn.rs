@@ -115,6 +115,7 @@ impl Process {
             ending: false.into(),
             generation: Default::default(),
             last_routes: Default::default(),
+            crashed: Mutex::default(),
             confined: Default::default(),
             busy: Notify::new(),
             looked_at: false.into(),

@@ -24,9 +24,9 @@ impl Registry {
         let (registry, generation) = (Arc::clone(self), Arc::downgrade(generation));
         self.control.spawn(async move {
             let end = process.ended().await;
-            if !process.is_ending()
-                && let Some(generation) = generation.upgrade()
-            {
+            // One that ended before it was this generation's was not noted as its end.
+            let unnoted = || generation.upgrade().filter(|_| !process.is_ending());
+            if let Some(generation) = process.take_crashed().or_else(unnoted) {
                 registry.crashed(&generation, &process, &end).await;
             }
         });
