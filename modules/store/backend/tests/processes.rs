@@ -79,7 +79,7 @@ async fn what_was_acknowledged_outlives_any_kill() {
         let sync = if kill % 4 == 0 { "full" } else { "normal" };
         let mut command = again("what_was_acknowledged_outlives_any_kill", sync, &path);
         let mut writer = Running::start(&mut command);
-        let acknowledged = read_then_kill(&mut writer.0, chance.below(16), chance.below(1_500));
+        let acknowledged = read_then_kill(&mut writer.0, chance.below(9), chance.below(1_500));
         let last = acknowledged.last().copied().unwrap_or(0);
         acknowledged_in_all += acknowledged.len();
         // Another process, which was there before, opens it as the killed one left it.
