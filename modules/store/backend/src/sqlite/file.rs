@@ -31,7 +31,7 @@ pub enum OpenError {
     #[error("there is no store at {}: name its file with --file", path.display())]
     Missing { path: PathBuf },
     #[error(
-        "{} is open in this process already: another generation of this module has not ended, and two would damage it; load the module under the name `store` alone, and reload it as `exclusive`",
+        "{} is open in this process already: another generation of this module has not closed it, and two would damage it; unload the module, then load it again",
         path.display()
     )]
     OpenInThisProcess { path: PathBuf },
