@@ -2,7 +2,7 @@
 
 use midplane_sdk::{Error, Result};
 use midplane_store_backend::limits::QUOTA_BYTES;
-use midplane_store_backend::sqlite::Sync;
+use midplane_store_backend::sqlite::Durability;
 use serde::Deserialize;
 
 const FILE: &str = "state.db";
@@ -39,7 +39,7 @@ enum SyncName {
 pub(crate) struct Settings {
     pub(crate) place: Place,
     pub(crate) quota_bytes: u64,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -73,8 +73,8 @@ impl Config {
             place,
             quota_bytes,
             sync: match self.sync {
-                SyncName::Full => Sync::Full,
-                SyncName::Normal => Sync::Normal,
+                SyncName::Full => Durability::Full,
+                SyncName::Normal => Durability::Normal,
             },
         })
     }

@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use midplane_sdk::storage::{Answering, Batch, Scan, Storage, StorageError, Transport, Version};
 use midplane_sdk::{Context, Draining, Result, testing};
-use midplane_store_backend::sqlite::{Settings, Sync};
+use midplane_store_backend::sqlite::{Durability, Settings};
 use midplane_store_backend::{Backend, Memory, Sqlite};
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -70,7 +70,7 @@ async fn stores() -> Stores {
     let settings = Settings {
         path: dir.path().join("state.db"),
         quota_bytes: QUOTA_BYTES,
-        sync: Sync::Normal,
+        sync: Durability::Normal,
     };
     let file: Arc<dyn Backend> = Arc::new(Sqlite::open(&settings).unwrap());
     let memory: Arc<dyn Backend> = Arc::new(Memory::new(QUOTA_BYTES));

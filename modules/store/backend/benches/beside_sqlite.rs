@@ -8,17 +8,18 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use midplane_store_backend::limits::QUOTA_BYTES;
-use midplane_store_backend::sqlite::{Settings, Sync};
+use midplane_store_backend::sqlite::{Durability, Settings};
 use midplane_store_backend::{Backend, Batch, Scan, Sqlite};
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::runtime::Runtime;
 
 const ENTRIES: u64 = 50_000;
-const VALUE: [u8; 200] = [7; 200];
+const VALUE_BYTES: usize = 200;
 const WRITERS: u64 = 32;
 /// The best of them counts: whatever else the machine does only makes them slower.
 const ROUNDS: usize = 5;
@@ -39,7 +40,7 @@ fn main() {
         "{:34} {:>12} {:>12} {:>8}",
         "", "SQLite us", "store us", "ratio"
     );
-    let reads = Pair::open(dir.path(), "reads", Sync::Normal);
+    let reads = Pair::open(dir.path(), "reads", Durability::Normal);
     reads.fill(&runtime);
     compare(
         "get",
@@ -53,7 +54,7 @@ fn main() {
         || reads.direct_scans(),
         || reads.store_scans(&runtime),
     );
-    for (name, sync) in [("normal", Sync::Normal), ("full", Sync::Full)] {
+    for (name, sync) in [("normal", Durability::Normal), ("full", Durability::Full)] {
         let pair = Pair::open(dir.path(), name, sync);
         for writers in [1, WRITERS] {
             compare(
@@ -98,15 +99,27 @@ fn key(n: u64) -> String {
     format!("thread/{:04}/item/{n:010}", n % 500)
 }
 
+/// Never the same twice: SQLite writes nothing where nothing changes.
+fn value() -> Bytes {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut value = vec![7; VALUE_BYTES];
+    value[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    value.into()
+}
+
 fn nth_key(n: u64) -> String {
     key(n.wrapping_mul(0x9E37_79B9) % ENTRIES)
 }
 
 impl Pair {
-    fn open(dir: &Path, name: &str, sync: Sync) -> Pair {
+    fn open(dir: &Path, name: &str, sync: Durability) -> Pair {
         let direct = Connection::open(dir.join(format!("{name}-direct.db"))).unwrap();
         direct.pragma_update(None, "journal_mode", "WAL").unwrap();
-        let synchronous = if sync == Sync::Full { "FULL" } else { "NORMAL" };
+        let synchronous = if sync == Durability::Full {
+            "FULL"
+        } else {
+            "NORMAL"
+        };
         direct
             .pragma_update(None, "synchronous", synchronous)
             .unwrap();
@@ -144,7 +157,7 @@ impl Pair {
                 .prepare_cached("INSERT OR REPLACE INTO entry VALUES (?1, ?2)")
                 .unwrap();
             for key in keys {
-                put.execute(params![key.as_bytes(), &VALUE[..]]).unwrap();
+                put.execute(params![key.as_bytes(), &value()[..]]).unwrap();
             }
         }
         transaction.commit().unwrap();
@@ -153,9 +166,7 @@ impl Pair {
     fn store_put(&self, keys: impl Iterator<Item = String>) -> impl Future<Output = ()> {
         let mut batch = Batch::default();
         for key in keys {
-            batch
-                .write
-                .extend(Batch::put(key.into(), Bytes::from_static(&VALUE)).write);
+            batch.write.extend(Batch::put(key.into(), value()).write);
         }
         let commit = self.store.commit("bench", batch);
         async { commit.await.map(drop).unwrap() }
@@ -170,7 +181,7 @@ impl Pair {
             let value: Vec<u8> = get
                 .query_row([nth_key(n).as_bytes()], |row| row.get(0))
                 .unwrap();
-            assert_eq!(value.len(), VALUE.len());
+            assert_eq!(value.len(), VALUE_BYTES);
         }
     }
 
@@ -183,7 +194,7 @@ impl Pair {
                     .await
                     .unwrap()
                     .unwrap();
-                assert_eq!(entry.value.len(), VALUE.len());
+                assert_eq!(entry.value.len(), VALUE_BYTES);
             }
         });
     }

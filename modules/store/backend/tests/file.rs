@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use midplane_store_backend::sqlite::maintenance::{ExportError, Maintenance};
-use midplane_store_backend::sqlite::{OpenError, Sync};
+use midplane_store_backend::sqlite::{Durability, OpenError};
 use midplane_store_backend::{Backend, Batch, Memory, Scan, Sqlite, StoreError, Write};
 use rusqlite::Connection;
 use support::{Running, again, asked, bytes, open, put, say, settings};
@@ -45,7 +45,7 @@ fn what_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
         make(&path);
         let before = fs::read(&path).unwrap();
         for refused in [
-            Sqlite::open(&settings(&path, Sync::Full))
+            Sqlite::open(&settings(&path, Durability::Full))
                 .err()
                 .map(|error| error.to_string()),
             Maintenance::open(&path)

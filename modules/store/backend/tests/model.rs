@@ -6,7 +6,7 @@ mod support;
 
 use bytes::Bytes;
 use midplane_store_backend::sqlite::maintenance::Maintenance;
-use midplane_store_backend::sqlite::{Settings, Sync};
+use midplane_store_backend::sqlite::{Durability, Settings};
 use midplane_store_backend::{
     Backend, Batch, Expectation, Memory, Scan, Sqlite, StoreError, Version, Write,
 };
@@ -37,7 +37,7 @@ async fn every_answer_is_that_of_the_model() {
         let path = dir.path().join("state.db");
         let settings = Settings {
             quota_bytes: QUOTA_BYTES,
-            ..settings(&path, Sync::Normal)
+            ..settings(&path, Durability::Normal)
         };
         let (mut file, model) = (Sqlite::open(&settings).unwrap(), Memory::new(QUOTA_BYTES));
         let mut chance = Chance(seed);
@@ -173,7 +173,7 @@ async fn a_quota_refuses_what_adds_to_it_and_nothing_else() {
     let path = dir.path().join("state.db");
     let small = |quota_bytes| Settings {
         quota_bytes,
-        ..settings(&path, Sync::Normal)
+        ..settings(&path, Durability::Normal)
     };
     let store = Sqlite::open(&small(100)).unwrap();
     store.commit("m", put("a", [0; 99])).await.unwrap();

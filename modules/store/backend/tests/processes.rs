@@ -10,7 +10,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use midplane_store_backend::sqlite::maintenance::Maintenance;
-use midplane_store_backend::sqlite::{OpenError, Sync};
+use midplane_store_backend::sqlite::{Durability, OpenError};
 use midplane_store_backend::{Backend, Batch, Scan, Sqlite, Version, Write};
 use support::{Chance, Running, add_one, again, asked, bytes, open, put, say, settings};
 
@@ -50,7 +50,7 @@ async fn two_processes_that_count_together_lose_no_count() {
 
 /// Counts, and writes keys of its own in between.
 async fn count(path: &Path) {
-    let store = Sqlite::open(&settings(path, Sync::Normal)).expect("the store opens");
+    let store = Sqlite::open(&settings(path, Durability::Normal)).expect("the store opens");
     let own = std::process::id();
     for n in 0..ADDED_BY_EACH {
         add_one(&store, "m", "count").await;
@@ -65,9 +65,9 @@ async fn count(path: &Path) {
 async fn what_was_acknowledged_outlives_any_kill() {
     if let Some((sync, path)) = asked() {
         let sync = if sync == "full" {
-            Sync::Full
+            Durability::Full
         } else {
-            Sync::Normal
+            Durability::Normal
         };
         return acknowledge(&path, sync).await;
     }
@@ -137,7 +137,7 @@ fn read_then_kill(writer: &mut Child, lines: u64, pause_us: u64) -> Vec<u64> {
 }
 
 /// Commits numbers, each in two places at once, and says so once it is acknowledged.
-async fn acknowledge(path: &Path, sync: Sync) {
+async fn acknowledge(path: &Path, sync: Durability) {
     let store = Sqlite::open(&settings(path, sync)).expect("the store opens");
     let mut next = all(&store).await.last().map_or(1, |(number, _)| number + 1);
     loop {
@@ -248,7 +248,7 @@ async fn a_second_copy_in_one_process_is_refused_and_the_first_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let first = open(&path);
-    let second = Sqlite::open(&settings(&path, Sync::Full));
+    let second = Sqlite::open(&settings(&path, Durability::Full));
     assert!(matches!(second, Err(OpenError::OpenInThisProcess { .. })));
     first.commit("m", put("k", "v")).await.unwrap();
     first.close();

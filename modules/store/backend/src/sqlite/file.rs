@@ -15,7 +15,7 @@ use crate::limits::BUSY_WAIT;
 
 /// What an acknowledged commit has survived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sync {
+pub enum Durability {
     /// Written to the disk: it is there after a power cut. One wait for the disk for each group of commits.
     #[default]
     Full,
@@ -71,7 +71,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The writer's connection.
-pub(super) fn open_or_make(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
+pub(super) fn open_or_make(path: &Path, sync: Durability) -> Result<Connection, OpenError> {
     make_private(path)?;
     open(path, |connection| {
         schema::make(connection)?;
@@ -81,12 +81,12 @@ pub(super) fn open_or_make(path: &Path, sync: Sync) -> Result<Connection, OpenEr
             None,
             "synchronous",
             match sync {
-                Sync::Full => "FULL",
-                Sync::Normal => "NORMAL",
+                Durability::Full => "FULL",
+                Durability::Normal => "NORMAL",
             },
         )?;
         // Only on macOS does it differ: fsync(2) leaves bytes in the drive there.
-        connection.pragma_update(None, "fullfsync", sync == Sync::Full)
+        connection.pragma_update(None, "fullfsync", sync == Durability::Full)
     })
 }
 

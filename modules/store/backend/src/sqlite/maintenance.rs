@@ -79,7 +79,7 @@ impl Maintenance {
     /// As [`Maintenance::open`], but makes the file if it is not there.
     pub fn open_or_make(path: &Path) -> Result<Maintenance, OpenError> {
         Ok(Maintenance {
-            connection: file::open_or_make(path, file::Sync::Full)?,
+            connection: file::open_or_make(path, file::Durability::Full)?,
             path: path.to_owned(),
             bell: OnceCell::new(),
         })

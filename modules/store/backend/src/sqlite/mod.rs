@@ -35,7 +35,7 @@ use readers::Readers;
 use sole::Sole;
 use writer::Writer;
 
-pub use file::{OpenError, Sync};
+pub use file::{Durability, OpenError};
 
 /// Where and how keys are kept.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Settings {
     pub path: PathBuf,
     /// Of each module's keys and values.
     pub quota_bytes: u64,
-    pub sync: Sync,
+    pub sync: Durability,
 }
 
 /// An open file. Dropping it finishes the commits that wait, and closes it.

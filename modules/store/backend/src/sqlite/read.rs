@@ -59,22 +59,32 @@ pub(super) fn scan(connection: &Connection, module: &str, scan: &Scan) -> rusqli
         .unwrap_or(i64::MAX)
         .saturating_add(1);
     let mut rows = select.query((module, &from[..], to, limit))?;
-    let (mut page, mut read_bytes) = (Page::default(), 0);
+    // One buffer for the page: an entry is two lengths in it until all are there.
+    let (mut content, mut parts, mut more) = (Vec::new(), Vec::new(), false);
     while let Some(row) = rows.next()? {
-        let entry = Entry {
-            key: bytes(row, 0)?,
-            version: version(row, 1)?,
-            value: bytes(row, 2)?,
-        };
-        read_bytes += entry.key.len() + entry.value.len();
-        let full = page.entries.len() == scan.limit || read_bytes > PAGE_BYTES_MAX;
-        if full && !page.entries.is_empty() {
-            page.more = true;
+        let (key, value) = (row.get_ref(0)?.as_bytes()?, row.get_ref(2)?.as_bytes()?);
+        let full =
+            parts.len() == scan.limit || content.len() + key.len() + value.len() > PAGE_BYTES_MAX;
+        if full && !parts.is_empty() {
+            more = true;
             break;
         }
-        page.entries.push(entry);
+        content.extend_from_slice(key);
+        content.extend_from_slice(value);
+        parts.push((key.len(), version(row, 1)?, value.len()));
     }
-    Ok(page)
+    let mut content = Bytes::from(content);
+    let entries = parts
+        .into_iter()
+        .map(|(key_len, version, value_len)| Entry {
+            key: content.split_to(key_len),
+            version,
+            value: content.split_to(value_len),
+        });
+    Ok(Page {
+        entries: entries.collect(),
+        more,
+    })
 }
 
 /// Nothing for a module that is not known.

@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use midplane_store_backend::limits::QUOTA_BYTES;
-use midplane_store_backend::sqlite::{Settings, Sync};
+use midplane_store_backend::sqlite::{Durability, Settings};
 use midplane_store_backend::{Backend, Batch, Expectation, Sqlite, Version, Write};
 
-pub(crate) fn settings(path: &Path, sync: Sync) -> Settings {
+pub(crate) fn settings(path: &Path, sync: Durability) -> Settings {
     Settings {
         path: path.to_owned(),
         quota_bytes: QUOTA_BYTES,
@@ -19,7 +19,7 @@ pub(crate) fn settings(path: &Path, sync: Sync) -> Settings {
 }
 
 pub(crate) fn open(path: &Path) -> Sqlite {
-    Sqlite::open(&settings(path, Sync::Full)).expect("the store opens")
+    Sqlite::open(&settings(path, Durability::Full)).expect("the store opens")
 }
 
 pub(crate) fn bytes(text: impl AsRef<[u8]>) -> Bytes {
