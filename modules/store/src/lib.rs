@@ -1,10 +1,12 @@
 //! The module store: durable ordered keys for other modules, over calls between modules.
 //!
-//! `routes` speaks HTTP, `wire` reads and writes what crosses, `caller` says whose keys they are, `problem` tells failures.
+//! `routes` speaks HTTP, `wire` reads and writes what crosses, `caller` says whose keys they are, `problem` tells failures,
+//! `handover` passes the file from one generation to the next.
 //! What keeps the keys is a [`Backend`](midplane_store_backend::Backend), and nothing here knows which one.
 
 mod caller;
 mod config;
+mod handover;
 mod problem;
 mod routes;
 mod wire;
@@ -14,11 +16,13 @@ use std::sync::Arc;
 use axum::Router;
 use midplane_sdk::{Context, Result};
 use midplane_store_backend::sqlite::Settings;
-use midplane_store_backend::{Backend, Memory, Sqlite};
+use midplane_store_backend::{Backend, Memory};
 
 use crate::config::{Config, Place};
+use crate::handover::{File, Passing};
 
-#[midplane_sdk::module(name = "store")]
+// Nothing is in the state but that the file is closed.
+#[midplane_sdk::module(name = "store", state = 1)]
 async fn store(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     // What a batch of the largest size is when written down.
@@ -26,15 +30,18 @@ async fn store(mut ctx: Context<Config>) -> Result<Router> {
     let backend: Arc<dyn Backend> = match settings.place {
         Place::Memory => Arc::new(Memory::new(settings.quota_bytes)),
         Place::File(name) => {
-            let file = Arc::new(Sqlite::open(&Settings {
+            // The generation before has the file until it has handed over.
+            let _: Option<()> = ctx.restore().await?;
+            let settings = Settings {
                 path: ctx.data_dir().join(name),
                 quota_bytes: settings.quota_bytes,
                 sync: settings.sync,
-            })?);
-            let closing = Arc::clone(&file);
-            // Behind the last request: the next generation opens the file when this one has closed it.
-            ctx.on_shutdown(async move { closing.close() });
-            file
+            };
+            let file = Arc::new(File::open(settings, ctx.draining())?);
+            let (saved, ended) = (Arc::clone(&file), Arc::clone(&file));
+            ctx.on_save(move || saved.close());
+            ctx.on_shutdown(async move { ended.close() });
+            Arc::new(Passing(file))
         }
     };
     Ok(routes::router(backend, ctx.draining()))
