@@ -65,6 +65,7 @@ mod problem;
 mod secret;
 mod session;
 mod state;
+pub mod storage;
 mod telemetry;
 pub mod testing;
 pub mod ws;

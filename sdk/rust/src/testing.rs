@@ -17,6 +17,7 @@ use crate::boundary::loopback_socket::ClientSocket;
 use crate::context::Context;
 use crate::error::Result;
 use crate::state::Saved;
+use crate::storage::Storage;
 use crate::ws::Message;
 
 /// A running module. Dropping it ends its runtime.
@@ -139,6 +140,11 @@ impl WebSocket {
     pub fn headers(&self) -> &http::HeaderMap {
         self.0.headers()
     }
+}
+
+/// Storage in memory, with a quota of its own: nothing else sees it, and it goes with its last clone.
+pub fn storage(quota_bytes: u64) -> Storage {
+    Storage::in_memory(quota_bytes)
 }
 
 /// A session for `user`, with nothing else.

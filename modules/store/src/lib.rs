@@ -1,0 +1,51 @@
+//! The module store: durable ordered keys for other modules, over calls between modules.
+//!
+//! `routes` speaks HTTP, `wire` reads and writes what crosses, `caller` says whose keys they are, `problem` tells failures,
+//! `handover` passes the file from one generation to the next.
+//! What keeps the keys is a [`Backend`](midplane_store_backend::Backend), and nothing here knows which one.
+
+mod caller;
+mod config;
+mod handover;
+mod problem;
+mod routes;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use midplane_sdk::{Context, Result};
+use midplane_store_backend::sqlite::Settings;
+use midplane_store_backend::{Backend, Memory};
+
+use crate::config::{Config, Place};
+use crate::handover::{File, Passing};
+
+// Nothing is in the state but that the file is closed.
+#[midplane_sdk::module(name = "store", state = 1)]
+async fn store(mut ctx: Context<Config>) -> Result<Router> {
+    let settings = ctx.config().check()?;
+    // What a batch of the largest size is when written down.
+    ctx.body_limit("/commit", wire::COMMIT_BYTES_MAX)?;
+    let backend: Arc<dyn Backend> = match settings.place {
+        Place::Memory => Arc::new(Memory::new(settings.quota_bytes)),
+        Place::File(name) => {
+            // The generation before has the file until it has handed over.
+            let _: Option<()> = ctx.restore().await?;
+            let settings = Settings {
+                path: ctx.data_dir().join(name),
+                quota_bytes: settings.quota_bytes,
+                sync: settings.sync,
+            };
+            let file = Arc::new(File::open(settings, ctx.draining())?);
+            let (saved, ended) = (Arc::clone(&file), Arc::clone(&file));
+            ctx.on_save(move || saved.close());
+            ctx.on_shutdown(async move { ended.close() });
+            Arc::new(Passing(file))
+        }
+    };
+    Ok(routes::router(backend, ctx.draining()))
+}
+
+#[cfg(test)]
+mod tests;
