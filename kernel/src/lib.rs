@@ -30,6 +30,7 @@ mod signals;
 mod socket;
 mod stall;
 mod start_error;
+mod switchboard;
 mod telemetry;
 mod watchdog;
 mod workers;
