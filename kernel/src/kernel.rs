@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,6 @@ use crate::connections::Connections;
 use crate::controls::Controls;
 use crate::events::Events;
 use crate::isolation::process;
-use crate::modules::descriptor::Grants;
 use crate::modules::executor::{SocketLimits, Surroundings};
 use crate::modules::registry::{self, GrantSpec, Registry, Spec};
 use crate::modules::stage::Staging;
@@ -23,6 +23,7 @@ use crate::problem::Code;
 use crate::secrets::{self, Broker, ROUNDS_MAX, SecretRequest, keeps_changing};
 use crate::session::{Session, Sessions};
 use crate::start_error::StartError;
+use crate::switchboard::Switchboard;
 use crate::telemetry::LogHandle;
 use crate::watchdog::Findings;
 use crate::watchdog::beacon::Beacons;
@@ -44,7 +45,7 @@ pub(crate) struct Kernel {
     pub(crate) events: Arc<Events>,
     pub(crate) log: LogHandle,
     /// The runtime of what is nobody's request.
-    pub(crate) control: tokio::runtime::Handle,
+    pub(crate) control: Handle,
     pub(crate) connections: Connections,
     pub(crate) surroundings: Surroundings,
     /// What each worker shows of itself.
@@ -53,6 +54,10 @@ pub(crate) struct Kernel {
     pub(crate) findings: Arc<Findings>,
     /// Cancelled when connections are to end after the request they have.
     pub(crate) closing: CancellationToken,
+    /// Cancelled when connections may come.
+    pub(crate) opened: CancellationToken,
+    /// Where modules call each other.
+    pub(crate) switchboard: Arc<Switchboard>,
     sweep: Notify,
     phase: AtomicU8,
     workers: OnceLock<Controls>,
@@ -83,7 +88,7 @@ impl Kernel {
         socket: &Path,
         log: LogHandle,
         started: Instant,
-        control: tokio::runtime::Handle,
+        control: Handle,
     ) -> Result<Arc<Kernel>, StartError> {
         let sessions = Sessions::new(config.sessions.clone(), instance);
         let sessions = Arc::new(sessions.map_err(|_| StartError::Randomness)?);
@@ -96,6 +101,7 @@ impl Kernel {
             &config.kernel.data_dir,
             &sessions.instance().replace(':', "-"),
         )?;
+        let switchboard = Arc::<Switchboard>::default();
         let settings = registry::Settings {
             module_dirs: config.kernel.module_dirs.clone(),
             body_bytes: config.limits.body_bytes,
@@ -108,14 +114,15 @@ impl Kernel {
             stuck_after: config.limits.stuck_after,
             workers: config.kernel.workers,
             log: log.clone(),
+            carrier: Arc::clone(&switchboard) as _,
             configured: config
                 .modules
                 .iter()
                 .map(|(name, module)| (name.clone(), spec(module)))
                 .collect(),
         };
-        let surroundings = surroundings(&config, &broker);
-        Ok(Arc::new(Kernel {
+        let surroundings = surroundings(&config, &broker, &switchboard);
+        let kernel = Arc::new(Kernel {
             started,
             uid: nix::unistd::Uid::effective().as_raw(),
             host_key: HostKey::generate().map_err(|_| StartError::Randomness)?,
@@ -141,8 +148,12 @@ impl Kernel {
             workers: OnceLock::new(),
             socket: socket.display().to_string(),
             stop: watch::Sender::new(None),
+            opened: CancellationToken::new(),
+            switchboard,
             config,
-        }))
+        });
+        kernel.switchboard.connect(&kernel);
+        Ok(kernel)
     }
 
     /// Why the kernel is not ready, if it is not.
@@ -158,12 +169,18 @@ impl Kernel {
         self.not_ready() == Some(Code::Draining)
     }
 
-    /// The workers have started.
-    pub(crate) fn set_ready(&self, workers: Controls) {
+    /// The workers have started: what calls from the modules' beginnings need. They take no connections yet.
+    pub(crate) fn set_workers(&self, workers: Controls, runtimes: Vec<Handle>) {
         self.modules.set_workers(workers.clone());
         // Once.
         let _ = self.workers.set(workers);
+        self.switchboard.set_workers(runtimes);
+    }
+
+    /// The modules are loaded: connections may come.
+    pub(crate) fn set_ready(&self) {
         self.phase.store(READY, Ordering::Release);
+        self.opened.cancel();
     }
 
     /// From here on nothing is changed, and connections end after the request they have.
@@ -223,7 +240,11 @@ impl Kernel {
     }
 }
 
-fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
+fn surroundings(
+    config: &Config,
+    broker: &Arc<Broker>,
+    switchboard: &Arc<Switchboard>,
+) -> Surroundings {
     let broker = Arc::clone(broker);
     Surroundings {
         body_stall_timeout: config.limits.body_stall_timeout,
@@ -255,15 +276,14 @@ fn surroundings(config: &Config, broker: &Arc<Broker>) -> Surroundings {
                 Err(keeps_changing(&request.secret_key_id))
             })
         }),
+        calls: Arc::clone(switchboard) as _,
     }
 }
 
 fn spec(module: &config::Module) -> Spec {
     let grants = match &module.grants {
         None => GrantSpec::All,
-        Some(names) => GrantSpec::Only(Grants {
-            secrets: names.iter().any(|name| name == "secrets"),
-        }),
+        Some(grants) => GrantSpec::Only(grants.clone()),
     };
     Spec {
         path: module.path.clone(),

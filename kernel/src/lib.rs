@@ -33,6 +33,7 @@ mod signals;
 mod socket;
 mod stall;
 mod start_error;
+mod switchboard;
 mod telemetry;
 #[cfg(test)]
 mod test_program;

@@ -59,6 +59,7 @@ codes! {
     RequestTimeout = 408 "request_timeout" "The body came too slowly";
     SessionEnded = 409 "session_ended" "The session has ended";
     ModuleBusy = 409 "module_busy" "The module is being loaded or unloaded";
+    ModuleInUse = 409 "module_in_use" "Other modules may call the module";
     BodyTooLarge = 413 "body_too_large" "The body is too large";
     UnsupportedMediaType = 415 "unsupported_media_type" "The body has the wrong type";
     HostNotAllowed = 421 "host_not_allowed" "This host name is not served here";

@@ -22,7 +22,7 @@ pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Unique in this process, and with its random part among processes.
-fn next() -> HeaderValue {
+pub(crate) fn next() -> HeaderValue {
     static PREFIX: OnceLock<String> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let prefix = PREFIX.get_or_init(|| {

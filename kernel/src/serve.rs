@@ -1,5 +1,5 @@
-//! The kernel's life as one story: [`run`] hardens the process, binds the socket, makes the shared state, loads the modules,
-//! starts the workers, says that it is ready, waits for a signal or its host, and then takes everything down in the opposite order.
+//! The kernel's life as one story: [`run`] hardens the process, binds the socket, makes the shared state, starts the workers,
+//! loads the modules, says that it is ready, waits for a signal or its host, and then takes everything down in the opposite order.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -93,18 +93,8 @@ pub(crate) fn run(
     }
     let readiness = Readiness::new(inherited.notify_socket);
     control.block_on(async {
-        let loaded = kernel.modules.load_configured().await;
-        loaded.map_err(|(name, problem)| {
-            let error = StartError::Module {
-                name,
-                reason: problem.detail.into_owned(),
-            };
-            if step::is_held() {
-                give_up(&error, &socket);
-            }
-            error
-        })?;
         let workers = Workers::start(&kernel, &socket).map_err(StartError::Runtime)?;
+        kernel.set_workers(workers.controls(), workers.runtimes());
         let watchdog = Watchdog::start(
             &kernel.beacons,
             &kernel.findings,
@@ -116,10 +106,21 @@ pub(crate) fn run(
             },
         )
         .map_err(StartError::Runtime)?;
+        if let Err((name, problem)) = kernel.modules.load_configured().await {
+            let error = StartError::Module {
+                name,
+                reason: problem.detail.into_owned(),
+            };
+            if step::is_held() {
+                give_up(&error, &socket);
+            }
+            workers.stop(CLOSE_TIMEOUT).await;
+            return Err(error);
+        }
         let watch = Watch::start(&kernel.config, origin, &kernel.modules, &kernel.events)
             .map_err(StartError::Watch)?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&kernel)));
-        kernel.set_ready(workers.controls());
+        kernel.set_ready();
         say_ready(&kernel, &socket, &readiness);
         if let Some(bridge) = inherited.bridge {
             bridge::serve_inherited(&kernel, bridge);

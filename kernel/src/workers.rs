@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,12 +44,14 @@ pub(crate) struct Workers {
 
 struct Worker {
     thread: JoinHandle<()>,
+    runtime: Handle,
     control: mpsc::Sender<Job>,
     stopped: oneshot::Receiver<()>,
     stop: CancellationToken,
 }
 
 impl Workers {
+    /// They take connections once the kernel is opened.
     pub(crate) fn start(kernel: &Arc<Kernel>, socket: &BoundSocket) -> io::Result<Workers> {
         let all = (0..kernel.config.kernel.workers)
             .map(|number| Worker::start(number, kernel, socket))
@@ -64,6 +67,14 @@ impl Workers {
                 .map(|worker| worker.control.clone())
                 .collect(),
         )
+    }
+
+    /// The runtime of each.
+    pub(crate) fn runtimes(&self) -> Vec<Handle> {
+        self.all
+            .iter()
+            .map(|worker| worker.runtime.clone())
+            .collect()
     }
 
     /// Ends all workers; what still runs after `timeout` is dropped.
@@ -97,6 +108,7 @@ impl Worker {
         let (control, jobs) = mpsc::channel(CONTROL_QUEUE_LEN);
         let (done, stopped) = oneshot::channel();
         let stopping = stop.clone();
+        let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
@@ -109,6 +121,7 @@ impl Worker {
             })?;
         Ok(Worker {
             thread,
+            runtime: handle,
             control,
             stopped,
             stop,
@@ -123,7 +136,10 @@ async fn run(
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let accepting = accept(&kernel, listener, &connections);
+    let accepting = async {
+        kernel.opened.cancelled().await;
+        accept(&kernel, listener, &connections).await;
+    };
     let controlling = async {
         while let Some(job) = jobs.recv().await {
             job();

@@ -41,6 +41,9 @@ extern "C" {
 /// The table's size in the first minor of this major, the least that a module may fill.
 #define MP_MODULE_LEN_MIN 104
 
+/// The version that is described here.
+#define MP_CALL_API_VERSION 1
+
 /// The note's type.
 #define MP_NOTE_TYPE 1
 
@@ -82,6 +85,11 @@ extern "C" {
 
 /// `mp_module.on_session` wants to see a session before it is issued.
 #define MP_INSTANCE_CHECKS_SESSIONS 2
+
+/// Bits of `mp_call_head.flags`.
+
+/// It acts for the session of the request it is made for, and ends with that request.
+#define MP_CALL_FOR_SESSION 1
 
 /// Bits of `mp_descriptor_body.grants`: what the module wants to be given.
 
@@ -130,6 +138,12 @@ typedef int32_t mp_status;
 /// The client stopped sending in the middle of the body.
 #define MP_DISCONNECTED (-8)
 
+/// No module of that name is loaded.
+#define MP_NOT_LOADED (-9)
+
+/// The calls that led here are as many as may follow from one request.
+#define MP_TOO_DEEP (-10)
+
 /// Bytes borrowed for one call. `ptr` may be null when `len` is 0; a null `ptr` is how an optional slice is absent.
 typedef struct mp_slice {
     const uint8_t *ptr;
@@ -169,6 +183,16 @@ typedef struct mp_session {
     uint64_t expires_at;
 } mp_session;
 
+/// Which module makes a call. Valid during `begin` only.
+typedef struct mp_caller {
+    /// `sizeof(mp_caller)` of the kernel.
+    uint32_t size;
+    /// Reserved, zero.
+    uint32_t flags;
+    mp_slice module;
+    uint64_t generation;
+} mp_caller;
+
 /// The head of a request. Valid during `begin` only: copy what is to be kept.
 typedef struct mp_request_head {
     /// `sizeof(mp_request_head)` of the kernel.
@@ -185,10 +209,13 @@ typedef struct mp_request_head {
     size_t headers_len;
     /// The value of `x-request-id`.
     mp_slice request_id;
-    /// Null on a public route that was called without a session.
+    /// Null on a public route that was called without a session, and where a module calls for none.
     const mp_session *session;
     /// Bytes of the body if they are known (0: there is none), else -1.
     int64_t content_length;
+    /// The module that makes the request; null when a client does. Only routes that the descriptor names as internal are
+    /// open to modules, and those to nobody else.
+    const mp_caller *caller;
 } mp_request_head;
 
 /// What `mp_module.init` is given. Valid during `init` only.
@@ -312,7 +339,8 @@ typedef struct mp_host {
     /// Adds to the state that is handed over. During `mp_module.save` only, else `MP_INVALID`;
     /// `MP_TOO_LARGE` over `[limits] state_bytes`.
     mp_status (*state_write)(uint64_t owner, mp_slice bytes);
-    /// A table of functions added later, by name and version; null when this kernel has none of it.
+    /// A table of functions by name and version, as `mp_call_api` for `call`, 1; null when this kernel has none of it. It stays
+    /// valid for as long as the module is loaded.
     const void *(*get_api)(mp_slice name, uint32_t version);
     /// Answers a request with `MP_HEAD_WEBSOCKET` by opening the WebSocket; messages may be sent at once. `protocol` is one of
     /// those in `sec-websocket-protocol`, or absent; `headers` are added to the answer. Messages of more than `message_bytes`
@@ -337,6 +365,64 @@ typedef struct mp_host {
     mp_status (*ws_close)(mp_request request, uint16_t code, mp_slice reason);
 } mp_host;
 
+/// The kernel's name for one call under way. No two calls have the same.
+typedef uint64_t mp_call;
+
+/// What is asked of another module. Borrowed for the call of `mp_call_api.start`.
+typedef struct mp_call_head {
+    /// `sizeof(mp_call_head)` of the module.
+    uint32_t size;
+    /// Bits of `MP_CALL_*`.
+    uint32_t flags;
+    /// The name of the module that is called.
+    mp_slice module;
+    mp_slice method;
+    /// Below that module's prefix, with its leading slash.
+    mp_slice path;
+    /// Without the question mark; absent when there is none.
+    mp_slice query;
+    const mp_header *headers;
+    size_t headers_len;
+    /// Bytes of the body if they are known (0: there is none), else -1.
+    int64_t content_length;
+} mp_call_head;
+
+/// Calls to other modules. All functions may be called from any thread. Those that may have to wait take a `waiter`: the
+/// request whose task is polled when they should be called again, or 0 for `mp_call_api.news`.
+typedef struct mp_call_api {
+    /// `sizeof(mp_call_api)` of the kernel: a function beyond it is not there.
+    uint32_t size;
+    /// Reserved, zero.
+    uint32_t flags;
+    /// Starts a call. `request` is the one during which it is made, or 0: what it calls in turn counts towards the depth that
+    /// ends cycles. `MP_DENIED` without the grant, `MP_FULL` when
+    /// the module has as many under way as it may have, `MP_INVALID` for a head that is no
+    /// request's, `MP_GONE` when the request, or the module, is over.
+    mp_status (*start)(uint64_t owner, mp_request request, const mp_call_head *head, mp_call *out);
+    /// Adds to the body of the call. `MP_PENDING`: it was not taken, try again when told.
+    /// `MP_GONE` when nobody reads it any more; the answer may come all the same.
+    mp_status (*body_write)(mp_call call, mp_request waiter, mp_slice bytes);
+    /// The body of the call is whole. Not needed where the head says its length, and all of it was written.
+    mp_status (*body_end)(mp_call call);
+    /// The head of the answer, once: its status to `status`, its fields to `dst` as lines `name: value` that end with CR LF,
+    /// their length to `len`. `MP_PENDING`, `MP_TOO_SMALL` with
+    /// the needed length, or why there is none: `MP_NOT_LOADED`,
+    /// `MP_TOO_DEEP`, `MP_GONE`.
+    mp_status (*response)(mp_call call, mp_request waiter, uint16_t *status, uint8_t *dst, size_t cap, size_t *len);
+    /// Copies up to `cap` bytes of the answer's body to `dst`, their number to `len`. `MP_OK`,
+    /// `MP_PENDING`, `MP_END`, or
+    /// `MP_DISCONNECTED` when it was cut.
+    mp_status (*body_read)(mp_call call, mp_request waiter, uint8_t *dst, size_t cap, size_t *len);
+    /// Forgets the call; one that is not over is cancelled. Due for every call that was started.
+    mp_status (*forget)(mp_call call);
+    /// Gives the module a descriptor that becomes readable when there is `mp_call_api.news`, and is the module's to close.
+    /// Once; `MP_INVALID` after that.
+    mp_status (*listen)(uint64_t owner, int32_t *descriptor);
+    /// Which calls that wait with 0 should be looked at: up to `cap` of them to `dst`, their number to `len`. After a byte was
+    /// read from the descriptor, until there are none.
+    mp_status (*news)(uint64_t owner, mp_call *dst, size_t cap, size_t *len);
+} mp_call_api;
+
 /// The note's description. Texts are UTF-8 and end at the first zero byte or with the field.
 typedef struct mp_descriptor_body {
     /// `MIDPLANE`
@@ -359,6 +445,8 @@ typedef struct mp_descriptor_body {
     /// Routes that need no session, one a line: a path, or a prefix that ends in `/*`. Effective only where the operator
     /// allows the module public routes.
     uint8_t public_routes[256];
+    /// Routes that only other modules may call, in the same form.
+    uint8_t internal_routes[256];
     /// Modules it wants to call, one a line.
     uint8_t calls[256];
     /// For people only: what it was written with.
@@ -386,14 +474,15 @@ __attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_
 // The descriptor, once in a library and outside of any function: a second one does not link.
 //
 //     MP_MODULE_DESCRIPTOR("hello", "0.1.0");
-#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, "", "")
+#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, "", "", "")
 
 // The same with all that a module can say of itself: the bits of `MP_GRANT_*` it wants, the first and the last schema of
-// handed-over state it reads (0 and 0: none), its public routes and the modules it calls, each one a line. All of them
-// constants.
-#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, schema_min, schema_max, public_routes, calls)                   \
+// handed-over state it reads (0 and 0: none), its public routes, its internal ones and the modules it calls, each one a
+// line. All of them constants.
+#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, schema_min, schema_max, public_routes, internal_routes, calls)  \
     static_assert(sizeof(name) <= 64 && sizeof(version) <= 64, "a text of the descriptor is too long for its field");    \
-    static_assert(sizeof(public_routes) <= 256 && sizeof(calls) <= 256, "a list of the descriptor is too long");         \
+    static_assert(sizeof(public_routes) <= 256 && sizeof(internal_routes) <= 256 && sizeof(calls) <= 256,                \
+                  "a list of the descriptor is too long");                                                               \
     __attribute__((used, section(MP_DESCRIPTOR_SECTION), aligned(4))) const mp_descriptor mp_module_descriptor = {       \
         sizeof MP_NOTE_NAME,                                                                                             \
         sizeof(mp_descriptor_body),                                                                                      \
@@ -410,6 +499,7 @@ __attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_
          name,                                                                                                           \
          version,                                                                                                        \
          public_routes,                                                                                                  \
+         internal_routes,                                                                                                \
          calls,                                                                                                          \
          MP_SDK,                                                                                                         \
          MP_COMPILER}}
@@ -469,7 +559,7 @@ static_assert(offsetof(mp_session, metadata) == 56, "mp_session.metadata");
 static_assert(offsetof(mp_session, environment) == 72, "mp_session.environment");
 static_assert(offsetof(mp_session, secret_key_id) == 88, "mp_session.secret_key_id");
 static_assert(offsetof(mp_session, expires_at) == 104, "mp_session.expires_at");
-static_assert(sizeof(mp_request_head) == 104, "size of mp_request_head");
+static_assert(sizeof(mp_request_head) == 112, "size of mp_request_head");
 static_assert(offsetof(mp_request_head, size) == 0, "mp_request_head.size");
 static_assert(offsetof(mp_request_head, flags) == 4, "mp_request_head.flags");
 static_assert(offsetof(mp_request_head, method) == 8, "mp_request_head.method");
@@ -480,6 +570,7 @@ static_assert(offsetof(mp_request_head, headers_len) == 64, "mp_request_head.hea
 static_assert(offsetof(mp_request_head, request_id) == 72, "mp_request_head.request_id");
 static_assert(offsetof(mp_request_head, session) == 88, "mp_request_head.session");
 static_assert(offsetof(mp_request_head, content_length) == 96, "mp_request_head.content_length");
+static_assert(offsetof(mp_request_head, caller) == 104, "mp_request_head.caller");
 static_assert(sizeof(mp_init) == 72, "size of mp_init");
 static_assert(offsetof(mp_init, size) == 0, "mp_init.size");
 static_assert(offsetof(mp_init, flags) == 4, "mp_init.flags");
@@ -530,7 +621,33 @@ static_assert(offsetof(mp_host, ws_accept) == 120, "mp_host.ws_accept");
 static_assert(offsetof(mp_host, ws_recv) == 128, "mp_host.ws_recv");
 static_assert(offsetof(mp_host, ws_send) == 136, "mp_host.ws_send");
 static_assert(offsetof(mp_host, ws_close) == 144, "mp_host.ws_close");
-static_assert(sizeof(mp_descriptor_body) == 800, "size of mp_descriptor_body");
+static_assert(sizeof(mp_call_head) == 96, "size of mp_call_head");
+static_assert(offsetof(mp_call_head, size) == 0, "mp_call_head.size");
+static_assert(offsetof(mp_call_head, flags) == 4, "mp_call_head.flags");
+static_assert(offsetof(mp_call_head, module) == 8, "mp_call_head.module");
+static_assert(offsetof(mp_call_head, method) == 24, "mp_call_head.method");
+static_assert(offsetof(mp_call_head, path) == 40, "mp_call_head.path");
+static_assert(offsetof(mp_call_head, query) == 56, "mp_call_head.query");
+static_assert(offsetof(mp_call_head, headers) == 72, "mp_call_head.headers");
+static_assert(offsetof(mp_call_head, headers_len) == 80, "mp_call_head.headers_len");
+static_assert(offsetof(mp_call_head, content_length) == 88, "mp_call_head.content_length");
+static_assert(sizeof(mp_caller) == 32, "size of mp_caller");
+static_assert(offsetof(mp_caller, size) == 0, "mp_caller.size");
+static_assert(offsetof(mp_caller, flags) == 4, "mp_caller.flags");
+static_assert(offsetof(mp_caller, module) == 8, "mp_caller.module");
+static_assert(offsetof(mp_caller, generation) == 24, "mp_caller.generation");
+static_assert(sizeof(mp_call_api) == 72, "size of mp_call_api");
+static_assert(offsetof(mp_call_api, size) == 0, "mp_call_api.size");
+static_assert(offsetof(mp_call_api, flags) == 4, "mp_call_api.flags");
+static_assert(offsetof(mp_call_api, start) == 8, "mp_call_api.start");
+static_assert(offsetof(mp_call_api, body_write) == 16, "mp_call_api.body_write");
+static_assert(offsetof(mp_call_api, body_end) == 24, "mp_call_api.body_end");
+static_assert(offsetof(mp_call_api, response) == 32, "mp_call_api.response");
+static_assert(offsetof(mp_call_api, body_read) == 40, "mp_call_api.body_read");
+static_assert(offsetof(mp_call_api, forget) == 48, "mp_call_api.forget");
+static_assert(offsetof(mp_call_api, listen) == 56, "mp_call_api.listen");
+static_assert(offsetof(mp_call_api, news) == 64, "mp_call_api.news");
+static_assert(sizeof(mp_descriptor_body) == 1056, "size of mp_descriptor_body");
 static_assert(offsetof(mp_descriptor_body, magic) == 0, "mp_descriptor_body.magic");
 static_assert(offsetof(mp_descriptor_body, len) == 8, "mp_descriptor_body.len");
 static_assert(offsetof(mp_descriptor_body, abi_major) == 12, "mp_descriptor_body.abi_major");
@@ -542,10 +659,11 @@ static_assert(offsetof(mp_descriptor_body, state_schema_max) == 28, "mp_descript
 static_assert(offsetof(mp_descriptor_body, name) == 32, "mp_descriptor_body.name");
 static_assert(offsetof(mp_descriptor_body, version) == 96, "mp_descriptor_body.version");
 static_assert(offsetof(mp_descriptor_body, public_routes) == 160, "mp_descriptor_body.public_routes");
-static_assert(offsetof(mp_descriptor_body, calls) == 416, "mp_descriptor_body.calls");
-static_assert(offsetof(mp_descriptor_body, sdk) == 672, "mp_descriptor_body.sdk");
-static_assert(offsetof(mp_descriptor_body, compiler) == 736, "mp_descriptor_body.compiler");
-static_assert(sizeof(mp_descriptor) == 824, "size of mp_descriptor");
+static_assert(offsetof(mp_descriptor_body, internal_routes) == 416, "mp_descriptor_body.internal_routes");
+static_assert(offsetof(mp_descriptor_body, calls) == 672, "mp_descriptor_body.calls");
+static_assert(offsetof(mp_descriptor_body, sdk) == 928, "mp_descriptor_body.sdk");
+static_assert(offsetof(mp_descriptor_body, compiler) == 992, "mp_descriptor_body.compiler");
+static_assert(sizeof(mp_descriptor) == 1080, "size of mp_descriptor");
 static_assert(offsetof(mp_descriptor, name_len) == 0, "mp_descriptor.name_len");
 static_assert(offsetof(mp_descriptor, body_len) == 4, "mp_descriptor.body_len");
 static_assert(offsetof(mp_descriptor, note_type) == 8, "mp_descriptor.note_type");

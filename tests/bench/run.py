@@ -51,12 +51,21 @@ class Case:
     flags: tuple = ()
     per_request: int = 1
     unit: str = "requests"
+    # What the baseline is asked instead, and nobody else: for what only Midplane does.
+    baseline_target: str = ""
+
+    def concerns(self, server):
+        return not self.baseline_target or server.name == BASELINE or isinstance(server, Midplane)
+
+    def target_of(self, server):
+        return self.baseline_target if self.baseline_target and server.name == BASELINE else self.target
 
 
 CASES = [
     Case("hello, token", "/hello", 1),
     Case("hello, public", "/public/hello", 1, token=False),
     Case("hello, token, 1 connection", "/hello", 0.3, connections=1),
+    Case("hello by a call to a module, token", "/call", 0.7, baseline_target="/hello"),
     Case("echo 64 KiB", "/echo", 0.2, flags=("-m", "POST", "-D", "BODY")),
     Case("stream, by turns", f"/stream?n={EVENTS}&from=turns", 0.05, per_request=EVENTS, unit="events"),
     Case("stream, burst", f"/stream?n={EVENTS}&from=burst", 0.1, per_request=EVENTS, unit="events"),
@@ -140,6 +149,8 @@ class Server:
                 for source in ["turns", "burst", "task"]
             ),
         ]
+        if isinstance(self, Midplane):
+            expect.append((("GET", "/call", None, self.token), (200, HELLO)))
         for request, answer in expect:
             got = self.request(*request)
             if got != answer:
@@ -258,7 +269,7 @@ def load(server, case, requests, body):
         oha += ["-T", "application/octet-stream"]
     before = server.cpu_s()
     done = subprocess.run(
-        [*oha, f"http://localhost{server.prefix}{case.target}"], capture_output=True, text=True, timeout=LOAD_TIMEOUT_S
+        [*oha, f"http://localhost{server.prefix}{case.target_of(server)}"], capture_output=True, text=True, timeout=LOAD_TIMEOUT_S
     )
     if done.returncode != 0:
         server.fail(f"{case.name}: oha: {done.stderr[-2000:]}")
@@ -281,7 +292,7 @@ def measure(options, directory):
     body.write_bytes(os.urandom(ECHO_LEN))
     field_ = servers(directory, options.servers)
     cases = [case for case in CASES if options.case in case.name]
-    starts, runs = {}, {case.name: {server.name: [] for server in field_} for case in cases}
+    starts, runs = {}, {case.name: {server.name: [] for server in filter(case.concerns, field_)} for case in cases}
     with contextlib.ExitStack() as stack:
         for server in field_:
             stack.callback(server.stop)
@@ -289,7 +300,7 @@ def measure(options, directory):
             server.check()
         for number in range(options.rounds):
             for case in cases:
-                for server in field_:
+                for server in filter(case.concerns, field_):
                     note(f"round {number + 1} of {options.rounds}: {case.name}: {server.name}")
                     requests = max(case.connections, int(options.requests * case.weight * server.share))
                     if number == 0:

@@ -105,7 +105,7 @@ const CALLS: [Call; 7] = [
             member: "name",
             then: "",
         }),
-        in_query: &["drain_ms"],
+        in_query: &["drain_ms", "force"],
         has_body: false,
     },
 ];
@@ -180,7 +180,11 @@ impl Call {
                 None | Some(Value::Null) => continue,
                 Some(Value::String(value)) => value,
                 Some(Value::Number(value)) => value.to_string(),
-                Some(_) => return Err(invalid(format!("`{member}` is a text or a number"))),
+                Some(Value::Bool(value)) => value.to_string(),
+                Some(_) => {
+                    let wrong = format!("`{member}` is a text, a number or a truth value");
+                    return Err(invalid(wrong));
+                }
             };
             // Infallible.
             let _ = write!(target, "{separator}{member}={}", encoded(&value));
@@ -338,7 +342,12 @@ mod tests {
         check(
             "module/unload",
             r#"{"name":"m","drain_ms":[]}"#,
-            "-32602 `drain_ms` is a text or a number",
+            "-32602 `drain_ms` is a text, a number or a truth value",
+        );
+        check(
+            "module/unload",
+            r#"{"name":"m","force":true}"#,
+            "DELETE /modules/m?force=true",
         );
         check("module/destroy", "{}", "unknown");
         check("ready", "{}", "unknown");

@@ -56,6 +56,9 @@ pub(super) enum Command {
         /// How long its requests may take to finish, such as 5s
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         drain: Option<Duration>,
+        /// Also when other modules may call it
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -102,12 +105,16 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Unload {
             name,
             drain,
+            force,
             client,
         } => {
             let ms = drain.map(|drain| drain.as_millis().to_string());
             let path = with_query(
                 &segment("/modules/", &name, ""),
-                &[("drain_ms", ms.as_deref())],
+                &[
+                    ("drain_ms", ms.as_deref()),
+                    ("force", force.then_some("true")),
+                ],
             );
             let host = patient(&client)?;
             let asking = host.send(Method::DELETE, &path, None::<&()>);

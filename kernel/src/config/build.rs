@@ -16,6 +16,7 @@ use super::{
     Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, Sessions, SocketPath,
     Unload, confine, file, secrets,
 };
+use crate::modules::grants::Grants;
 use crate::telemetry::Filter;
 
 /// Below four, one module that blocks its worker is felt by all; above 64 the threads cost more than they serve.
@@ -347,7 +348,12 @@ fn read_module(
     let rollback = read_rollback(s)?;
     let watch_at = s.offset("watch");
     let watch = s.boolean("watch", false)?;
-    let grants = s.strings("grants")?;
+    let grants = s.get(
+        "grants",
+        None,
+        "an array of \"secrets\" and \"call:<module>\"",
+        |v| Grants::parse(&strings(v)?).ok().map(Some),
+    )?;
     let public = s.boolean("public", false)?;
     let sha256 = s.get(
         "sha256",

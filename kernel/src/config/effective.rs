@@ -173,7 +173,7 @@ fn module_table(module: &Module) -> Table {
     };
     entries.insert("rollback".into(), rollback);
     if let Some(grants) = &module.grants {
-        entries.insert("grants".into(), strings(grants));
+        entries.insert("grants".into(), strings(&grants.names()));
     }
     if let Some(sha256) = &module.sha256 {
         entries.insert("sha256".into(), sha256.as_str().into());

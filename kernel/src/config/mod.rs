@@ -29,6 +29,8 @@ pub(crate) use flags::Flags;
 pub(crate) use limits::Limits;
 pub(crate) use secrets::secret_flag;
 
+use crate::modules::grants::Grants;
+
 /// The checked configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
@@ -150,7 +152,7 @@ pub(crate) struct Module {
     pub(crate) path: PathBuf,
     pub(crate) isolation: Isolation,
     /// `None`: all it asks for.
-    pub(crate) grants: Option<Vec<String>>,
+    pub(crate) grants: Option<Grants>,
     pub(crate) public: bool,
     /// Reloads it when its file or its configuration changes.
     pub(crate) watch: bool,

@@ -73,7 +73,7 @@ stuck_after = "3s"
 [modules.hello]
 path = "lib/libhello.so"
 isolation = "in-process"
-grants = ["secrets"]
+grants = ["secrets", "call:pinned"]
 public = true
 watch = true
 rollback = { window = "9s", max_failures = 0 }
@@ -266,7 +266,11 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         ),
         (
             "[modules.h]\npath = \"/x\"\ngrants = \"secrets\"",
-            &["strings"],
+            &["an array of \"secrets\" and \"call:<module>\""],
+        ),
+        (
+            "[modules.h]\npath = \"/x\"\ngrants = [\"call:Store\"]",
+            &["an array of \"secrets\" and \"call:<module>\""],
         ),
         ("[modules.h]\npath = \"/x\"\npublic = 1", &["true or false"]),
         (

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Confinement, Report};
+use crate::modules::grants::Grants;
 
 /// A request lane's frame at most: the longest head that `[limits] header_bytes` allows, with the session that goes with it.
 pub(crate) const REQUEST_FRAME_LEN_MAX: usize = 2 * 1024 * 1024;
@@ -15,7 +16,7 @@ pub(crate) const CONTROL_FRAME_LEN_MAX: usize = 8 * 1024 * 1024;
 /// What the kernel tells a module process on its control lane. Each is answered once, but [`Order::LogLevel`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    Open(Open),
+    Open(Box<Open>),
     Init,
     Restore(Option<State>),
     Probe,
@@ -35,7 +36,7 @@ pub(crate) struct Open {
     /// A JSON object.
     pub(crate) config: String,
     /// For files of the module's own.
-    pub(crate) grant_secrets: bool,
+    pub(crate) grants: Grants,
     pub(crate) lanes: usize,
     pub(crate) body_bytes_max: u64,
     pub(crate) state_bytes_max: usize,
@@ -160,6 +161,36 @@ pub(crate) enum ToModule<'a> {
     Cancel {
         request: u64,
     },
+    /// The head of an answer to a call.
+    CallHead {
+        call: u64,
+        status: u16,
+        #[serde(borrow)]
+        headers: Vec<(&'a str, Field<'a>)>,
+    },
+    CallBytes {
+        call: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+    /// The answer is whole.
+    CallEnd {
+        call: u64,
+    },
+    /// There is no answer, or no more of it, and why: of `midplane_abi::status`.
+    CallFailed {
+        call: u64,
+        why: i32,
+    },
+    /// So much of the call's body was taken.
+    CallRoom {
+        call: u64,
+        bytes: usize,
+    },
+    /// Nobody reads the call's body any more.
+    CallBodyUnread {
+        call: u64,
+    },
     /// Answered at once by a lane that is not held up.
     Ping,
 }
@@ -187,6 +218,8 @@ pub(crate) struct Begin<'a> {
     pub(crate) content_length: Option<u64>,
     #[serde(borrow)]
     pub(crate) offer: Option<Offer<'a>>,
+    /// The module that makes it, and its generation.
+    pub(crate) caller: Option<(&'a str, u64)>,
 }
 
 /// What a WebSocket's handshake offers the module.
@@ -275,6 +308,31 @@ pub(crate) enum FromModule<'a> {
     Refresh {
         request: u64,
     },
+    /// The module calls another.
+    #[serde(borrow)]
+    Call(CallBegin<'a>),
+    CallBody {
+        call: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+    CallBodyEnd {
+        call: u64,
+        end: BodyEnd,
+    },
+    /// So much of the answer to a call was taken.
+    CallRoom {
+        call: u64,
+        bytes: usize,
+    },
+    /// The module called another without the grant.
+    CallDenied {
+        module: &'a str,
+    },
+    /// The module wants nothing of a call any more.
+    CallForget {
+        call: u64,
+    },
     /// The module has finished with the request.
     Done {
         request: u64,
@@ -283,6 +341,25 @@ pub(crate) enum FromModule<'a> {
         poll_ns: u64,
     },
     Pong,
+}
+
+/// The head of a call to another module.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CallBegin<'a> {
+    /// Of the module process's own.
+    pub(crate) call: u64,
+    /// The request in which it is made, by the kernel's handle.
+    pub(crate) request: Option<u64>,
+    pub(crate) for_session: bool,
+    pub(crate) module: &'a str,
+    pub(crate) method: &'a str,
+    /// Below that module's prefix.
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    #[serde(borrow)]
+    pub(crate) headers: Vec<(&'a str, Field<'a>)>,
+    /// 0: there is no body.
+    pub(crate) content_length: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

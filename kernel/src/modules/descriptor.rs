@@ -8,12 +8,12 @@ use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::read::macho::MachOFile64;
 use object::{Endianness, FileKind, Object as _, ObjectSection as _};
 
+pub use super::grants::Grants;
+use super::grants::is_module_name;
 use super::state::Schemas;
 
 /// The largest artifact that is read. Release builds of real modules are 1 to 20 MiB, debug builds up to 200.
 pub(crate) const ARTIFACT_LEN_MAX: u64 = 512 * 1024 * 1024;
-/// As for the configuration's module names.
-const NAME_LEN_MAX: usize = 32;
 
 /// A checked descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,23 +23,13 @@ pub struct Descriptor {
     pub grants: Grants,
     /// Routes that need no session, effective where the operator allows it.
     pub public_routes: Vec<RoutePattern>,
+    /// Routes that other modules may call, and nobody else.
+    pub internal_routes: Vec<RoutePattern>,
     /// Of the state it takes over and hands over; `None` when it has none.
     pub state: Option<Schemas>,
     /// What it was written with, for people.
     pub sdk: String,
     pub compiler: String,
-}
-
-/// What a module wants, or was given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Grants {
-    pub secrets: bool,
-}
-
-impl std::fmt::Display for Grants {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.secrets { "secrets" } else { "none" })
-    }
 }
 
 /// A path below the module's prefix, or a prefix of paths.
@@ -302,38 +292,16 @@ impl Raw<'_> {
                 ),
             ));
         }
-        if self
-            .0
-            .get(std::mem::offset_of!(DescriptorBody, calls))
-            .is_some_and(|byte| *byte != 0)
-        {
-            return Err(bad(
-                "calls",
-                "this kernel has no calls between modules".to_owned(),
-            ));
-        }
         let name = text("name", &field!(self, name, 64))?;
-        let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.len() <= NAME_LEN_MAX
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-        if !well_formed {
-            return Err(bad(
-                "name",
-                format!("{name:?} is not a name: lower-case letters, digits, - and _, 32 at most"),
-            ));
+        if !is_module_name(&name) {
+            return Err(bad("name", no_name(&name)));
         }
-        let public_routes = text("public_routes", &field!(self, public_routes, 256))?;
-        let public_routes = public_routes
+        let calls = text("calls", &field!(self, calls, 256))?;
+        let calls = calls
             .lines()
-            .map(|line| {
-                RoutePattern::parse(line).ok_or_else(|| {
-                    bad(
-                        "public_routes",
-                        format!("{line:?} is not a path or a prefix like /files/*"),
-                    )
-                })
+            .map(|line| match is_module_name(line) {
+                true => Ok(line.to_owned()),
+                false => Err(bad("calls", no_name(line))),
             })
             .collect::<Result<_, _>>()?;
         Ok(Descriptor {
@@ -341,8 +309,10 @@ impl Raw<'_> {
             version: text("version", &field!(self, version, 64))?,
             grants: Grants {
                 secrets: grants & abi::grant::SECRETS != 0,
+                calls,
             },
-            public_routes,
+            public_routes: routes("public_routes", &field!(self, public_routes, 256))?,
+            internal_routes: routes("internal_routes", &field!(self, internal_routes, 256))?,
             state: self.schemas()?,
             sdk: text("sdk", &field!(self, sdk, 64))?,
             compiler: text("compiler", &field!(self, compiler, 64))?,
@@ -361,6 +331,18 @@ impl Raw<'_> {
             )),
         }
     }
+}
+
+fn routes(field: &'static str, bytes: &[u8]) -> Result<Vec<RoutePattern>, Error> {
+    let pattern = |line: &str| {
+        let why = || format!("{line:?} is not a path or a prefix like /files/*");
+        RoutePattern::parse(line).ok_or_else(|| bad(field, why()))
+    };
+    text(field, bytes)?.lines().map(pattern).collect()
+}
+
+fn no_name(name: &str) -> String {
+    format!("{name:?} is not a name: lower-case letters, digits, - and _, 32 at most")
 }
 
 fn bad(field: &'static str, why: String) -> Error {

@@ -20,6 +20,7 @@ use crate::session::Session;
 use crate::watchdog::held_by::HeldBy;
 
 use self::socket::Socket;
+use super::calls::{self, Outgoing};
 use super::generation::Generation;
 use super::instance::Outcome;
 
@@ -81,6 +82,8 @@ pub(crate) struct Exchange {
     pub(crate) refresh: Refresh,
     /// How a task in another process has ended, until it is looked at.
     pub(crate) finished: Option<Outcome>,
+    /// What it asks of other modules.
+    pub(crate) calls: Calls,
     /// There when the request is a WebSocket's handshake.
     pub(crate) socket: Option<Box<Socket>>,
     /// For people: method and path without the query, cut to [`ROUTE_LEN_MAX`].
@@ -92,6 +95,28 @@ pub(crate) struct Context {
     pub(crate) generation: Arc<Generation>,
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) request_id: HeaderValue,
+}
+
+/// Calls to other modules that are made in a request.
+#[derive(Default)]
+pub(crate) struct Calls {
+    /// Not started yet.
+    #[expect(clippy::vec_box, reason = "each is handed on as it is, and is large")]
+    pub(crate) wanted: Vec<Box<Outgoing>>,
+    /// Those that end with the request.
+    pub(crate) bound: Vec<midplane_abi::Call>,
+    /// No more are started.
+    pub(crate) closed: bool,
+}
+
+impl Calls {
+    /// Gives up what has not started. What is returned has to be dropped outside the lock.
+    #[expect(clippy::vec_box, reason = "as in `wanted`")]
+    #[must_use]
+    pub(crate) fn close(&mut self) -> Vec<Box<Outgoing>> {
+        self.closed = true;
+        std::mem::take(&mut self.wanted)
+    }
 }
 
 /// The request body on its way in.
@@ -256,7 +281,7 @@ impl Drop for Lease {
         if self.incarnation == 0 {
             return;
         }
-        let (context, socket) = {
+        let (ending, bound) = {
             let mut guard = self.lock();
             let entry = &mut *guard.0;
             entry.live = false;
@@ -282,10 +307,19 @@ impl Drop for Lease {
             exchange.output.received = 0;
             exchange.refresh = Refresh::Idle;
             exchange.finished = None;
-            (exchange.context.take(), exchange.socket.take())
+            let wanted = exchange.calls.close();
+            exchange.calls.closed = false;
+            let bound = std::mem::take(&mut exchange.calls.bound);
+            let ending = (exchange.context.take(), exchange.socket.take(), wanted);
+            (ending, bound)
         };
         // Outside the lock: it may be the generation's last.
-        drop((context, socket));
+        drop(ending);
+        for call in bound {
+            if let Some(call) = calls::open::find(call) {
+                call.end_with_request();
+            }
+        }
         // A slot whose incarnations are used up is not used again, so that no old handle ever fits a new request.
         if self.incarnation != u32::MAX {
             TABLE

@@ -9,7 +9,8 @@ use http::{HeaderValue, StatusCode};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::descriptor::{Descriptor, Grants, RoutePattern};
+use super::descriptor::{Descriptor, RoutePattern};
+use super::grants::Grants;
 use super::instance::{Instance, Retired};
 use super::life::{Phase, Transition};
 use super::loader::{LoadError, Owner};
@@ -241,11 +242,34 @@ impl Generation {
     /// Whether `path` needs no session here.
     pub(crate) fn is_public(&self, path: &str) -> bool {
         self.public
+            && !self.is_internal(path)
             && self
                 .descriptor
                 .public_routes
                 .iter()
                 .any(|pattern| pattern.matches(path))
+    }
+
+    /// Whether `path` is open to other modules, and to nobody else.
+    pub(crate) fn is_internal(&self, path: &str) -> bool {
+        let internal = &self.descriptor.internal_routes;
+        internal.iter().any(|pattern| pattern.matches(path))
+    }
+
+    /// Whether `path` is closed to clients: also one that only reads as an internal one once it is decoded or its slashes are
+    /// merged, as some routers do.
+    pub(crate) fn is_internal_to_clients(&self, path: &str) -> bool {
+        if self.descriptor.internal_routes.is_empty() {
+            return false;
+        }
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        let mut merged = String::with_capacity(decoded.len());
+        for c in decoded.chars() {
+            if c != '/' || !merged.ends_with('/') {
+                merged.push(c);
+            }
+        }
+        self.is_internal(path) || self.is_internal(&decoded) || self.is_internal(&merged)
     }
 
     pub(crate) fn needs_secret(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
+use super::calls::Caller;
 use super::exchange::Lease;
 use super::generation::Pin;
 use super::loader::{self, LoadError, Owner, RetiredCode};
@@ -58,6 +59,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) content_length: Option<u64>,
     /// Whether it is a WebSocket's handshake; then the exchange has a socket for it.
     pub(crate) websocket: bool,
+    /// The module that makes it; `None`: a client does.
+    pub(crate) caller: Option<&'a Caller>,
 }
 
 impl Instance {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
-use super::descriptor::{self, Descriptor, Grants};
+use super::descriptor::{self, Descriptor};
 use super::generation::{Generation, Parts};
+use super::grants::Grants;
 use super::instance::Instance;
 use super::life::Transition;
 use super::loader::{LoadError, Opened, Owner};
@@ -63,7 +64,7 @@ pub(super) enum Artifact {
 }
 
 /// What a module is given of what it asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GrantSpec {
     All,
     Only(Grants),
@@ -177,6 +178,7 @@ impl Job {
             Artifact::Copy { copy, sha256 } => staging.restage(&copy, sha256, &label)?,
         };
         let descriptor = describe(&staged.bytes, &spec.path, &owner.name)?;
+        owner.grant(granted(&spec.grants, descriptor.grants.clone()));
         let config = Value::Object(spec.config.clone()).to_string();
         let data_dir = staging.data_dir(&owner.name)?;
         let copy = Arc::new(staged.copy);
@@ -227,7 +229,7 @@ impl Job {
                 step.try_apart(&process)?;
                 let opening = Opening {
                     config,
-                    grant_secrets: granted(spec.grants, descriptor.grants).secrets,
+                    grants: owner.grants(),
                     confinement,
                 };
                 let opened = process::Opened::open(process, &owner, opening).map_err(not_opened)?;
@@ -264,7 +266,7 @@ impl Initialised {
 
     /// Once it has what it takes over, and can serve.
     pub(super) fn into_generation(self) -> Arc<Generation> {
-        let grants = granted(self.spec.grants, self.descriptor.grants);
+        let grants = self.owner.grants();
         let process = self.instance.process().cloned();
         let generation = Generation::new(Parts {
             owner: self.owner,
@@ -290,12 +292,10 @@ impl Initialised {
 }
 
 /// Of what it asks for, what it is given.
-fn granted(given: GrantSpec, asked: Grants) -> Grants {
+fn granted(given: &GrantSpec, asked: Grants) -> Grants {
     match given {
         GrantSpec::All => asked,
-        GrantSpec::Only(given) => Grants {
-            secrets: given.secrets && asked.secrets,
-        },
+        GrantSpec::Only(given) => asked.within(given),
     }
 }
 

@@ -3,12 +3,14 @@
 //! | file | concern |
 //! |---|---|
 //! | `descriptor` | what an artifact says of itself, read without running it |
+//! | `grants` | what a module may be given beyond its own requests |
 //! | `origin` | the author's file: from where it may come, and who may write to it |
 //! | `stage`, `private_copy` | the copy that is loaded, hashed, in a file or in memory |
 //! | `data_dir` | the directory that a module has to itself |
 //! | `state` | what one generation hands over to the next |
 //! | `loader/` | all the unsafe: opening the library, its table of functions, the functions it may call |
 //! | `exchange` | the state of one request that both sides touch, found by handle |
+//! | `calls/` | requests of one module to another |
 //! | `executor` | polls a module's task inline, as the HTTP response that it becomes |
 //! | `instance` | a module that takes requests, and one of those: here, or in a process of its own |
 //! | `generation` | one load of a module: what it was granted, what it has done, who still uses it |
@@ -24,6 +26,7 @@
 //! | `control` | the threads that module code may hang |
 //! | `receipt` | the proof that a swap or unload returns |
 
+pub(crate) mod calls;
 pub(crate) mod control;
 pub(crate) mod crash;
 pub(crate) mod data_dir;
@@ -31,6 +34,7 @@ pub mod descriptor;
 pub(crate) mod exchange;
 pub(crate) mod executor;
 pub(crate) mod generation;
+pub(crate) mod grants;
 mod handover;
 pub(crate) mod instance;
 pub(crate) mod life;

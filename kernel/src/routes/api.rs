@@ -14,7 +14,6 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::kernel::Kernel;
 use crate::modules::executor::{self, Actor, Incipient, RequestBody};
-use crate::modules::generation::{Generation, Refused};
 use crate::problem::{Code, Problem};
 
 pub(super) async fn call(
@@ -32,9 +31,9 @@ pub(super) async fn call(
             "the path has `.` or `..` segments: send it normalised (RFC 3986 section 6.2.2.3)",
         ));
     }
-    let mut generation = kernel.modules.get(module);
-    let is_public = generation
-        .as_ref()
+    let is_public = kernel
+        .modules
+        .get(module)
         .is_some_and(|generation| generation.is_public(path));
     let actor = match caller {
         // A session that is not for this module is worth no less than none.
@@ -43,51 +42,39 @@ pub(super) async fn call(
         caller => Some(actor(kernel, caller.require_session()?, module)?),
     };
     let handshake = websocket::handshake(parts, body.is_end_stream())?;
-    let (generation, pin) = loop {
-        let Some(current) = generation else {
-            return Err(not_loaded(kernel, module));
-        };
-        match current.pin() {
-            Ok(pin) => break (current, pin),
-            Err(Refused::Full) => return Err(executor::overloaded()),
-            Err(Refused::Faulted) => return Err(executor::quarantined(&current)),
-            // Its state is being handed over: whoever has its place then takes the request.
-            Err(Refused::Held) => {
-                let wait = kernel.config.limits.restart_wait;
-                executor::released(&current, wait).await?;
-                generation = kernel.modules.get(module);
-            }
-            // It was swapped between the look and the pin: the newer one takes the request.
-            Err(Refused::Draining) => {
-                generation = kernel
-                    .modules
-                    .get(module)
-                    .filter(|newer| !Arc::ptr_eq(newer, &current));
-            }
+    let wait = kernel.config.limits.restart_wait;
+    let pinned = kernel.modules.pin(module, wait, |generation| {
+        if generation.is_internal_to_clients(path) {
+            return Err(Problem::new(
+                Code::NotFound,
+                format!("{module} has no such route for clients"),
+            ));
         }
-        if let Some(newer) = &generation
-            && actor.is_none()
-            && !newer.is_public(path)
-        {
+        if actor.is_none() && !generation.is_public(path) {
             return Err(Problem::new(
                 Code::CredentialRequired,
                 "send a session's client secret as `Authorization: Bearer …`",
             ));
         }
-    };
+        Ok(())
+    });
+    let pin = pinned.await?.ok_or_else(|| not_loaded(kernel, module))?;
+    let label = pin.generation().label_value.clone();
     let incipient = Incipient {
         pin,
         parts,
         path,
         request_id: request_id.clone(),
         actor,
+        caller: None,
+        depth: 0,
         content_length: body.size_hint().exact(),
         body: RequestBody::Client(body),
         offer: None,
     };
     let response = executor::call(incipient, handshake, &kernel.surroundings).await?;
     let mut response = response.map(Body::from);
-    mark(&mut response, &generation);
+    response.headers_mut().insert(X_MIDPLANE_MODULE, label);
     Ok(response)
 }
 
@@ -126,12 +113,6 @@ fn not_loaded(kernel: &Kernel, module: &str) -> Problem {
         Code::ModuleNotFound,
         format!("no module {module} is loaded here"),
     )
-}
-
-fn mark(response: &mut Response<Body>, generation: &Generation) {
-    response
-        .headers_mut()
-        .insert(X_MIDPLANE_MODULE, generation.label_value.clone());
 }
 
 /// Whether a server that normalises paths could read another path out of this one.

@@ -12,8 +12,8 @@ use super::{Call, json, with_type};
 use crate::body::Body;
 use crate::config::Isolation;
 use crate::modules::crash::Crash;
-use crate::modules::descriptor::Grants;
 use crate::modules::generation::Generation;
+use crate::modules::grants::Grants;
 use crate::modules::life::Phase;
 use crate::modules::registry::{Change, Swapped};
 use crate::problem::{Code, Problem};
@@ -32,7 +32,7 @@ pub(crate) struct View<'a> {
     state: Phase,
     sha256: &'a str,
     path: String,
-    grants: Vec<&'static str>,
+    grants: Vec<String>,
     public: bool,
     in_flight_requests: usize,
     open_websockets: u64,
@@ -175,7 +175,9 @@ pub(super) async fn put(mut call: Call<'_>, name: &str) -> Result<Response<Body>
             "`path` must be absolute",
         ));
     }
-    let grants = grants.map(|names| read_grants(&names)).transpose()?;
+    let grants = grants
+        .map(|names| Grants::parse(&names).map_err(|why| Problem::new(Code::InvalidRequest, why)))
+        .transpose()?;
     let swapped = call
         .kernel
         .modules
@@ -213,20 +215,23 @@ pub(super) async fn reload(mut call: Call<'_>, name: &str) -> Result<Response<Bo
 }
 
 pub(super) async fn unload(call: &Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
-    let query = call.query(&["drain_ms"])?;
-    let drain = match query.first() {
-        None => None,
-        Some((_, text)) => match text.parse() {
-            Ok(ms) if ms <= DRAIN_MS_MAX => Some(Duration::from_millis(ms)),
+    let (mut drain, mut force) = (None, false);
+    for (key, text) in call.query(&["drain_ms", "force"])? {
+        match (&*key, text.parse()) {
+            ("force", _) if matches!(&*text, "true" | "false") => force = text == "true",
+            ("force", _) => {
+                return Err(Problem::new(Code::InvalidRequest, "force is true or false"));
+            }
+            (_, Ok(ms)) if ms <= DRAIN_MS_MAX => drain = Some(Duration::from_millis(ms)),
             _ => {
                 return Err(Problem::new(
                     Code::InvalidRequest,
                     format!("drain_ms is a number of milliseconds up to {DRAIN_MS_MAX}"),
                 ));
             }
-        },
-    };
-    answer(call.kernel.modules.remove(name, drain)?, true).await
+        }
+    }
+    answer(call.kernel.modules.remove(name, drain, force)?, true).await
 }
 
 async fn answer(swapped: Swapped, wait: bool) -> Result<Response<Body>, Problem> {
@@ -256,22 +261,6 @@ fn wait_drained(call: &Call<'_>) -> Result<bool, Problem> {
             "`wait` can be `drained`",
         )),
     }
-}
-
-fn read_grants(names: &[String]) -> Result<Grants, Problem> {
-    let mut grants = Grants::default();
-    for name in names {
-        match name.as_str() {
-            "secrets" => grants.secrets = true,
-            other => {
-                return Err(Problem::new(
-                    Code::InvalidRequest,
-                    format!("there is no grant `{other}`; there is: secrets"),
-                ));
-            }
-        }
-    }
-    Ok(grants)
 }
 
 fn loaded(call: &Call<'_>, name: &str) -> Result<std::sync::Arc<Generation>, Problem> {
@@ -310,11 +299,7 @@ fn view(call: &Call<'_>, generation: &Generation) -> Value {
         state: generation.phase(),
         sha256: &generation.sha256,
         path: generation.path.display().to_string(),
-        grants: if generation.grants.secrets {
-            vec!["secrets"]
-        } else {
-            Vec::new()
-        },
+        grants: generation.grants.names(),
         public: generation.public,
         in_flight_requests: generation.in_flight(),
         open_websockets: generation.stats.sockets.load(Relaxed),

@@ -51,6 +51,8 @@ pub struct DescriptorBody {
     /// Routes that need no session, one a line: a path, or a prefix that ends in `/*`. Effective only where the operator
     /// allows the module public routes.
     pub public_routes: [u8; 256],
+    /// Routes that only other modules may call, in the same form.
+    pub internal_routes: [u8; 256],
     /// Modules it wants to call, one a line.
     pub calls: [u8; 256],
     /// For people only: what it was written with.
@@ -85,6 +87,7 @@ impl Descriptor {
                 name: text(name.as_bytes()),
                 version: text(version.as_bytes()),
                 public_routes: [0; 256],
+                internal_routes: [0; 256],
                 calls: [0; 256],
                 sdk: [0; 64],
                 compiler: [0; 64],
@@ -101,6 +104,18 @@ impl Descriptor {
     /// Names public routes, one a line.
     pub const fn public_routes(mut self, lines: &str) -> Descriptor {
         self.body.public_routes = text(lines.as_bytes());
+        self
+    }
+
+    /// Names routes that only other modules may call, one a line.
+    pub const fn internal_routes(mut self, lines: &str) -> Descriptor {
+        self.body.internal_routes = text(lines.as_bytes());
+        self
+    }
+
+    /// Names the modules that it wants to call, one a line.
+    pub const fn calls(mut self, lines: &str) -> Descriptor {
+        self.body.calls = text(lines.as_bytes());
         self
     }
 

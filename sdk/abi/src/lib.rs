@@ -20,9 +20,11 @@
 
 #![no_std]
 
+mod calls;
 mod descriptor;
 mod layout;
 
+pub use calls::{CALL_API, CALL_API_VERSION, Call, CallApi, CallHead, Caller, call};
 pub use descriptor::{Descriptor, DescriptorBody, NOTE_NAME, NOTE_TYPE, grant};
 #[cfg(target_pointer_width = "64")]
 #[doc(hidden)]
@@ -74,6 +76,10 @@ pub mod status {
     pub const TOO_LARGE: Status = -7;
     /// The client stopped sending in the middle of the body.
     pub const DISCONNECTED: Status = -8;
+    /// No module of that name is loaded.
+    pub const NOT_LOADED: Status = -9;
+    /// The calls that led here are as many as may follow from one request.
+    pub const TOO_DEEP: Status = -10;
 }
 
 /// Why [`Module::poll`] is called.
@@ -192,10 +198,13 @@ pub struct RequestHead {
     pub headers_len: usize,
     /// The value of `x-request-id`.
     pub request_id: Slice,
-    /// Null on a public route that was called without a session.
+    /// Null on a public route that was called without a session, and where a module calls for none.
     pub session: *const Session,
     /// Bytes of the body if they are known (0: there is none), else -1.
     pub content_length: i64,
+    /// The module that makes the request; null when a client does. Only routes that the descriptor names as internal are
+    /// open to modules, and those to nobody else.
+    pub caller: *const Caller,
 }
 
 /// Bits of [`RequestHead::flags`].
@@ -376,7 +385,8 @@ pub struct Host {
     /// Adds to the state that is handed over. During [`Module::save`] only, else [`status::INVALID`];
     /// [`status::TOO_LARGE`] over `[limits] state_bytes`.
     pub state_write: unsafe extern "C" fn(owner: u64, bytes: Slice) -> Status,
-    /// A table of functions added later, by name and version; null when this kernel has none of it.
+    /// A table of functions by name and version, as [`CallApi`] for `call`, 1; null when this kernel has none of it. It stays
+    /// valid for as long as the module is loaded.
     pub get_api: unsafe extern "C" fn(name: Slice, version: u32) -> *const c_void,
     /// Answers a request with [`head::WEBSOCKET`] by opening the WebSocket; messages may be sent at once. `protocol` is one of
     /// those in `sec-websocket-protocol`, or absent; `headers` are added to the answer. Messages of more than `message_bytes`

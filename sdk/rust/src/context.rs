@@ -5,15 +5,20 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use axum::body::Body;
+use bytes::Bytes;
 use midplane_abi::status;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::boundary::calls::Switch;
 use crate::boundary::host;
 use crate::boundary::task::CheckFuture;
+use crate::calls::{CallError, Calls};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::Handover;
@@ -36,6 +41,7 @@ pub struct Context<C = NoConfig> {
     ended: CancellationToken,
     wishes: Arc<Mutex<Wishes>>,
     handover: Arc<Handover>,
+    calls: Calls,
 }
 
 /// What the kernel tells a generation of itself.
@@ -208,6 +214,38 @@ impl<C> Context<C> {
         Draining(self.draining.clone())
     }
 
+    /// Calls another module, for no session; needs the grant `call:<module>`. Works in the module's function itself, too, if the
+    /// other one is loaded by then: modules that the configuration names are loaded behind those that they call.
+    ///
+    /// ```
+    /// # use midplane_sdk::{Body, Context, Result};
+    /// # async fn notes(ctx: Context) -> Result<axum::Router> {
+    /// // #[midplane_sdk::module(name = "notes", grants = ["call:store"])]
+    /// let request = http::Request::get("/rows?limit=3").body(Body::empty())?;
+    /// let answer = ctx.call("store", request).await?;
+    /// # Ok(axum::Router::new())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call<B>(
+        &self,
+        module: &str,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, CallError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.calls.call(module, request).await
+    }
+
+    /// What calls other modules for no session, for handlers and background tasks. See [`Session::call`] for the other kind.
+    pub fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+
     /// Runs work in the background until it ends or the generation does.
     pub fn spawn<F>(&self, work: F) -> JoinHandle<Option<F::Output>>
     where
@@ -230,6 +268,7 @@ pub(crate) struct Surroundings {
     pub(crate) ended: CancellationToken,
     pub(crate) wishes: Arc<Mutex<Wishes>>,
     pub(crate) handover: Arc<Handover>,
+    pub(crate) calls: Calls,
 }
 
 impl Surroundings {
@@ -239,7 +278,7 @@ impl Surroundings {
 }
 
 impl<C: DeserializeOwned> Context<C> {
-    pub(crate) fn new(told: Told<'_>) -> Result<(Context<C>, Surroundings)> {
+    pub(crate) fn new(told: Told<'_>, runtime: Handle) -> Result<(Context<C>, Surroundings)> {
         let context = Context {
             config: read_config(told.config)?,
             owner: told.owner,
@@ -250,12 +289,14 @@ impl<C: DeserializeOwned> Context<C> {
             ended: CancellationToken::new(),
             wishes: Arc::default(),
             handover: Arc::default(),
+            calls: Calls(Switch::new(told.owner, runtime)),
         };
         let surroundings = Surroundings {
             draining: context.draining.clone(),
             ended: context.ended.clone(),
             wishes: Arc::clone(&context.wishes),
             handover: Arc::clone(&context.handover),
+            calls: context.calls.clone(),
         };
         Ok((context, surroundings))
     }

@@ -51,6 +51,12 @@
 //! two generations overlap, and two copies of SQLite in one process do not see each other's POSIX locks
 //! (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). A module that must own a database runs with
 //! `isolation = "process"`.
+//!
+//! # Other modules
+//! [`Session::call`] and [`Context::call`] send a request to another module, which finds a [`Caller`]. It never leaves memory, and the
+//! other module may run anywhere: the attribute asks for `grants = ["call:store"]`, and the other one's opens its routes with
+//! `internal = ["/rows/*"]`. A call goes on while the handler that makes it is polled; a task of the module's own can make one as
+//! well, which costs two changes of threads more. Modules that call each other in a circle are stopped at the ninth call.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -59,6 +65,7 @@ compile_error!(
 
 mod body;
 mod boundary;
+mod calls;
 mod context;
 mod error;
 mod problem;
@@ -71,6 +78,7 @@ pub mod testing;
 pub mod ws;
 
 pub use boundary::instance::ModuleService;
+pub use calls::{CallError, Caller, Calls};
 pub use context::{Context, Draining, NoConfig};
 pub use error::{Error, Result};
 pub use midplane_sdk_macros::module;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 
+use axum::body::Body;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,7 +14,9 @@ use midplane_abi as abi;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::boundary::calls::Switch;
 use crate::boundary::host;
+use crate::calls::{self, CallError};
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretError};
 
@@ -108,6 +111,24 @@ impl Session {
         }
     }
 
+    /// Calls another module for this session, as [`Calls::call`](crate::Calls::call) does for none: the other one finds the
+    /// session as if the client had called it, and its secret if it has that grant. The call ends with this request, also one
+    /// that a spawned task makes.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call<B>(
+        &self,
+        module: &str,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, CallError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        calls::send(&self.0.switch, Some(self.0.request), module, request).await
+    }
+
     /// Resolves when the session was revoked or the client left: for tasks that a handler spawned, since the handler
     /// itself is dropped then.
     pub async fn revoked(&self) {
@@ -175,6 +196,8 @@ pub(crate) struct Exchange {
     parked: Mutex<Vec<Waker>>,
     /// WebSockets of it that are not dropped: one at most, but for a handler that makes more of one handshake.
     sockets: AtomicUsize,
+    /// What calls to other modules go through.
+    pub(crate) switch: Arc<Switch>,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -198,7 +221,12 @@ pub(crate) struct SessionFields {
 }
 
 impl Exchange {
-    pub(crate) fn new(request: abi::Request, head: Bytes, session: SessionFields) -> Arc<Exchange> {
+    pub(crate) fn new(
+        request: abi::Request,
+        head: Bytes,
+        session: SessionFields,
+        switch: Arc<Switch>,
+    ) -> Arc<Exchange> {
         Arc::new(Exchange {
             request,
             head,
@@ -207,6 +235,7 @@ impl Exchange {
             cancelled: OnceLock::new(),
             parked: Mutex::default(),
             sockets: AtomicUsize::new(0),
+            switch,
         })
     }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::boundary::instance::ModuleService;
 use crate::boundary::loopback::{self, Loaded};
+use crate::boundary::loopback_call::Answerer;
 use crate::boundary::loopback_socket::ClientSocket;
 use crate::context::Context;
 use crate::error::Result;
@@ -34,9 +35,7 @@ where
     Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
-    Ok(Module(Arc::new(
-        loopback::load(module, config.to_string(), None).await?,
-    )))
+    prepare(module, config).start().await
 }
 
 /// Starts a module as the next generation, with `state` that was written in `schema`.
@@ -55,13 +54,91 @@ where
     Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
-    let state = Saved {
-        schema,
-        bytes: state.to_string().into_bytes(),
-    };
-    Ok(Module(Arc::new(
-        loopback::load(module, config.to_string(), Some(state)).await?,
-    )))
+    prepare(module, config).state(schema, state).start().await
+}
+
+/// A module that is about to be started with its configuration, for what [`start`] has no argument for.
+pub fn prepare<F>(module: F, config: Value) -> Prepared<F> {
+    Prepared {
+        module,
+        config,
+        state: None,
+        answerer: None,
+    }
+}
+
+/// See [`prepare`].
+#[must_use]
+pub struct Prepared<F> {
+    module: F,
+    config: Value,
+    state: Option<Saved>,
+    answerer: Option<Answerer>,
+}
+
+impl<F> Prepared<F> {
+    /// Answers the module's calls to others: `answer` is given the name of the module that is called, and the request. Without
+    /// it, none is loaded.
+    ///
+    /// ```
+    /// # use axum::{Router, routing::get};
+    /// # use midplane_sdk::{Body, CallError, Context, Result, testing};
+    /// async fn notes(ctx: Context) -> Result<Router> {
+    ///     let calls = ctx.calls();
+    ///     let count = async move || {
+    ///         let request = http::Request::new(Body::empty());
+    ///         Ok::<_, CallError>(calls.call("store", request).await?.into_body())
+    ///     };
+    ///     Ok(Router::new().route("/count", get(count)))
+    /// }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let module = testing::prepare(notes, serde_json::json!({}))
+    ///     .answer_calls(async |module, _request| http::Response::new(Body::from(format!("17 in {module}"))))
+    ///     .start()
+    ///     .await?;
+    /// let request = http::Request::get("/count").body(Body::empty())?;
+    /// let response = module.call(None, request).await;
+    /// assert_eq!(axum::body::to_bytes(response.into_body(), 100).await?, "17 in store");
+    /// # Ok::<(), midplane_sdk::Error>(())
+    /// # })?;
+    /// # Ok::<(), midplane_sdk::Error>(())
+    /// ```
+    pub fn answer_calls<A, Fut>(mut self, answer: A) -> Prepared<F>
+    where
+        A: Fn(String, http::Request<Body>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = http::Response<Body>> + Send + 'static,
+    {
+        self.answerer = Some(Arc::new(move |module, request| {
+            Box::pin(answer(module, request))
+        }));
+        self
+    }
+
+    /// The next generation, with `state` that was written in `schema`.
+    pub fn state(mut self, schema: u32, state: &Value) -> Prepared<F> {
+        self.state = Some(Saved {
+            schema,
+            bytes: state.to_string().into_bytes(),
+        });
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What the module's function failed with, or that it refused the state.
+    pub async fn start<C, Fut, S>(self) -> Result<Module>
+    where
+        C: DeserializeOwned,
+        F: FnOnce(Context<C>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<S>> + Send + 'static,
+        S: ModuleService,
+    {
+        let config = self.config.to_string();
+        let loaded = loopback::load(self.module, config, self.state, self.answerer).await?;
+        Ok(Module(Arc::new(loaded)))
+    }
 }
 
 impl Module {
@@ -72,7 +149,17 @@ impl Module {
         session: Option<SessionBuilder>,
         request: http::Request<Body>,
     ) -> http::Response<Body> {
-        self.0.call(session, request).await
+        self.0.call(None, session, request).await
+    }
+
+    /// Sends a request as the module `caller` does that calls this one, for a session or none.
+    pub async fn call_from(
+        &self,
+        caller: impl Into<String>,
+        session: Option<SessionBuilder>,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        self.0.call(Some(caller.into()), session, request).await
     }
 
     /// Opens a WebSocket: `request` is taken for a valid handshake. What it offers stands in `sec-websocket-protocol`.

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, PENDING = 1, FULL = 2, END = 3, GONE = -1, INVALID = -3, FAILED = -4, TOO_SMALL = -6, TOO_LARGE = -7 };
+enum { OK = 0, PENDING = 1, FULL = 2, END = 3, GONE = -1, DENIED = -2, INVALID = -3, FAILED = -4, TOO_SMALL = -6, TOO_LARGE = -7 };
 enum { WAKE = 0, WRITABLE = 1, CANCEL = 2 };
 enum { TEXT = 1, BINARY = 2 };
 
@@ -25,6 +25,7 @@ typedef struct {
     slice request_id;
     const void *session;
     int64_t content_length;
+    const void *caller;
 } request_head;
 typedef struct { uint32_t size, flags; uint64_t owner; slice name; uint64_t generation; slice config, data_dir; } init_args;
 typedef struct { uint32_t size, flags; void *ptr; } instance_out;
@@ -74,7 +75,7 @@ typedef struct {
     uint32_t len;
     uint16_t abi_major, abi_minor;
     uint32_t grants, flags, state_schema_min, state_schema_max;
-    char name[64], version[64], public_routes[256], calls[256], sdk[64], compiler[64];
+    char name[64], version[64], public_routes[256], internal_routes[256], calls[256], sdk[64], compiler[64];
 } descriptor;
 #define DESCRIPTOR(symbol)                                                                                           \
     __attribute__((used, section(".note.midplane"), aligned(4))) static const descriptor symbol = {                  \
@@ -104,6 +105,64 @@ static void respond_count(uint64_t request) {
     char words[64];
     snprintf(words, sizeof words, "wrong answers: %d", atomic_exchange(&wrong, 0));
     host->respond(request, 200, NULL, 0, text(words));
+}
+
+typedef struct {
+    uint32_t size, flags;
+    slice module, method, path, query;
+    const header *headers;
+    size_t headers_len;
+    int64_t content_length;
+} call_head;
+typedef struct {
+    uint32_t size, flags;
+    int32_t (*start)(uint64_t, uint64_t, const call_head *, uint64_t *);
+    int32_t (*body_write)(uint64_t, uint64_t, slice);
+    int32_t (*body_end)(uint64_t);
+    int32_t (*response)(uint64_t, uint64_t, uint16_t *, uint8_t *, size_t, size_t *);
+    int32_t (*body_read)(uint64_t, uint64_t, uint8_t *, size_t, size_t *);
+    int32_t (*forget)(uint64_t);
+    int32_t (*listen)(uint64_t, int32_t *);
+    int32_t (*news)(uint64_t, uint64_t *, size_t, size_t *);
+} call_api;
+
+/* Calls to other modules, by a module that may make none. */
+static void call_modules(uint64_t request, uint64_t handle) {
+    const call_api *calls = host->get_api(text("call"), 1);
+    if (calls == NULL || calls->size < sizeof *calls) {
+        atomic_fetch_add(&wrong, 1);
+        return;
+    }
+    uint8_t buffer[16];
+    size_t len = 0;
+    uint16_t status = 0;
+    uint64_t call = 0, found[4];
+    call_head head = {.size = sizeof head, .module = text("hello"), .method = text("GET"), .path = text("/")};
+    expect(calls->start(UINT64_MAX, request, &head, &call), GONE);
+    expect(calls->start(owner, request, NULL, &call), INVALID);
+    expect(calls->start(owner, request, &head, NULL), INVALID);
+    expect(calls->start(owner, request, &head, &call), DENIED);
+    head.module = text("No Name");
+    expect(calls->start(owner, request, &head, &call), INVALID);
+    head.module = (slice){NULL, 0};
+    expect(calls->start(owner, request, &head, &call), INVALID);
+    head.size = 8;
+    expect(calls->start(owner, request, &head, &call), INVALID);
+    /* Its own calls are numbered by the kernel: none of these is one. */
+    expect(calls->body_write(handle, request, text("ghost")), GONE);
+    expect(calls->body_end(handle), GONE);
+    expect(calls->response(handle, request, &status, buffer, sizeof buffer, &len), GONE);
+    expect(calls->response(handle, 0, NULL, NULL, 0, NULL), GONE);
+    expect(calls->body_read(handle, request, buffer, sizeof buffer, &len), GONE);
+    expect(calls->body_read(handle, 0, NULL, 0, NULL), GONE);
+    expect(calls->forget(handle), GONE);
+    expect(calls->listen(UINT64_MAX, NULL), GONE);
+    expect(calls->listen(owner, NULL), INVALID);
+    expect(calls->news(UINT64_MAX, found, 4, &len), GONE);
+    expect(calls->news(owner, NULL, 0, NULL), INVALID);
+    len = 1;
+    expect(calls->news(owner, found, 4, &len), OK);
+    if (len != 0) atomic_fetch_add(&wrong, 1);
 }
 
 static void call_with(uint64_t handle) {
@@ -139,6 +198,9 @@ static void call_garbage(uint64_t live) {
     expect(host->state_write(owner, text("x")), INVALID);
     if (host->log_level(UINT64_MAX) <= 5) atomic_fetch_add(&wrong, 1);
     if (host->get_api(text("nothing"), 1) != NULL) atomic_fetch_add(&wrong, 1);
+    if (host->get_api(text("call"), 2) != NULL) atomic_fetch_add(&wrong, 1);
+    if (host->get_api((slice){NULL, 0}, 1) != NULL) atomic_fetch_add(&wrong, 1);
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) call_modules(live, handles[i]);
 }
 
 static void *garbage_thread(void *given) {

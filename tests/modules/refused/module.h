@@ -50,7 +50,7 @@ typedef struct {
     uint32_t len;
     uint16_t abi_major, abi_minor;
     uint32_t grants, flags, state_schema_min, state_schema_max;
-    char name[64], version[64], public_routes[256], calls[256], sdk[64], compiler[64];
+    char name[64], version[64], public_routes[256], internal_routes[256], calls[256], sdk[64], compiler[64];
 } descriptor;
 
 #ifndef ANSWER

@@ -3,6 +3,7 @@
 mod abi;
 mod bodies;
 mod c;
+mod calls;
 mod chaos;
 mod data_dir;
 mod frozen;

@@ -41,7 +41,7 @@ const FAULTS: [Fault; 22] = [
         "descriptor_short",
         &[
             "the descriptor is 40 bytes long",
-            "needs at least 800",
+            "needs at least 1056",
             "newer SDK",
         ],
     ),

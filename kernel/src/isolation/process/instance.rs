@@ -6,6 +6,7 @@ use super::{Needed, Process, Undone};
 use crate::isolation::confine::Confinement;
 use crate::isolation::wire::{Answer, Facts, Open, Order, Ready, State};
 use crate::modules::descriptor::RoutePattern;
+use crate::modules::grants::Grants;
 use crate::modules::loader::{LoadError, OPENAPI_LEN_MAX, Owner};
 use crate::modules::state::SavedState;
 
@@ -25,7 +26,7 @@ pub(crate) struct Instance {
 pub(crate) struct Opening {
     /// A JSON object.
     pub(crate) config: String,
-    pub(crate) grant_secrets: bool,
+    pub(crate) grants: Grants,
     pub(crate) confinement: Confinement,
 }
 
@@ -36,17 +37,17 @@ impl Opened {
         owner: &Owner,
         opening: Opening,
     ) -> Result<Opened, LoadError> {
-        let open = Order::Open(Open {
+        let open = Order::Open(Box::new(Open {
             name: owner.name.to_string(),
             generation: owner.number,
             config: opening.config,
-            grant_secrets: opening.grant_secrets,
+            grants: opening.grants,
             confinement: opening.confinement,
             lanes: process.lanes.len(),
             body_bytes_max: owner.body_bytes_max,
             state_bytes_max: owner.state_bytes_max,
             log_level: owner.log.max_level(&owner.name),
-        });
+        }));
         match process.order(&open) {
             Ok(Answer::Done) if process.confined().is_some() => Ok(Opened(process)),
             Ok(_) => Err(odd()),

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use midplane_abi::Request;
 
-use super::{Process, next_in_order, socket};
+use super::calls::LaneCalls;
+use super::{Process, next_in_order, plain, socket};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{self, FromModule, REQUEST_FRAME_LEN_MAX};
 use crate::modules::exchange::socket::Kind;
@@ -21,6 +22,8 @@ use crate::modules::instance::Outcome;
 pub(super) struct RequestLane {
     pub(super) lane: Lane,
     streams: Mutex<Streams>,
+    /// Those that the module makes.
+    pub(super) calls: LaneCalls,
     /// A ping was answered since this was last looked at.
     pub(super) heard: AtomicBool,
 }
@@ -40,6 +43,7 @@ impl RequestLane {
         RequestLane {
             lane: Lane::new(socket, REQUEST_FRAME_LEN_MAX),
             streams: Mutex::default(),
+            calls: LaneCalls::default(),
             heard: AtomicBool::new(false),
         }
     }
@@ -103,6 +107,7 @@ impl RequestLane {
             streams.ended = Some(how.to_owned());
             std::mem::take(&mut streams.open)
         };
+        self.calls.end();
         for request in open.into_keys() {
             if let Some(mut exchange) = exchange::find(Request(request)) {
                 exchange.finished = Some(Outcome::Crashed(how.to_owned()));
@@ -138,7 +143,7 @@ pub(super) fn routes(lanes: &[RequestLane]) -> Vec<String> {
 /// Reads and writes a lane on the current worker until the process is gone.
 pub(super) async fn serve(process: Arc<Process>, number: usize, socket: UnixStream) {
     let lane = &process.lanes[number];
-    let read = lane.lane.serve(socket, |frame| process.take(lane, frame));
+    let read = lane.lane.serve(socket, |frame| process.take(number, frame));
     // A copy of the process may hold the other end open.
     let outcome = tokio::select! {
         read = read => read,
@@ -154,7 +159,22 @@ pub(super) async fn serve(process: Arc<Process>, number: usize, socket: UnixStre
 }
 
 impl Process {
-    fn take(&self, lane: &RequestLane, frame: &[u8]) -> Result<(), ReadError> {
+    /// How many lanes requests go over: all but the last, which is for calls that belong to none.
+    pub(super) fn request_lanes(&self) -> usize {
+        self.lanes.len() - 1
+    }
+
+    /// Has the lane of calls that belong to no request read by one of the workers.
+    pub(super) fn serve_calls(self: &Arc<Process>) {
+        let number = self.request_lanes();
+        if let Some(socket) = self.lanes[number].lane.claim() {
+            let serving = serve(Arc::clone(self), number, socket);
+            self.owner.carrier.run(Box::pin(serving));
+        }
+    }
+
+    fn take(self: &Arc<Process>, number: usize, frame: &[u8]) -> Result<(), ReadError> {
+        let lane = &self.lanes[number];
         match postcard::from_bytes(frame)? {
             FromModule::Head {
                 request,
@@ -270,6 +290,25 @@ impl Process {
                     });
                     Ok(())
                 })
+            }
+            FromModule::Call(begin) => self.begin_call(number, &begin),
+            FromModule::CallBody { call, bytes } => lane.calls.body(call, bytes),
+            FromModule::CallBodyEnd { call, end } => {
+                lane.calls.body_end(call, end);
+                Ok(())
+            }
+            FromModule::CallRoom { call, bytes } => {
+                lane.calls.room(call, bytes);
+                Ok(())
+            }
+            FromModule::CallDenied { module } => {
+                let carrier = &self.owner.carrier;
+                carrier.denied(&self.label(), &plain(module));
+                Ok(())
+            }
+            FromModule::CallForget { call } => {
+                lane.calls.forget(call);
+                Ok(())
             }
             FromModule::Pong => {
                 // Other words may be those of a process that does not listen.

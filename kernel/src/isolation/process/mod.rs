@@ -1,5 +1,6 @@
 //! The kernel's side of a module process: what is known of it, and its orders.
 
+mod calls;
 mod descriptors;
 mod instance;
 mod lanes;

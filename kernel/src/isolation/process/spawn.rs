@@ -91,7 +91,8 @@ impl Process {
             stuck_after,
         } = start;
         let (control, control_end) = UnixStream::pair()?;
-        let (lanes, lane_ends): (Vec<_>, Vec<_>) = (0..lanes)
+        // And one for calls to other modules that belong to no request.
+        let (lanes, lane_ends): (Vec<_>, Vec<_>) = (0..=lanes)
             .map(|_| UnixStream::pair())
             .collect::<io::Result<Vec<_>>>()?
             .into_iter()
@@ -127,6 +128,7 @@ impl Process {
             started.retain(|process| process.strong_count() > 0);
             started.push(Arc::downgrade(&process));
         }
+        process.serve_calls();
         runtime.spawn(Arc::clone(&process).serve_control());
         runtime.spawn(output::log(printed.into(), process.label()));
         runtime.spawn(liveness::watch(Arc::clone(&process), stuck_after));

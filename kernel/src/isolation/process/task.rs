@@ -75,6 +75,9 @@ impl Task {
             session,
             content_length: head.content_length,
             offer,
+            caller: head
+                .caller
+                .map(|caller| (&*caller.module, caller.generation)),
         });
         let mut task = send(pin, process, lease, &begin, secret.is_some())?;
         if let Some((session, _)) = head.session {
@@ -251,7 +254,7 @@ fn send(
     message: &ToModule<'_>,
     secret: bool,
 ) -> Result<Task, Outcome> {
-    let number = workers::own_number().unwrap_or_default() % process.lanes.len();
+    let number = workers::own_number().unwrap_or_default() % process.request_lanes();
     let lane = &process.lanes[number];
     if let Some(socket) = lane.lane.claim() {
         tokio::spawn(lanes::serve(Arc::clone(&process), number, socket));

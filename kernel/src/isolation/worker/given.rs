@@ -10,8 +10,8 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use crate::isolation::confine::descriptors;
 use crate::isolation::wire::Open;
 
-/// One for each of the kernel's workers, and one for a copy in memory.
-const DESCRIPTORS_MAX: usize = 65;
+/// One for each of the kernel's workers, one for calls that belong to no request, and one for a copy in memory.
+const DESCRIPTORS_MAX: usize = 66;
 
 pub(super) struct Given {
     pub(super) control: UnixStream,

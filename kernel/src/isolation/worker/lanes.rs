@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::calls::LaneCarrier;
 use super::requests::Requests;
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::REQUEST_FRAME_LEN_MAX;
@@ -45,6 +46,38 @@ pub(super) fn serve(
         Ok(Serving { lane, thread })
     };
     lanes.into_iter().enumerate().map(serve).collect()
+}
+
+/// Serves the lane of the calls that belong to no request, on a thread of its own: from before the module begins, since it may
+/// call others while it does.
+pub(super) fn serve_calls(socket: UnixStream) -> io::Result<Arc<LaneCarrier>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let lane = Arc::new(Lane::new(socket, REQUEST_FRAME_LEN_MAX));
+    let carrier = Arc::new(LaneCarrier {
+        lane: Arc::clone(&lane),
+        calls: Arc::default(),
+        request: None,
+        runtime: runtime.handle().clone(),
+    });
+    let calls = Arc::clone(&carrier.calls);
+    std::thread::Builder::new()
+        .name("lane-calls".to_owned())
+        .spawn(move || {
+            let take = |frame: &[u8]| match calls.take(postcard::from_bytes(frame)?)? {
+                None => Ok(()),
+                Some(_) => Err(ReadError::Forbidden("a request on the lane of calls")),
+            };
+            let served = lane
+                .claim()
+                .map(|socket| runtime.block_on(lane.serve(socket, take)));
+            if let Some(Err(error)) = served {
+                eprintln!("midplane worker: {error}");
+                loader::end_process(super::CONFUSED);
+            }
+        })?;
+    Ok(carrier)
 }
 
 /// Until the kernel is gone, or the lane is closed.

@@ -9,11 +9,13 @@
 //! | `orders` | the steps of the module's life |
 //! | `lanes` | the threads that requests come to |
 //! | `requests`, `stream`, `body`, `socket` | what the kernel says of them |
+//! | `calls` | what the module asks of other modules |
 //! | `answer` | what the module answers |
 //! | `log` | its log lines |
 
 mod answer;
 mod body;
+mod calls;
 mod given;
 mod lanes;
 mod log;
@@ -57,7 +59,7 @@ fn start() -> Result<(), ReadError> {
     let Given { mut control, rest } = given::take()?;
     let open = first_order(&mut control)?;
     let path = given::path_to_open(&open, &rest);
-    let lanes = given::lanes(&open, rest)?;
+    let mut lanes = given::lanes(&open, rest)?;
     // Before there is a second thread, and before any of the module's code.
     let confined = open.confinement.apply();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -70,7 +72,10 @@ fn start() -> Result<(), ReadError> {
     let socket = lane
         .claim()
         .ok_or(ReadError::Forbidden("a lane served twice"))?;
-    let orders = Orders::new(open, path, lanes, Arc::clone(&lane));
+    // The last is for calls that belong to no request.
+    let calls = lanes.pop().ok_or(ReadError::Forbidden("no lane"))?;
+    let carrier = lanes::serve_calls(calls)?;
+    let orders = Orders::new(open, path, lanes, carrier, Arc::clone(&lane));
     orders.open(confined);
     let served =
         runtime.block_on(lane.serve(socket, |frame| orders.take(postcard::from_bytes(frame)?)));
@@ -92,7 +97,7 @@ fn first_order(control: &mut std::os::unix::net::UnixStream) -> Result<Open, Rea
     let mut frame = vec![0; length];
     control.read_exact(&mut frame)?;
     match postcard::from_bytes(&frame)? {
-        Order::Open(open) => Ok(open),
+        Order::Open(open) => Ok(*open),
         _ => Err(ReadError::Forbidden(
             "another first order than to open a library",
         )),

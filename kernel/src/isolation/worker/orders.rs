@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::calls::LaneCarrier;
 use super::lanes::{self, Serving};
 use super::log::LaneLog;
 use crate::events::Events;
@@ -13,8 +14,9 @@ use crate::isolation::confine::{ConfineError, Report};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{Answer, Facts, Notice, Open, Order, Ready, State};
 use crate::modules::control::{on_control_thread, settle};
-use crate::modules::descriptor::{Descriptor, Grants};
+use crate::modules::descriptor::Descriptor;
 use crate::modules::generation::{Generation, Parts, Tell};
+use crate::modules::grants::Grants;
 use crate::modules::instance::{Instance, Retired};
 use crate::modules::life::Transition;
 use crate::modules::loader::{self, Opened, Owner};
@@ -55,6 +57,7 @@ impl Orders {
         open: Open,
         path: PathBuf,
         lanes: Vec<UnixStream>,
+        carrier: Arc<LaneCarrier>,
         control: Arc<Lane>,
     ) -> Orders {
         let log = Arc::new(LaneLog {
@@ -67,7 +70,9 @@ impl Orders {
             open.body_bytes_max,
             open.state_bytes_max,
             Arc::<LaneLog>::clone(&log),
+            carrier,
         );
+        owner.grant(open.grants.clone());
         Orders(Arc::new(Module {
             open,
             path,
@@ -239,15 +244,14 @@ impl Module {
                 version: String::new(),
                 grants: Grants::default(),
                 public_routes: Vec::new(),
+                internal_routes: Vec::new(),
                 state: None,
                 sdk: String::new(),
                 compiler: String::new(),
             },
             sha256: String::new(),
             path: self.path.clone(),
-            grants: Grants {
-                secrets: self.open.grant_secrets,
-            },
+            grants: self.open.grants.clone(),
             public: false,
             drain_timeout: UNBOUNDED,
             body_bytes: u64::MAX,

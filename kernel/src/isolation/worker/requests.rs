@@ -8,12 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use serde_json::Map;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::answer::drive;
+use super::calls::{LaneCalls, LaneCarrier};
 use super::stream::{State, Stream};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{Begin, FromModule, Outcome, SessionView, ToModule};
+use crate::modules::calls::Caller;
 use crate::modules::exchange::socket::{Close, Kind};
 use crate::modules::executor::{
     self, Actor, Call, Fault, Incipient, Offer, RequestBody, SocketLimits, Surroundings,
@@ -37,6 +40,7 @@ pub(super) struct Requests {
     lane: Arc<Lane>,
     /// By the kernel's handle.
     open: Open,
+    calls: Arc<LaneCalls>,
 }
 
 impl Requests {
@@ -45,10 +49,14 @@ impl Requests {
             generation,
             lane: Arc::clone(lane),
             open: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
     pub(super) fn take(&self, message: ToModule<'_>) -> Result<(), ReadError> {
+        let Some(message) = self.calls.take(message)? else {
+            return Ok(());
+        };
         match message {
             ToModule::Begin(begin) => self.begin(&begin),
             ToModule::Check {
@@ -118,6 +126,14 @@ impl Requests {
                 let _ = self.lane.send(&FromModule::Pong);
                 Ok(())
             }
+            ToModule::CallHead { .. }
+            | ToModule::CallBytes { .. }
+            | ToModule::CallEnd { .. }
+            | ToModule::CallFailed { .. }
+            | ToModule::CallRoom { .. }
+            | ToModule::CallBodyUnread { .. } => {
+                unreachable!("what is said of calls was taken before")
+            }
         }
     }
 
@@ -134,6 +150,12 @@ impl Requests {
                     path: begin.path,
                     request_id: header(begin.request_id),
                     actor,
+                    caller: begin.caller.map(|(module, generation)| Caller {
+                        module: Arc::from(module),
+                        generation,
+                    }),
+                    // The kernel counts.
+                    depth: 0,
                     content_length: begin.content_length,
                     body: RequestBody::Lane(stream.body.reader(&self.lane, begin.request)),
                     offer: begin.offer.as_ref().map(|offer| Offer {
@@ -282,6 +304,12 @@ impl Requests {
             body_stall_timeout: UNBOUNDED,
             // The kernel has the wire.
             sockets: SocketLimits::NONE,
+            calls: Arc::new(LaneCarrier {
+                lane: Arc::clone(&self.lane),
+                calls: Arc::clone(&self.calls),
+                request: Some(request),
+                runtime: Handle::current(),
+            }),
             refresh: Arc::new(move |_session, _module| {
                 let (sender, refreshed) = oneshot::channel();
                 stream.lock().refreshing = Some(sender);

@@ -36,6 +36,8 @@ fn note(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let descriptor = abi::Descriptor::new("sample", "1.2.3")
         .grants(1)
         .public_routes("/feed\n/files/*")
+        .internal_routes("/rows/*\n/all")
+        .calls("store\nother")
         .written_with("sdk", "rustc");
     let body = &descriptor.body;
     let mut bytes = Vec::new();
@@ -60,6 +62,7 @@ fn note(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
         &body.name[..],
         &body.version,
         &body.public_routes,
+        &body.internal_routes,
         &body.calls,
         &body.sdk,
         &body.compiler,
@@ -79,6 +82,14 @@ fn a_descriptor_is_read() {
         ("sample", "1.2.3")
     );
     assert!(read.grants.secrets);
+    assert_eq!(read.grants.calls, ["store", "other"]);
+    assert_eq!(
+        read.internal_routes,
+        [
+            RoutePattern::Prefix("/rows/".into()),
+            RoutePattern::Exact("/all".into())
+        ]
+    );
     assert_eq!(
         read.public_routes,
         [
@@ -142,8 +153,8 @@ fn what_is_wrong_is_told() {
         "\"xfeed\" is not a path",
     );
     check(
-        &elf(&note(|body| body[416] = b's')),
-        "calls between modules",
+        &elf(&note(|body| body[672] = b'S')),
+        "field `calls` is not valid: \"Store\" is not a name",
     );
     let mut other = elf(&note(|_| ()));
     other[18] = 8;

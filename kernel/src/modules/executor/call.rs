@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use midplane_abi::why;
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::upload::Upload;
 use super::{Actor, Answer, Surroundings, too_large};
+use crate::modules::calls::MadeIn;
 use crate::modules::exchange::socket::Accepted;
 use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
 use crate::modules::generation::{Generation, SLOW_POLL};
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     actor: Option<Actor>,
     surroundings: Surroundings,
     pub(super) input: Option<Upload>,
+    /// How many calls between modules led here.
+    pub(super) depth: u8,
     /// Polled for the first time.
     begun: bool,
     /// Polls of the module since others had their turn.
@@ -121,6 +124,7 @@ impl Call {
             actor,
             surroundings,
             input: None,
+            depth: 0,
             begun: false,
             polls_in_row: 0,
             writable: false,
@@ -228,6 +232,12 @@ impl Call {
         {
             exchange.waker = Some(cx.waker().clone());
         }
+        if !exchange.calls.wanted.is_empty() {
+            drop(exchange);
+            self.start_calls();
+            exchange = self.lease.lock();
+            exchange.polling = false;
+        }
         let woken = std::mem::take(&mut exchange.woken);
         let why = if std::mem::take(&mut self.writable) {
             Some(why::WRITABLE)
@@ -245,7 +255,7 @@ impl Call {
             return Poll::Ready(Ok(()));
         };
         let outcome = poll_timed(task, why, &self.generation, &self.request_id, &self.lease);
-        self.start_refresh();
+        self.start_wanted();
         match outcome {
             Outcome::Pending => Poll::Pending,
             Outcome::Ready => {
@@ -385,9 +395,46 @@ impl Call {
         Poll::Ready(Err(Fault::Stalled(timeout)))
     }
 
-    /// Asks the source of the secret again if the module asked for that while it was polled.
-    fn start_refresh(&self) {
+    /// Starts the calls to other modules that the module has asked for. Each is carried here as far as it goes without waiting,
+    /// so that a short one is answered before anybody else has a turn.
+    fn start_calls(&self) {
+        let (wanted, waker) = {
+            let mut exchange = self.lease.lock();
+            if exchange.calls.wanted.is_empty() {
+                return;
+            }
+            // What comes of them is looked at when they have been started: nobody has to be woken for it.
+            exchange.polling = true;
+            let wanted = std::mem::take(&mut exchange.calls.wanted);
+            (
+                wanted,
+                exchange.waker.clone().unwrap_or(Waker::noop().clone()),
+            )
+        };
+        for mut outgoing in wanted {
+            outgoing.made_in = MadeIn {
+                request_id: Some(self.request_id.clone()),
+                depth: self.depth.saturating_add(1),
+                actor: self.actor.clone().filter(|_| outgoing.for_session),
+            };
+            let calls = &self.surroundings.calls;
+            let mut carrying = calls.carry(outgoing);
+            let mut cx = Context::from_waker(&waker);
+            if carrying.as_mut().poll(&mut cx).is_pending() {
+                calls.run(carrying);
+            }
+        }
+    }
+
+    /// Starts what the module asked for while it was polled: calls to other modules, and that the source of the secret is asked
+    /// again.
+    fn start_wanted(&self) {
         let mut exchange = self.lease.lock();
+        if !exchange.calls.wanted.is_empty() {
+            drop(exchange);
+            self.start_calls();
+            exchange = self.lease.lock();
+        }
         exchange.polling = false;
         if !matches!(exchange.refresh, Refresh::Wanted) {
             return;
@@ -454,6 +501,8 @@ impl Drop for Call {
         if !self.begun {
             return;
         }
+        let not_started = self.lease.lock().calls.close();
+        drop(not_started);
         match poll_timed(
             &mut task,
             why::CANCEL,

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response};
 
+use super::calls::{Caller, Carrier};
 use super::exchange::{self, InputEnd, Lease};
 use super::generation::{self, Generation};
 use super::instance::{RequestHead, Task};
@@ -63,6 +64,7 @@ pub(crate) struct Surroundings {
     pub(crate) body_stall_timeout: Duration,
     pub(crate) sockets: SocketLimits,
     pub(crate) refresh: RefreshSecret,
+    pub(crate) calls: Arc<dyn Carrier>,
 }
 
 /// A request on its way into a module.
@@ -73,6 +75,10 @@ pub(crate) struct Incipient<'a> {
     pub(crate) path: &'a str,
     pub(crate) request_id: HeaderValue,
     pub(crate) actor: Option<Actor>,
+    /// The module that makes it; `None`: a client does.
+    pub(crate) caller: Option<Caller>,
+    /// How many calls between modules led to it.
+    pub(crate) depth: u8,
     /// How many bytes the body has, if that is known.
     pub(crate) content_length: Option<u64>,
     pub(crate) body: RequestBody,
@@ -149,6 +155,8 @@ pub(crate) fn begin(
         path,
         request_id,
         actor,
+        caller,
+        depth,
         content_length,
         body,
         offer,
@@ -176,6 +184,7 @@ pub(crate) fn begin(
             .map(|actor| (&*actor.session, actor.expires_at)),
         content_length,
         websocket,
+        caller: caller.as_ref(),
     };
     let begun = Task::begin(pin, &lease, &head);
     let call = Call::new(
@@ -187,6 +196,7 @@ pub(crate) fn begin(
         Purpose::Request,
     );
     Ok(call.map(|mut call| {
+        call.depth = depth;
         call.input = (content_length != Some(0)).then(|| Upload::new(body, body_limit));
         call
     }))

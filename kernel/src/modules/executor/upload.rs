@@ -1,6 +1,7 @@
 //! The client's body, read as the module asks for it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::isolation::worker::LaneBody;
+use crate::modules::calls::open::OpenCall;
 use crate::modules::exchange::InputEnd;
 use crate::stall::StallTimer;
 
@@ -24,6 +26,8 @@ pub(crate) enum RequestBody {
     Client(Incoming),
     /// The kernel, in a module process.
     Lane(LaneBody),
+    /// Another module, whose call it is.
+    Module(Arc<OpenCall>),
 }
 
 impl Upload {
@@ -43,6 +47,7 @@ impl RequestBody {
         let body = match self {
             RequestBody::Client(body) => body,
             RequestBody::Lane(body) => return body.poll_bytes(cx),
+            RequestBody::Module(call) => return call.poll_body(cx),
         };
         loop {
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {

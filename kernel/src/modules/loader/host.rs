@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use http::HeaderMap;
 use midplane_abi::{self as abi, Header, Request, Slice, Status, status};
 
+use super::host_call;
 use super::host_socket::{ws_accept, ws_close, ws_recv, ws_send};
 use super::owner::Owner;
 use crate::modules::descriptor::RoutePattern;
@@ -385,8 +386,12 @@ unsafe extern "C" fn state_write(owner: u64, bytes: Slice) -> Status {
     owner.add_state(unsafe { bytes.bytes() }.unwrap_or_default())
 }
 
-unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
-    // There are none yet.
+unsafe extern "C" fn get_api(name: Slice, version: u32) -> *const c_void {
+    // SAFETY: borrowed for the call, by the ABI.
+    let name = unsafe { name.bytes() }.unwrap_or_default();
+    if name == abi::CALL_API.as_bytes() && version == abi::CALL_API_VERSION {
+        return std::ptr::from_ref(&host_call::TABLE).cast();
+    }
     std::ptr::null()
 }
 
@@ -439,7 +444,7 @@ unsafe fn pairs<'a>(
 ///
 /// # Safety
 /// The slice is valid for the call.
-unsafe fn text(slice: Slice, len_max: usize) -> String {
+pub(super) unsafe fn text(slice: Slice, len_max: usize) -> String {
     // SAFETY: by the contract.
     let bytes = unsafe { slice.bytes() }.unwrap_or_default();
     String::from_utf8_lossy(&bytes[..bytes.len().min(len_max)]).into_owned()

@@ -306,6 +306,7 @@ impl Task {
             session,
             content_length,
             websocket,
+            caller,
         } = *request_head;
         let headers: SmallVec<[Header; HEADERS_INLINE]> = parts
             .headers
@@ -317,6 +318,12 @@ impl Task {
             })
             .collect();
         let session = session.map(|(session, expires_at)| view(session, expires_at));
+        let caller = caller.map(|caller| abi::Caller {
+            size: size_of_u32::<abi::Caller>(),
+            flags: 0,
+            module: Slice::new(caller.module.as_bytes()),
+            generation: caller.generation,
+        });
         let head = abi::RequestHead {
             size: size_of_u32::<abi::RequestHead>(),
             flags: u32::from(websocket) * head::WEBSOCKET,
@@ -334,6 +341,7 @@ impl Task {
                 .map_or(std::ptr::null(), std::ptr::from_ref),
             content_length: content_length
                 .map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX)),
+            caller: caller.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
         };
         let begin = of(&pin).table.begin.expect("checked when it was opened");
         let mut raw = abi::Task(0);

@@ -9,6 +9,7 @@
 mod code;
 mod end;
 mod host;
+mod host_call;
 mod host_socket;
 mod library;
 mod owner;

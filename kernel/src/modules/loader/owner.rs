@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 use midplane_abi::{Status, status};
 
+use crate::modules::calls::Carrier;
+use crate::modules::calls::made::Made;
 use crate::modules::descriptor::RoutePattern;
+use crate::modules::grants::Grants;
 use crate::modules::life::Life;
 use crate::telemetry::ModuleLog;
 
@@ -25,6 +28,12 @@ pub(crate) struct Owner {
     /// `[limits] state_bytes`
     pub(crate) state_bytes_max: usize,
     pub(crate) log: Arc<dyn ModuleLog>,
+    /// The calls to other modules that it has under way.
+    pub(crate) made: Arc<Made>,
+    /// What carries those that belong to none of its requests.
+    pub(crate) carrier: Arc<dyn Carrier>,
+    /// What it was given; known before any of its code runs.
+    grants: OnceLock<Grants>,
     body_limits: Mutex<Option<Vec<(RoutePattern, u64)>>>,
     /// What `save` has written so far; there only while it runs.
     saving: Mutex<Option<BytesMut>>,
@@ -37,6 +46,7 @@ impl Owner {
         body_bytes_max: u64,
         state_bytes_max: usize,
         log: Arc<dyn ModuleLog>,
+        carrier: Arc<dyn Carrier>,
     ) -> Arc<Owner> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let body_limits = Mutex::new(Some(Vec::new()));
@@ -48,6 +58,9 @@ impl Owner {
             body_bytes_max,
             state_bytes_max,
             log,
+            made: Arc::default(),
+            carrier,
+            grants: OnceLock::new(),
             body_limits,
             saving: Mutex::new(None),
         });
@@ -58,8 +71,28 @@ impl Owner {
         owner
     }
 
-    /// Forgets it: later calls with its id find nothing.
+    /// Once.
+    pub(crate) fn grant(&self, grants: Grants) {
+        let _ = self.grants.set(grants);
+    }
+
+    pub(crate) fn grants(&self) -> Grants {
+        self.grants.get().cloned().unwrap_or_default()
+    }
+
+    /// `chat#3`
+    pub(super) fn label(&self) -> String {
+        format!("{}#{}", self.name, self.number)
+    }
+
+    pub(crate) fn may_call(&self, module: &str) -> bool {
+        let grants = self.grants.get();
+        grants.is_some_and(|grants| grants.may_call(module))
+    }
+
+    /// Forgets it: later calls with its id find nothing, and calls to other modules end.
     pub(crate) fn unregister(&self) {
+        self.made.end();
         if let Some(owners) = OWNERS
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{GrantSpec, Registry, Spec, not_found};
 use crate::config::{Confine, Isolation};
-use crate::modules::descriptor::Grants;
+use crate::modules::grants::Grants;
 use crate::problem::{Code, Problem};
 
 /// A `PUT` of a module: what it leaves out is as before, or as configured.
@@ -43,12 +43,14 @@ impl Registry {
         };
         let (granted, public) = configured
             .map_or((GrantSpec::Only(Grants::default()), false), |spec| {
-                (spec.grants, spec.public)
+                (spec.grants.clone(), spec.public)
             });
         if let Some(wanted) = change.grants {
-            if matches!(granted, GrantSpec::Only(granted) if wanted.secrets && !granted.secrets) {
+            if let GrantSpec::Only(granted) = &granted
+                && let Some(beyond) = wanted.beyond(granted)
+            {
                 let detail = format!(
-                    "`secrets` is not granted to {name} in the configuration: grant it there, under [modules.{name}]"
+                    "`{beyond}` is not granted to {name} in the configuration: grant it there, under [modules.{name}]"
                 );
                 return Err(Problem::new(Code::GrantForbidden, detail));
             }

@@ -3,6 +3,7 @@
 //! One operation at a time for each name. What may take long or hang, a module's constructors, `init` and `fini`, runs on a
 //! control thread of its own, so that it holds up nobody else.
 
+mod callers;
 mod change;
 mod restart;
 mod retiring;
@@ -22,8 +23,11 @@ pub(crate) use change::Change;
 use retiring::Retiring;
 pub(crate) use swap::Swapped;
 
+use super::calls::Carrier;
 use super::crash::Crash;
-use super::generation::Generation;
+use super::executor;
+use super::generation::{Generation, Pin, Refused};
+use super::grants::is_module_name;
 use super::life::Phase;
 use super::load::{Artifact, Wanted};
 pub(crate) use super::load::{GrantSpec, Spec};
@@ -71,6 +75,8 @@ pub(crate) struct Settings {
     /// `[kernel] workers`
     pub(crate) workers: usize,
     pub(crate) log: LogHandle,
+    /// Of calls that belong to no request.
+    pub(crate) carrier: Arc<dyn Carrier>,
     /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
     pub(crate) configured: BTreeMap<String, Spec>,
 }
@@ -122,6 +128,38 @@ impl Registry {
             .cloned()
     }
 
+    /// Takes hold of the generation that requests of `name` go to, if `may` lets it. One that is swapped meanwhile passes the
+    /// request to the newer one; one whose state is handed over, or that is started again, holds it for `wait` at most. `None`
+    /// when there is none.
+    pub(crate) async fn pin(
+        &self,
+        name: &str,
+        wait: Duration,
+        may: impl Fn(&Generation) -> Result<(), Problem>,
+    ) -> Result<Option<Pin>, Problem> {
+        let mut generation = self.get(name);
+        loop {
+            let Some(current) = generation else {
+                return Ok(None);
+            };
+            may(&current)?;
+            generation = match current.pin() {
+                Ok(pin) => return Ok(Some(pin)),
+                Err(Refused::Full) => return Err(executor::overloaded()),
+                Err(Refused::Faulted) => return Err(executor::quarantined(&current)),
+                // Its state is being handed over: whoever has its place then takes the request.
+                Err(Refused::Held) => {
+                    executor::released(&current, wait).await?;
+                    self.get(name)
+                }
+                // It was swapped between the look and the pin: the newer one takes the request.
+                Err(Refused::Draining) => {
+                    self.get(name).filter(|newer| !Arc::ptr_eq(newer, &current))
+                }
+            };
+        }
+    }
+
     /// All that take requests, by name.
     pub(crate) fn serving(&self) -> Vec<Arc<Generation>> {
         Vec::clone(&self.routes.load())
@@ -160,10 +198,10 @@ impl Registry {
 
     /// Loads what the configuration names.
     pub(crate) async fn load_configured(self: &Arc<Self>) -> Result<(), (String, Problem)> {
-        for name in self.settings.configured.keys() {
-            self.put(name, Change::default())
+        for name in self.load_order() {
+            self.put(&name, Change::default())
                 .await
-                .map_err(|problem| (name.clone(), problem))?;
+                .map_err(|problem| (name, problem))?;
         }
         self.serving.store(true, Ordering::Relaxed);
         Ok(())
@@ -209,9 +247,17 @@ impl Registry {
         })
     }
 
-    /// Takes a module away; what is under way on it may go on for `drain`.
-    pub(crate) fn remove(&self, name: &str, drain: Option<Duration>) -> Result<Swapped, Problem> {
+    /// Takes a module away; what is under way on it may go on for `drain`. One that others may call is, only if `force` says so.
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        drain: Option<Duration>,
+        force: bool,
+    ) -> Result<Swapped, Problem> {
         let _busy = self.begin(name)?;
+        if !force {
+            self.expect_no_callers(name)?;
+        }
         let Some(old) = self.exchange(name, None) else {
             return Err(not_found(name));
         };
@@ -227,21 +273,30 @@ impl Registry {
     pub(crate) async fn remove_all(&self, drain: Duration) {
         let deadline = tokio::time::Instant::now() + drain;
         loop {
-            let names: Vec<_> = self
-                .serving()
-                .iter()
-                .map(|generation| Arc::clone(&generation.name))
-                .collect();
+            let late = tokio::time::Instant::now() >= deadline;
+            let names = if late {
+                self.serving()
+                    .iter()
+                    .map(|generation| Arc::clone(&generation.name))
+                    .collect()
+            } else {
+                // What finishes in a module may need others for that.
+                self.uncalled()
+            };
             for name in names {
-                // One whose load is under way is taken away in the next round.
-                let _ = self.remove(&name, Some(drain));
+                // One whose load is under way is taken away in a later round.
+                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                let _ = self.remove(&name, Some(left), true);
             }
             self.retiring.end(deadline).await;
+            let serving = !self.serving().is_empty();
             let busy = self.places().values().any(|place| place.busy);
-            if !busy || tokio::time::Instant::now() >= deadline {
+            if late || !(busy || serving) {
                 return;
             }
-            tokio::time::sleep(BUSY_PAUSE).await;
+            if busy {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
         }
     }
 
@@ -284,7 +339,7 @@ impl Registry {
 
     /// Claims the name for one operation.
     fn begin(&self, name: &str) -> Result<Busy<'_>, Problem> {
-        if !is_name(name) {
+        if !is_module_name(name) {
             return Err(Problem::new(
                 Code::InvalidRequest,
                 "a module's name starts with a lower-case letter and has letters, digits, - and _, 32 at most",
@@ -324,12 +379,4 @@ fn not_found(name: &str) -> Problem {
         Code::ModuleNotFound,
         format!("no module {name} is loaded: GET /modules lists those that are"),
     )
-}
-
-fn is_name(name: &str) -> bool {
-    name.len() <= 32
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }

@@ -132,6 +132,7 @@ impl Registry {
             self.settings.body_bytes_max,
             self.settings.state_bytes_max,
             Arc::new(self.settings.log.clone()),
+            Arc::clone(&self.settings.carrier),
         );
         let job = Job {
             owner: Arc::clone(&owner),

@@ -66,7 +66,10 @@ pub(crate) fn in_c(text: &str, names: &Names) -> Result<String, Error> {
         names.of(path).map(|name| format!("`{name}`"))
     })?;
     // Where a link goes is Rust's business: what is left of it is the target behind the name.
-    let named = replace(&linked, "`(super::", ")", |_target| Some("`".to_owned()))?;
+    let mut named = linked;
+    for open in ["`(super::", "`(crate::"] {
+        named = replace(&named, open, ")", |_target| Some("`".to_owned()))?;
+    }
     replace(&named, "size_of::<", ">()", |name| {
         names.of(name).map(|name| format!("sizeof({name})"))
     })

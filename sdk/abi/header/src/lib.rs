@@ -47,7 +47,10 @@ pub fn header() -> Result<String, Error> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let abi = here.join("../src/lib.rs");
     let config = Config::from_file(here.join("cbindgen.toml")).map_err(Error::Config)?;
-    let sources = read(&abi)? + &read(&here.join("../src/descriptor.rs"))?;
+    let mut sources = read(&abi)?;
+    for file in ["calls.rs", "descriptor.rs"] {
+        sources += &read(&here.join("../src").join(file))?;
+    }
     let groups = constants::groups(&sources);
     let names = Names::new(&config, &groups);
 

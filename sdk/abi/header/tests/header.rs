@@ -10,7 +10,7 @@ const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// A whole translation unit that uses what the header defines.
 const MODULE: &str = r#"
 #include <midplane.h>
-MP_MODULE_DESCRIPTOR_WITH("sample", "1.2.3-rc.1", MP_GRANT_SECRETS, 2, 3, "/a\n/b/*", "store");
+MP_MODULE_DESCRIPTOR_WITH("sample", "1.2.3-rc.1", MP_GRANT_SECRETS, 2, 3, "/a\n/b/*", "/c", "store");
 static const mp_host *host;
 mp_status midplane_module_entry(const mp_host *table, mp_module *out) {
     host = table;
@@ -150,7 +150,8 @@ fn the_descriptor_of_c_is_that_of_rust() {
     let rust = Descriptor::new("sample", "1.2.3-rc.1")
         .grants(grant::SECRETS)
         .state_schemas(2, 3)
-        .public_routes("/a\n/b/*");
+        .public_routes("/a\n/b/*")
+        .internal_routes("/c");
     // SAFETY: no padding, as the layout's assertions show, and all of it is initialised.
     let rust = unsafe {
         std::slice::from_raw_parts((&raw const rust).cast::<u8>(), size_of::<Descriptor>())

@@ -14,10 +14,12 @@ use syn::{
     parse_macro_input,
 };
 
-/// Grants a module can ask for, as `midplane_abi::grant` has them.
-const GRANTS: &[&str] = &["secrets"];
-/// The length of the descriptor's field for public routes (`midplane_abi::DescriptorBody`).
-const PUBLIC_ROUTES_LEN_MAX: usize = 256;
+/// The one grant that is no module to call, as `midplane_abi::grant` has it.
+const SECRETS: &str = "secrets";
+/// Before the name of a module to call.
+const CALL: &str = "call:";
+/// The length of each of the descriptor's fields that are lists (`midplane_abi::DescriptorBody`).
+const LIST_LEN_MAX: usize = 256;
 /// The longest name of a module: it stands in paths, thread names and log lines.
 const NAME_LEN_MAX: usize = 32;
 
@@ -25,8 +27,10 @@ const NAME_LEN_MAX: usize = 32;
 /// service, an `axum::Router` first of all.
 ///
 /// - `name = "chat"`: required; what the module is called: lower-case letters, digits, `-` and `_`, 32 at most.
-/// - `grants = ["secrets"]`: what it asks the operator for.
+/// - `grants = ["secrets", "call:store"]`: what it asks the operator for: the secret of the session that a request acts for, and
+///   to call other modules.
 /// - `public = ["/feed", "/assets/*"]`: routes that need no session, effective where the operator allows it.
+/// - `internal = ["/rows/*"]`: routes for other modules, which clients do not reach; modules reach no others.
 /// - `state = 2` or `state = 1..=2`: the schemas of handed-over state that it reads; it writes the last
 ///   (`Context::on_save`).
 ///
@@ -51,11 +55,12 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
     let name = &arguments.name;
     let public = arguments.public.join("\n");
     let (schema_min, schema_max) = arguments.state;
-    let grants: Vec<Ident> = arguments
-        .grants
-        .iter()
-        .map(|grant| Ident::new(&grant.to_uppercase(), Span::call_site()))
-        .collect();
+    let internal = arguments.internal.join("\n");
+    let calls: Vec<&str> = arguments.calls().collect();
+    let calls = calls.join("\n");
+    let secrets = arguments.grants.iter().any(|grant| grant == SECRETS);
+    let grants = secrets.then(|| Ident::new("SECRETS", Span::call_site()));
+    let grants = grants.iter();
     Ok(quote! {
         #function
 
@@ -70,6 +75,8 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
             static DESCRIPTOR: abi::Descriptor = abi::Descriptor::new(#name, env!("CARGO_PKG_VERSION"))
                 .grants(0 #(| abi::grant::#grants)*)
                 .public_routes(#public)
+                .internal_routes(#internal)
+                .calls(#calls)
                 .state_schemas(#schema_min, #schema_max)
                 .written_with(private::SDK, private::COMPILER);
 
@@ -94,8 +101,18 @@ struct Arguments {
     name: String,
     grants: Vec<String>,
     public: Vec<String>,
+    internal: Vec<String>,
     /// First and last schema; 0 and 0: none.
     state: (u32, u32),
+}
+
+impl Arguments {
+    /// The modules that it wants to call.
+    fn calls(&self) -> impl Iterator<Item = &str> {
+        self.grants
+            .iter()
+            .filter_map(|grant| grant.strip_prefix(CALL))
+    }
 }
 
 impl Parse for Arguments {
@@ -108,11 +125,12 @@ impl Parse for Arguments {
                 "name" => arguments.name = name(&input.parse()?)?,
                 "grants" => arguments.grants = texts(&input.parse()?, grant)?,
                 "public" => arguments.public = texts(&input.parse()?, pattern)?,
+                "internal" => arguments.internal = texts(&input.parse()?, pattern)?,
                 "state" => arguments.state = schemas(input)?,
                 _ => {
                     return Err(Error::new(
                         key.span(),
-                        "expected `name`, `grants`, `public` or `state`",
+                        "expected `name`, `grants`, `public`, `internal` or `state`",
                     ));
                 }
             }
@@ -124,15 +142,37 @@ impl Parse for Arguments {
             return Err(input
                 .error("say what the module is called: `#[midplane_sdk::module(name = \"…\")]`"));
         }
-        if arguments.public.join("\n").len() > PUBLIC_ROUTES_LEN_MAX {
-            return Err(input.error("the public routes are longer than 256 bytes together: use prefixes like `/assets/*`"));
+        for (routes, which) in [
+            (&arguments.public, "public"),
+            (&arguments.internal, "internal"),
+        ] {
+            if routes.join("\n").len() > LIST_LEN_MAX {
+                return Err(input.error(format!(
+                    "the {which} routes are longer than 256 bytes together: use prefixes like `/assets/*`"
+                )));
+            }
+        }
+        if let Some(both) = arguments
+            .public
+            .iter()
+            .find(|route| arguments.internal.contains(route))
+        {
+            return Err(input.error(format!("{both} cannot be both public and internal")));
+        }
+        if arguments.calls().map(|name| name.len() + 1).sum::<usize>() > LIST_LEN_MAX {
+            return Err(
+                input.error("the names of the modules to call are longer than 256 bytes together")
+            );
         }
         Ok(arguments)
     }
 }
 
 fn name(literal: &LitStr) -> Result<String> {
-    let name = literal.value();
+    check_name(literal.value(), literal)
+}
+
+fn check_name(name: String, literal: &LitStr) -> Result<String> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
     let fits = name.len() <= NAME_LEN_MAX;
     if !starts_well
@@ -151,12 +191,16 @@ fn name(literal: &LitStr) -> Result<String> {
 
 fn grant(literal: &LitStr) -> Result<String> {
     let grant = literal.value();
-    if GRANTS.contains(&grant.as_str()) {
+    if grant == SECRETS {
+        return Ok(grant);
+    }
+    if let Some(module) = grant.strip_prefix(CALL) {
+        check_name(module.to_owned(), literal)?;
         return Ok(grant);
     }
     Err(Error::new(
         literal.span(),
-        format!("no such grant; there is: {}", GRANTS.join(", ")),
+        "no such grant; there are: secrets, call:<module>",
     ))
 }
 
@@ -189,7 +233,7 @@ fn pattern(literal: &LitStr) -> Result<String> {
     }
     Err(Error::new(
         literal.span(),
-        "a public route is a path like `/feed` or a prefix like `/assets/*`",
+        "a route is a path like `/feed` or a prefix like `/assets/*`",
     ))
 }
 

@@ -170,7 +170,7 @@ unsafe extern "C" fn begin(
         };
         // SAFETY: valid during this call.
         let head = unsafe { &*head };
-        let Some((exchange, request)) = read_head(request, head) else {
+        let Some((exchange, request)) = read_head(request, head, this.switch()) else {
             return status::INVALID;
         };
         let _entered = this.enter();
@@ -197,7 +197,12 @@ unsafe extern "C" fn on_session(
         let session = unsafe { &*session };
         let mut head = HeadBytes::default();
         let fields = head.session(session);
-        let exchange = Exchange::new(request, head.bytes.freeze(), fields);
+        let exchange = Exchange::new(
+            request,
+            head.bytes.freeze(),
+            fields,
+            Arc::clone(this.switch()),
+        );
         let _entered = this.enter();
         let check = host::with_current(request, || check(Session(Arc::clone(&exchange))));
         // SAFETY: `out` is the kernel's to fill.

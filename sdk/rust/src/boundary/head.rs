@@ -8,7 +8,9 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use midplane_abi::{self as abi, Slice};
 
+use super::calls::Switch;
 use crate::body::Incoming;
+use crate::calls::Caller;
 use crate::session::{Exchange, Session, SessionFields};
 use crate::ws::Handshake;
 
@@ -44,6 +46,7 @@ impl HeadBytes {
 pub(super) fn read_head(
     request: abi::Request,
     head: &abi::RequestHead,
+    switch: &Arc<Switch>,
 ) -> Option<(Arc<Exchange>, http::Request<Body>)> {
     // SAFETY: the kernel's slices are valid during `begin`.
     let (method, path, query) =
@@ -86,7 +89,7 @@ pub(super) fn read_head(
         );
         start = end;
     }
-    let exchange = Exchange::new(request, bytes.clone(), session);
+    let exchange = Exchange::new(request, bytes.clone(), session, Arc::clone(switch));
     let body = match u64::try_from(head.content_length) {
         Ok(0) => Body::empty(),
         Ok(length) => Body::new(Incoming::new(Arc::clone(&exchange), Some(length))),
@@ -100,6 +103,16 @@ pub(super) fn read_head(
         built
             .extensions_mut()
             .insert(Handshake(Arc::clone(&exchange)));
+    }
+    // SAFETY: the kernel's struct, null or valid during `begin`.
+    if let Some(caller) = unsafe { head.caller.as_ref() } {
+        // SAFETY: as above.
+        let module = unsafe { caller.module.bytes() }.unwrap_or_default();
+        built.extensions_mut().insert(Caller {
+            module: String::from_utf8_lossy(module).into_owned(),
+            generation: caller.generation,
+            session: has_session.then(|| Session(Arc::clone(&exchange))),
+        });
     }
     if has_session {
         built

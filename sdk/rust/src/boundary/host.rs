@@ -282,7 +282,13 @@ fn wake(handle: *const ()) {
     unsafe { (host().wake)(Request(handle as usize as u64)) };
 }
 
-fn fields(headers: &HeaderMap) -> SmallVec<[Header; HEADERS_INLINE]> {
+/// A table of functions of the kernel's; null when it has none of it.
+pub(crate) fn api(name: &str, version: u32) -> *const std::ffi::c_void {
+    // SAFETY: the slice lives through the call.
+    unsafe { (host().get_api)(Slice::new(name.as_bytes()), version) }
+}
+
+pub(super) fn fields(headers: &HeaderMap) -> SmallVec<[Header; HEADERS_INLINE]> {
     headers
         .iter()
         .map(|(name, value)| Header {

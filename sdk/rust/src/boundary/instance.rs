@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tower_service::Service;
 
+use super::calls::Switch;
 use super::host;
 use super::task::HandlerFuture;
 use crate::context::{Context, SessionCheck, Surroundings, Told};
@@ -101,13 +102,13 @@ impl Instance {
             config,
             data_dir: Path::new(OsStr::from_bytes(data_dir)),
         };
-        let (context, surroundings) = Context::new(told)?;
         // One thread: it turns the timers and sockets and runs what handlers spawn; handlers run on the kernel's workers.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name(format!("{name}#{}", given.generation))
             .enable_all()
             .build()?;
+        let (context, surroundings) = Context::new(told, runtime.handle().clone())?;
         let service = {
             let _entered = runtime.enter();
             module(context)
@@ -222,6 +223,11 @@ impl Instance {
                 "the kernel did not take the state (status {other})"
             ))),
         }
+    }
+
+    /// What its calls to other modules go through.
+    pub(super) fn switch(&self) -> &Arc<Switch> {
+        &self.surroundings.calls.0
     }
 
     pub(super) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {

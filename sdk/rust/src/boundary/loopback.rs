@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::export;
 use super::instance::ModuleService;
+use super::loopback_call::{self, Answerer};
 use super::loopback_socket::{ClientSocket, Socket, ws_accept, ws_close, ws_recv, ws_send};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -45,6 +46,7 @@ pub(crate) struct Loaded {
     table: abi::Module,
     instance: *mut c_void,
     flags: u32,
+    owner: u64,
     _data_dir: DataDir,
 }
 
@@ -88,6 +90,7 @@ pub(crate) async fn load<C, F, Fut, S>(
     module: F,
     config: String,
     state: Option<Saved>,
+    answerer: Option<Answerer>,
 ) -> Result<Loaded>
 where
     C: DeserializeOwned,
@@ -95,17 +98,26 @@ where
     Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
+    let owner = NEXT.fetch_add(1, Ordering::Relaxed);
+    if let Some(answerer) = answerer {
+        loopback_call::register(owner, answerer);
+    }
     let (done, loaded) = oneshot::channel();
     std::thread::spawn(move || {
         // The receiver is gone only when the test is.
-        let _ = done.send(load_here(module, &config, state));
+        let _ = done.send(load_here(module, owner, &config, state));
     });
     loaded
         .await
         .map_err(|_gone| Error::msg("the thread that loads the module ended early"))?
 }
 
-fn load_here<C, F, Fut, S>(module: F, config: &str, state: Option<Saved>) -> Result<Loaded>
+fn load_here<C, F, Fut, S>(
+    module: F,
+    owner: u64,
+    config: &str,
+    state: Option<Saved>,
+) -> Result<Loaded>
 where
     C: DeserializeOwned,
     F: FnOnce(Context<C>) -> Fut,
@@ -140,7 +152,7 @@ where
     let given = abi::Init {
         size: u32::try_from(size_of::<abi::Init>()).expect("a small struct"),
         flags: 0,
-        owner: 0,
+        owner,
         name: Slice::new(b"test"),
         generation: 1,
         config: Slice::new(config.as_bytes()),
@@ -160,6 +172,7 @@ where
         table,
         instance: out.ptr,
         flags: out.flags,
+        owner,
         _data_dir: data_dir,
     };
     let (schema, bytes) = state.as_ref().map_or((0, Slice::NONE), |state| {
@@ -265,15 +278,16 @@ impl Loaded {
         drive(Arc::clone(self), request, call, task, None).await
     }
 
-    /// Sends one request; answers when the response's head is there.
+    /// Sends one request, of the module `caller` or a client; answers when the response's head is there.
     pub(crate) async fn call(
         self: &Arc<Loaded>,
+        caller: Option<String>,
         session: Option<SessionBuilder>,
         request: http::Request<Body>,
     ) -> http::Response<Body> {
         let builder = session.clone().unwrap_or_default();
         let (handle, call) = register(&builder);
-        match self.start(session, request, handle, call).await {
+        match self.start(caller, session, request, handle, call).await {
             Ok((status, headers, mut frames)) => {
                 let stream = stream_of(move |cx| frames.poll_recv(cx));
                 let mut response = http::Response::new(Body::from_stream(stream));
@@ -295,7 +309,7 @@ impl Loaded {
         let (handle, call) = register(&builder);
         call.state().socket = Some(Socket::default());
         match self
-            .start(session, request, handle, Arc::clone(&call))
+            .start(None, session, request, handle, Arc::clone(&call))
             .await
         {
             Ok((StatusCode::SWITCHING_PROTOCOLS, headers, frames)) => {
@@ -311,6 +325,7 @@ impl Loaded {
     /// Hands a request over, and waits for the answer's head.
     async fn start(
         self: &Arc<Loaded>,
+        caller: Option<String>,
         session: Option<SessionBuilder>,
         request: http::Request<Body>,
         handle: Request,
@@ -332,6 +347,12 @@ impl Loaded {
                 })
                 .collect();
             let view = builder.view();
+            let mut caller_view = abi::Caller {
+                size: u32::try_from(size_of::<abi::Caller>()).expect("a small struct"),
+                flags: 0,
+                module: Slice::NONE,
+                generation: 1,
+            };
             let content_length = if ends {
                 0
             } else {
@@ -357,6 +378,13 @@ impl Loaded {
                     std::ptr::null()
                 },
                 content_length,
+                caller: match &caller {
+                    Some(name) => {
+                        caller_view.module = Slice::new(name.as_bytes());
+                        &raw const caller_view
+                    }
+                    None => std::ptr::null(),
+                },
             };
             let mut task = abi::Task(0);
             let begin = self.table.begin.expect("the entry filled it");
@@ -395,6 +423,7 @@ impl Drop for Loaded {
             // A panic in `fini` is caught inside it.
             let _ = finished.join();
         }
+        loopback_call::unregister(self.owner);
     }
 }
 
@@ -567,7 +596,7 @@ fn failed(reason: &str) -> http::Response<Body> {
     response
 }
 
-fn stream_of<T>(
+pub(super) fn stream_of<T>(
     poll: impl FnMut(&mut std::task::Context<'_>) -> std::task::Poll<Option<T>> + Unpin,
 ) -> impl futures_core::Stream<Item = T> {
     struct PollFn<F>(F);
@@ -687,25 +716,36 @@ unsafe extern "C" fn respond_start(
         let Ok(code) = StatusCode::from_u16(code) else {
             return status::INVALID;
         };
-        let mut map = HeaderMap::new();
-        let fields = match headers_len {
-            0 => &[],
-            // SAFETY: the caller's array, valid for the call.
-            len => unsafe { std::slice::from_raw_parts(headers, len) },
+        // SAFETY: the caller's array, valid for the call.
+        let Some(map) = (unsafe { header_map(headers, headers_len) }) else {
+            return status::INVALID;
         };
-        for field in fields {
-            // SAFETY: borrowed for the call.
-            let (name, value) = unsafe { (field.name.bytes(), field.value.bytes()) };
-            let name = HeaderName::from_bytes(name.unwrap_or_default());
-            let value = HeaderValue::from_bytes(value.unwrap_or_default());
-            let (Ok(name), Ok(value)) = (name, value) else {
-                return status::INVALID;
-            };
-            map.append(name, value);
-        }
         state.head = Some((code, map));
         status::OK
     })
+}
+
+/// The fields as a map; `None` when one is not valid HTTP.
+///
+/// # Safety
+/// `headers` points to `len` fields that are valid for the call.
+pub(super) unsafe fn header_map(headers: *const Header, len: usize) -> Option<HeaderMap> {
+    let fields: &[Header] = match len {
+        0 => &[],
+        // SAFETY: by the contract.
+        len => unsafe { std::slice::from_raw_parts(headers, len) },
+    };
+    let mut map = HeaderMap::new();
+    for field in fields {
+        // SAFETY: by the contract.
+        let (name, value) = unsafe { (field.name.bytes(), field.value.bytes()) };
+        let name = HeaderName::from_bytes(name.unwrap_or_default()).ok()?;
+        map.append(
+            name,
+            HeaderValue::from_bytes(value.unwrap_or_default()).ok()?,
+        );
+    }
+    Some(map)
 }
 
 unsafe extern "C" fn body_write(request: Request, bytes: Slice) -> Status {
@@ -790,6 +830,11 @@ unsafe extern "C" fn state_write(_owner: u64, bytes: Slice) -> Status {
     status::OK
 }
 
-unsafe extern "C" fn get_api(_name: Slice, _version: u32) -> *const c_void {
+unsafe extern "C" fn get_api(name: Slice, version: u32) -> *const c_void {
+    // SAFETY: borrowed for the call.
+    let name = unsafe { name.bytes() }.unwrap_or_default();
+    if name == abi::CALL_API.as_bytes() && version == abi::CALL_API_VERSION {
+        return std::ptr::from_ref(&loopback_call::TABLE).cast();
+    }
     std::ptr::null()
 }

@@ -1,4 +1,5 @@
-//! What scripts/bench and the socket tests drive: a private and a public hello, an echo and a stream.
+//! What scripts/bench and the socket tests drive: a private and a public hello, the same by a call between modules, an echo and
+//! a stream.
 //!
 //! Written the way an author would write it, without a thought for speed: what is measured is what authors get. Keep it
 //! in step with the servers under tests/bench/peers, which do the same job.
@@ -7,13 +8,14 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Query;
+use axum::extract::{Query, Request};
+use axum::http::Uri;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use midplane_sdk::{Context, Result, Session};
+use midplane_sdk::{CallError, Context, Result, Session};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -22,10 +24,17 @@ const EVENTS_MAX: u32 = 1_000_000;
 /// What a slow client makes wait.
 const CHANNEL_LEN: usize = 16;
 
-#[midplane_sdk::module(name = "bench", public = ["/public/*"])]
+#[midplane_sdk::module(
+    name = "bench",
+    grants = ["call:bench"],
+    public = ["/public/*"],
+    internal = ["/inside/*"]
+)]
 async fn bench(_ctx: Context) -> Result<Router> {
     Ok(Router::new()
         .route("/hello", get(hello))
+        .route("/call", get(call))
+        .route("/inside/hello", get(hello))
         .route("/public/hello", get(async || "hello bench"))
         .route("/echo", post(echo))
         .route("/stream", get(stream)))
@@ -33,6 +42,13 @@ async fn bench(_ctx: Context) -> Result<Router> {
 
 async fn hello(session: Session) -> String {
     format!("hello {}", session.user())
+}
+
+/// The same by a call between modules, to this one itself.
+async fn call(session: Session) -> std::result::Result<Body, CallError> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = Uri::from_static("/inside/hello");
+    Ok(session.call("bench", request).await?.into_body())
 }
 
 async fn echo(body: Body) -> Body {
@@ -97,7 +113,7 @@ fn event(i: u32) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{Request, StatusCode};
+    use axum::http::StatusCode;
     use midplane_sdk::testing::{self, SessionBuilder};
 
     use super::*;
@@ -129,6 +145,25 @@ mod tests {
     async fn hello_names_the_user() {
         check(ada(), get("/hello"), (StatusCode::OK, "hello ada")).await;
         check(None, get("/public/hello"), (StatusCode::OK, "hello bench")).await;
+    }
+
+    #[tokio::test]
+    async fn a_call_passes_the_answer_on() {
+        let module =
+            testing::prepare(bench, serde_json::json!({})).answer_calls(async |module, request| {
+                let target = request.uri().path().to_owned();
+                http_response(format!("{module} {target}"))
+            });
+        let module = module.start().await.unwrap();
+        let response = module.call(ada(), get("/call")).await;
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX);
+        assert_eq!(body.await.unwrap(), "bench /inside/hello");
+        let hello = module.call_from("bench", ada(), get("/inside/hello")).await;
+        assert_eq!(hello.status(), StatusCode::OK);
+    }
+
+    fn http_response(text: String) -> axum::http::Response<Body> {
+        axum::http::Response::new(Body::from(text))
     }
 
     #[tokio::test]
