@@ -1,10 +1,9 @@
 //! The module store: durable ordered keys for other modules, over calls between modules.
 //!
-//! `routes` speaks HTTP, `wire` reads and writes what crosses, `caller` says whose keys they are, `problem` tells failures,
+//! `routes` speaks HTTP to modules, `wire` reads and writes what crosses, `problem` tells failures,
 //! `handover` passes the file from one generation to the next.
 //! What keeps the keys is a [`Backend`](midplane_store_backend::Backend), and nothing here knows which one.
 
-mod caller;
 mod config;
 mod handover;
 mod problem;
@@ -22,7 +21,7 @@ use crate::config::{Config, Place};
 use crate::handover::{File, Passing};
 
 // Nothing is in the state but that the file is closed.
-#[midplane_sdk::module(name = "store", state = 1)]
+#[midplane_sdk::module(name = "store", state = 1, internal = ["/*"])]
 async fn store(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     // What a batch of the largest size is when written down.

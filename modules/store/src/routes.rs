@@ -21,12 +21,11 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
-use midplane_sdk::Draining;
 use midplane_sdk::storage::wire as sdk_wire;
+use midplane_sdk::{Caller, Draining};
 use midplane_store_backend::{Backend, Batch, Expectation, Version};
 use serde::Deserialize;
 
-use crate::caller::Caller;
 use crate::problem::{Refusal, etag};
 use crate::wire::{self, ScanQuery};
 
@@ -53,7 +52,7 @@ async fn read(
     Path(key): Path<String>,
     State(store): State<Store>,
 ) -> Result<Response, Refusal> {
-    let entry = store.backend.get(&caller.module, wire::key(&key)?).await?;
+    let entry = store.backend.get(caller.module(), wire::key(&key)?).await?;
     let entry = entry.ok_or_else(Refusal::not_found)?;
     let headers = [
         (ETAG, etag(entry.version)),
@@ -110,7 +109,7 @@ async fn scan(
     Query(query): Query<ScanQuery>,
     State(store): State<Store>,
 ) -> Result<Response, Refusal> {
-    let page = store.backend.scan(&caller.module, query.scan()?).await?;
+    let page = store.backend.scan(caller.module(), query.scan()?).await?;
     let content_type = HeaderValue::from_static(sdk_wire::CONTENT_TYPE);
     Ok(([(CONTENT_TYPE, content_type)], wire::page(&page)).into_response())
 }
@@ -129,7 +128,7 @@ async fn changes(
     let seen = Version(query.seen);
     // Cancel-safe: neither has done anything when the other is ready.
     let version = tokio::select! {
-        version = store.backend.changed(&caller.module, seen) => version?,
+        version = store.backend.changed(caller.module(), seen) => version?,
         // The same version: whoever watches asks the next generation.
         () = store.draining.wait() => seen,
     };
@@ -140,7 +139,7 @@ async fn usage(
     caller: Caller,
     State(store): State<Store>,
 ) -> Result<Json<sdk_wire::Usage>, Refusal> {
-    let usage = store.backend.usage(&caller.module).await?;
+    let usage = store.backend.usage(caller.module()).await?;
     Ok(Json(sdk_wire::Usage {
         entries: usage.entries,
         bytes: usage.bytes,
@@ -150,7 +149,7 @@ async fn usage(
 }
 
 async fn committed(store: &Store, caller: &Caller, batch: Batch) -> Result<Response, Refusal> {
-    let version = store.backend.commit(&caller.module, batch).await?;
+    let version = store.backend.commit(caller.module(), batch).await?;
     Ok((StatusCode::NO_CONTENT, [(ETAG, etag(version))]).into_response())
 }
 

@@ -14,7 +14,6 @@ use midplane_store_backend::{Backend, Memory};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::caller::Caller;
 use crate::handover::{File, Passing};
 use crate::routes;
 
@@ -25,9 +24,7 @@ struct Calls(Router);
 
 impl Calls {
     fn of(module: &str, backend: Arc<dyn Backend>, draining: Draining) -> Calls {
-        let caller = Caller {
-            module: module.to_owned(),
-        };
+        let caller = testing::caller(module);
         Calls(routes::router(backend, draining).layer(Extension(caller)))
     }
 

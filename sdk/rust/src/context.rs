@@ -22,6 +22,7 @@ use crate::calls::{CallError, Calls};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::Handover;
+use crate::storage::Storage;
 
 /// The configuration of a module that has none: any member in it is refused.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -244,6 +245,12 @@ impl<C> Context<C> {
     /// What calls other modules for no session, for handlers and background tasks. See [`Session::call`] for the other kind.
     pub fn calls(&self) -> Calls {
         self.calls.clone()
+    }
+
+    /// Durable keys of this module's own, kept by the module store: needs the grant `call:store`. Nothing is asked of the store
+    /// before the first operation.
+    pub fn storage(&self) -> Storage {
+        Storage::over(self.calls())
     }
 
     /// Runs work in the background until it ends or the generation does.

@@ -66,6 +66,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 
+use crate::calls::{CallError, Calls};
+
 pub use error::StorageError;
 use memory::Memory;
 pub use operations::{Batch, Entry, Page, Scan, Usage, Version};
@@ -89,6 +91,28 @@ pub trait Transport: Send + Sync {
 /// The answer of the store, to come.
 pub type Answering<'a> =
     Pin<Box<dyn Future<Output = Result<http::Response<Body>, StorageError>> + Send + 'a>>;
+
+/// The name under which the store is loaded.
+const STORE: &str = "store";
+
+impl Transport for Calls {
+    fn call(&self, request: http::Request<Body>) -> Answering<'_> {
+        Box::pin(async move { Ok(Calls::call(self, STORE, request).await?) })
+    }
+}
+
+impl From<CallError> for StorageError {
+    fn from(error: CallError) -> StorageError {
+        let text = error.to_string();
+        match error {
+            CallError::NotGranted { .. } | CallError::NotLoaded { .. } | CallError::Unsupported => {
+                StorageError::Unreachable(text)
+            }
+            CallError::TooMany | CallError::Over => StorageError::Unavailable(text),
+            _ => StorageError::Failed(text),
+        }
+    }
+}
 
 impl Storage {
     /// Kept by the store that `transport` reaches.

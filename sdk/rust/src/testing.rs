@@ -15,6 +15,7 @@ use crate::boundary::instance::ModuleService;
 use crate::boundary::loopback::{self, Loaded};
 use crate::boundary::loopback_call::Answerer;
 use crate::boundary::loopback_socket::ClientSocket;
+use crate::calls::Caller;
 use crate::context::Context;
 use crate::error::Result;
 use crate::state::Saved;
@@ -226,6 +227,15 @@ impl WebSocket {
     /// Of the answer to the handshake.
     pub fn headers(&self) -> &http::HeaderMap {
         self.0.headers()
+    }
+}
+
+/// What a service sees of a module that calls it, for no session: as a request extension, where the service is tested by itself.
+pub fn caller(module: impl Into<String>) -> Caller {
+    Caller {
+        module: module.into(),
+        generation: 1,
+        session: None,
     }
 }
 

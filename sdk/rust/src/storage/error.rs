@@ -62,7 +62,9 @@ impl StorageError {
             "key_length" | "value_too_large" | "batch_too_long" | "batch_too_large"
             | "written_twice" | "page_limit" | "malformed" => StorageError::Invalid(detail),
             "store_busy" | "store_overloaded" | "store_closing" | "module_overloaded"
-            | "module_unavailable" | "starting" => StorageError::Unavailable(detail),
+            | "module_unavailable" | "module_restarting" | "draining" | "starting" => {
+                StorageError::Unavailable(detail)
+            }
             "module_not_loaded" | "not_granted" | "modules_only" => {
                 StorageError::Unreachable(detail)
             }
