@@ -39,6 +39,7 @@ pub(crate) struct Builder {
     shell: Option<String>,
     stdin: Option<OwnedFd>,
     own_socket: bool,
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -106,6 +107,7 @@ impl Kernel {
             shell: None,
             stdin: None,
             own_socket: false,
+            data_dir: None,
         }
     }
 
@@ -228,6 +230,12 @@ impl Builder {
         self
     }
 
+    /// Shares what modules keep with other kernels.
+    pub(crate) fn data_dir(mut self, dir: &Path) -> Builder {
+        self.data_dir = Some(dir.to_owned());
+        self
+    }
+
     /// Starts it by a shell's script, in which `"$@"` is the kernel's command line.
     pub(crate) fn shell(mut self, script: &str) -> Builder {
         self.shell = Some(script.to_owned());
@@ -289,7 +297,8 @@ impl Builder {
         command
             .arg("serve")
             .args(["--config".as_ref(), file.as_os_str()])
-            .args(["--data-dir".as_ref(), dir.join("data").as_os_str()]);
+            .arg("--data-dir")
+            .arg(self.data_dir.clone().unwrap_or_else(|| dir.join("data")));
         if self.own_socket {
             let run = dir.join("run");
             std::fs::create_dir_all(&run).unwrap();

@@ -21,6 +21,7 @@ mod reload;
 mod rollback;
 mod sessions;
 mod state;
+mod storage;
 mod stuck;
 mod swap;
 mod unload;
