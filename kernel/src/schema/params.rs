@@ -57,6 +57,8 @@ pub(super) struct ModuleUnloadParams {
     name: String,
     /// How long what is under way on it may take, up to ten minutes; what is configured when left out.
     drain_ms: Option<u64>,
+    /// Unloads it although other modules were granted calls of it.
+    force: Option<bool>,
 }
 
 /// When the answer to a load comes.

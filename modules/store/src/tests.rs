@@ -356,13 +356,13 @@ async fn conditions_and_refusals_are_those_of_http() {
 }
 
 #[tokio::test]
-async fn clients_with_a_session_are_refused_and_the_file_is_in_the_modules_directory() {
+async fn clients_find_nothing_and_the_file_is_in_the_modules_directory() {
     let module = testing::start(crate::store, json!({"file": "kept.db"}))
         .await
         .unwrap();
     let request = Request::get("/kv/aw").body(Body::empty()).unwrap();
     let response = module.call(Some(testing::session("ada")), request).await;
-    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
     let refused = testing::start(crate::store, json!({"file": "a/b"}))
         .await
         .err();

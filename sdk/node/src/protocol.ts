@@ -466,6 +466,8 @@ export interface ModuleUnloadParams {
   readonly name: string;
   /** How long what is under way on it may take, up to ten minutes; what is configured when left out. */
   readonly drain_ms?: number | null;
+  /** Unloads it although other modules were granted calls of it. */
+  readonly force?: boolean | null;
 }
 
 /** A generation has ended; `unloaded`: its code has left the process. */
