@@ -68,7 +68,7 @@ impl Parent {
                 parent.wait(&bridge);
                 thread::sleep(OUTLIVES_MAX);
                 if let Some(socket) = socket.upgrade() {
-                    socket.unlink_if_ours();
+                    socket.remove_files();
                 }
                 secrets::end_commands();
                 loader::end_process(0);

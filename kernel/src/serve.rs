@@ -142,7 +142,7 @@ pub(crate) fn run(
 
 /// Ends the process while a module's constructor hangs: ending anything in good order would wait for it.
 fn give_up(error: &StartError, socket: &BoundSocket) -> ! {
-    socket.unlink_if_ours();
+    socket.remove_files();
     // Nobody may be reading stderr.
     let _ = writeln!(io::stderr(), "midplane: {error}");
     secrets::end_commands();

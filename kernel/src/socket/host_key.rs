@@ -80,10 +80,9 @@ impl HostKeyFile {
     pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join(NAME)
     }
-}
 
-impl Drop for HostKeyFile {
-    fn drop(&mut self) {
+    /// Removes the file if it is still the one that was written here.
+    pub(super) fn remove(&self) {
         if self.directory.file().lock().is_err() {
             return;
         }
@@ -93,5 +92,11 @@ impl Drop for HostKeyFile {
             let _ = unlinkat(self.directory.as_fd(), NAME, UnlinkatFlags::NoRemoveDir);
         }
         let _ = self.directory.file().unlock();
+    }
+}
+
+impl Drop for HostKeyFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }

@@ -243,6 +243,14 @@ impl BoundSocket {
         removed
     }
 
+    /// Removes everything that was made here, for a process that ends without dropping anything.
+    pub(crate) fn remove_files(&self) {
+        self.unlink_if_ours();
+        if let Some(host_key) = &self.host_key {
+            host_key.remove();
+        }
+    }
+
     /// Writes the host key to `host.key` beside the socket and returns where; removed with the socket.
     pub(crate) fn write_host_key(&mut self, key: &str) -> Result<PathBuf, SocketError> {
         let directory = match &self.made {

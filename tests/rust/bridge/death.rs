@@ -120,6 +120,7 @@ fn builder(point: Point, dir: &Path, isolated: &str) -> Builder {
     // Two processes, the second not of the kernel's making.
     let script = format!("{0} 1000 & {0} 1001", wait.display());
     let builder = Kernel::builder()
+        .arg("--write-host-key")
         .config(&format!(
             "[limits]\nquarantine_after = \"10m\"\nstuck_after = \"10m\"\n[kernel]\nworkers = 2\nmodule_dirs = [{:?}, {:?}]\n[secrets]\nby-command = {{ cmd = [\"sh\", \"-c\", {script:?}], timeout = \"60s\" }}",
             dir.join("modules"),
