@@ -3,5 +3,5 @@
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
-"$root/sdk/node/test/run" --build || exit 1
+"$root/sdk/node/scripts/build" || exit 1
 MIDPLANE_BINARY=${CARGO_TARGET_DIR:-$root/target}/debug/midplane node --test "$here/provider_clients.mjs"

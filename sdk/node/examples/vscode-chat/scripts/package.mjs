@@ -38,13 +38,10 @@ if (!options.stage) {
 }
 
 async function install() {
-  for (const directory of [host, root]) {
-    if (!(await exists(join(directory, "node_modules")))) {
-      const locked = await exists(join(directory, "package-lock.json"));
-      run("npm", [locked ? "ci" : "install", "--no-audit", "--no-fund", "--ignore-scripts"], directory);
-    }
+  run(join(host, "scripts", "build"), [], host);
+  if (!(await exists(join(root, "node_modules")))) {
+    run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts"], root);
   }
-  run("npm", ["run", "--silent", "build"], host);
 }
 
 function build() {
