@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Something to run on a worker's thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Jobs that wait for a free worker: those of all bridges that there may be, each with as many requests as it may have.
-const WAITING_MAX: usize = 32 * 64;
+/// Jobs that wait for a free worker. Each kind is bounded where it is made (64 requests for each of 32 hosts, 1,024 calls of a
+/// generation); so many wait only when modules hold every worker.
+const WAITING_MAX: usize = 8 * 1024;
 
 /// The control channels of all workers.
 #[derive(Clone)]
@@ -20,8 +21,8 @@ pub(crate) struct Controls(Arc<Shared>);
 
 struct Shared {
     workers: Vec<Worker>,
-    /// For any worker. They are kept by whoever waits for them, and gone when that has left.
-    waiting: Mutex<VecDeque<Weak<Waiting>>>,
+    /// For any worker.
+    waiting: Mutex<VecDeque<Arc<Waiting>>>,
 }
 
 struct Worker {
@@ -31,7 +32,11 @@ struct Worker {
     told: AtomicBool,
 }
 
+/// A job until somebody takes it.
 struct Waiting(Mutex<Option<Job>>);
+
+/// Takes a job back that no worker has yet.
+struct Wanted(Arc<Waiting>);
 
 impl Controls {
     pub(crate) fn new(all: Vec<mpsc::Sender<Job>>) -> Controls {
@@ -61,16 +66,23 @@ impl Controls {
                 }
             });
         });
-        let waiting = Arc::new(Waiting(Mutex::new(Some(job))));
-        if !self.0.wait(&waiting) {
-            return None;
-        }
+        // Dropped by a caller that leaves.
+        let _wanted = Wanted(self.on_any(job)?);
+        outcome.await.ok()
+    }
+
+    /// The same for what nobody waits for; it is dropped where no worker takes it.
+    pub(crate) fn spawn_on_any(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.on_any(Box::new(move || drop(tokio::spawn(future))));
+    }
+
+    /// `None`: too many wait already, and the job is gone.
+    fn on_any(&self, job: Job) -> Option<Arc<Waiting>> {
+        let waiting = self.0.wait(job)?;
         for number in 0..self.0.workers.len() {
             Shared::tell(&self.0, number);
         }
-        // Dropped by a caller that leaves, and the job with it if no worker has it yet.
-        let _waiting = waiting;
-        outcome.await.ok()
+        Some(waiting)
     }
 
     /// Runs `job` on every worker's thread; how many did not get to it within `timeout`, since a module holds them. Those do
@@ -108,17 +120,18 @@ impl Controls {
 }
 
 impl Shared {
-    /// Whether there was room.
-    fn wait(&self, job: &Arc<Waiting>) -> bool {
+    /// If there is room.
+    fn wait(&self, job: Job) -> Option<Arc<Waiting>> {
         let mut waiting = self.waiting();
         if waiting.len() >= WAITING_MAX {
-            waiting.retain(|job| job.strong_count() > 0);
+            waiting.retain(|job| job.is_there());
         }
-        let room = waiting.len() < WAITING_MAX;
-        if room {
-            waiting.push_back(Arc::downgrade(job));
+        if waiting.len() >= WAITING_MAX {
+            return None;
         }
-        room
+        let job = Arc::new(Waiting(Mutex::new(Some(job))));
+        waiting.push_back(Arc::clone(&job));
+        Some(job)
     }
 
     /// Has a worker take what waits, one job after the other, so that the others get theirs, too.
@@ -146,17 +159,32 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut waiting = self.waiting();
         while let Some(job) = waiting.pop_front() {
-            let job = job
-                .upgrade()
-                .and_then(|job| job.0.lock().unwrap_or_else(PoisonError::into_inner).take());
-            if job.is_some() {
-                return job;
+            if let Some(job) = job.job().take() {
+                return Some(job);
             }
         }
         None
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Weak<Waiting>>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Waiting>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn job(&self) -> MutexGuard<'_, Option<Job>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_there(&self) -> bool {
+        self.job().is_some()
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        let job = self.0.job().take();
+        // Not under the lock: it may hold anything.
+        drop(job);
     }
 }

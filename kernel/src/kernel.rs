@@ -56,8 +56,6 @@ pub(crate) struct Kernel {
     pub(crate) closing: CancellationToken,
     /// Cancelled when connections may come.
     pub(crate) opened: CancellationToken,
-    /// Where modules call each other.
-    pub(crate) switchboard: Arc<Switchboard>,
     sweep: Notify,
     phase: AtomicU8,
     workers: OnceLock<Controls>,
@@ -149,10 +147,9 @@ impl Kernel {
             socket: socket.display().to_string(),
             stop: watch::Sender::new(None),
             opened: CancellationToken::new(),
-            switchboard,
             config,
         });
-        kernel.switchboard.connect(&kernel);
+        switchboard.connect(&kernel);
         Ok(kernel)
     }
 
@@ -170,11 +167,10 @@ impl Kernel {
     }
 
     /// The workers have started: what calls from the modules' beginnings need. They take no connections yet.
-    pub(crate) fn set_workers(&self, workers: Controls, runtimes: Vec<Handle>) {
+    pub(crate) fn set_workers(&self, workers: Controls) {
         self.modules.set_workers(workers.clone());
         // Once.
         let _ = self.workers.set(workers);
-        self.switchboard.set_workers(runtimes);
     }
 
     /// The modules are loaded: connections may come.
@@ -195,6 +191,13 @@ impl Kernel {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         self.workers.get()?.run_on_any(future).await
+    }
+
+    /// The same for what nobody waits for.
+    pub(crate) fn spawn_on_any_worker(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if let Some(workers) = self.workers.get() {
+            workers.spawn_on_any(future);
+        }
     }
 
     /// The path that clients dial.

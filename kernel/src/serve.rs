@@ -94,7 +94,7 @@ pub(crate) fn run(
     let readiness = Readiness::new(inherited.notify_socket);
     control.block_on(async {
         let workers = Workers::start(&kernel, &socket).map_err(StartError::Runtime)?;
-        kernel.set_workers(workers.controls(), workers.runtimes());
+        kernel.set_workers(workers.controls());
         let watchdog = Watchdog::start(
             &kernel.beacons,
             &kernel.findings,

@@ -3,12 +3,10 @@
 //! It knows no module by name: who may call whom was decided before a call comes here.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use http::Response;
 use midplane_abi::status;
-use tokio::runtime::Handle;
 
 use crate::kernel::Kernel;
 use crate::modules::calls::open::OpenCall;
@@ -22,10 +20,6 @@ use crate::{request_id, workers};
 #[derive(Default)]
 pub(crate) struct Switchboard {
     kernel: OnceLock<Weak<Kernel>>,
-    /// The runtimes of the workers.
-    workers: OnceLock<Vec<Handle>>,
-    /// Which worker is asked next.
-    next: AtomicUsize,
 }
 
 /// Why a module was not asked.
@@ -46,27 +40,14 @@ impl Switchboard {
         let _ = self.kernel.set(Arc::downgrade(kernel));
     }
 
-    /// Once.
-    pub(crate) fn set_workers(&self, workers: Vec<Handle>) {
-        let _ = self.workers.set(workers);
-    }
-
-    /// A worker that is not in a module's code now, if there is one.
-    fn free_worker(&self) -> Option<&Handle> {
-        let workers = self.workers.get()?;
-        let kernel = self.kernel.get()?.upgrade()?;
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let turns = (0..workers.len()).map(|turn| (first + turn) % workers.len());
-        let free = turns
-            .clone()
-            .find(|number| !kernel.beacons.is_inside(*number));
-        workers.get(free.or(turns.clone().next())?)
+    fn kernel(&self) -> Option<Arc<Kernel>> {
+        self.kernel.get().and_then(Weak::upgrade)
     }
 }
 
 impl Carrier for Switchboard {
     fn carry(&self, outgoing: Box<Outgoing>) -> Carrying {
-        let kernel = self.kernel.get().and_then(Weak::upgrade);
+        let kernel = self.kernel();
         Box::pin(async move {
             // The kernel has ended, and the process is about to.
             let Some(kernel) = kernel else { return };
@@ -91,10 +72,10 @@ impl Carrier for Switchboard {
     fn run(&self, carrying: Carrying) {
         if workers::own_number().is_some() {
             tokio::spawn(carrying);
-        } else if let Some(worker) = self.free_worker() {
-            worker.spawn(carrying);
+        } else if let Some(kernel) = self.kernel() {
+            kernel.spawn_on_any_worker(carrying);
         }
-        // Else the workers have not started or have ended, and the call ends with what carries it.
+        // Where no worker takes it, the call ends with what carries it.
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,7 +43,6 @@ pub(crate) struct Workers {
 
 struct Worker {
     thread: JoinHandle<()>,
-    runtime: Handle,
     control: mpsc::Sender<Job>,
     stopped: oneshot::Receiver<()>,
     stop: CancellationToken,
@@ -67,14 +65,6 @@ impl Workers {
                 .map(|worker| worker.control.clone())
                 .collect(),
         )
-    }
-
-    /// The runtime of each.
-    pub(crate) fn runtimes(&self) -> Vec<Handle> {
-        self.all
-            .iter()
-            .map(|worker| worker.runtime.clone())
-            .collect()
     }
 
     /// Ends all workers; what still runs after `timeout` is dropped.
@@ -108,7 +98,6 @@ impl Worker {
         let (control, jobs) = mpsc::channel(CONTROL_QUEUE_LEN);
         let (done, stopped) = oneshot::channel();
         let stopping = stop.clone();
-        let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
@@ -121,7 +110,6 @@ impl Worker {
             })?;
         Ok(Worker {
             thread,
-            runtime: handle,
             control,
             stopped,
             stop,

@@ -75,13 +75,6 @@ impl Beacons {
         let _ = self.looker.set(std::thread::current());
     }
 
-    /// Whether this worker is in a module's code now.
-    pub(crate) fn is_inside(&self, number: usize) -> bool {
-        self.all
-            .get(number)
-            .is_some_and(|beacon| beacon.read().inside.is_some())
-    }
-
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
