@@ -12,9 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::boundary::instance::ModuleService;
-use crate::boundary::loopback::{self, Loaded};
-use crate::boundary::loopback_call::Answerer;
-use crate::boundary::loopback_socket::ClientSocket;
+use crate::boundary::loopback::{self, Answerer, ClientSocket, Loaded};
 use crate::calls::Caller;
 use crate::context::Context;
 use crate::error::Result;

@@ -1,45 +1,41 @@
 //! Stands in for the kernel in unit tests: the same tables and trampolines, without a process, a socket or a token.
+//!
+//! Here a module is loaded and its tasks are polled. `exchange` is what both sides touch of one request, `host` are the functions
+//! that the module calls, `calls` its requests to other modules, `socket` its WebSockets.
 
-use std::collections::{HashMap, VecDeque};
+mod calls;
+mod exchange;
+mod host;
+mod socket;
+
 use std::ffi::c_void;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use midplane_abi::{self as abi, Header, Request, Slice, Status, instance, status, why};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::export;
 use super::instance::ModuleService;
-use super::loopback_call::{self, Answerer};
-use super::loopback_socket::{ClientSocket, Socket, ws_accept, ws_close, ws_recv, ws_send};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::state::Saved;
 use crate::testing::SessionBuilder;
-
-/// The response window, as the kernel's default.
-const WINDOW_LEN: usize = 64 * 1024;
-
-static CALLS: Mutex<Option<HashMap<u64, Arc<Call>>>> = Mutex::new(None);
-static NEXT: AtomicU64 = AtomicU64::new(1);
+pub(crate) use calls::Answerer;
+use exchange::Call;
+pub(crate) use socket::ClientSocket;
+use socket::Socket;
 
 /// The schema that modules under test write.
 pub(crate) const SCHEMA: u32 = 1;
-
-thread_local! {
-    /// What `save` has written.
-    static SAVED: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-    static FAILURE: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
-}
 
 /// A loaded instance.
 pub(crate) struct Loaded {
@@ -58,33 +54,6 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above; `poll` and `drop_task` are kept serial for each task by `drive`.
 unsafe impl Sync for Loaded {}
 
-pub(super) struct Call {
-    state: Mutex<State>,
-    /// For the task's driver.
-    pub(super) changed: Notify,
-    /// For the client of a WebSocket.
-    pub(super) told: Notify,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    /// There when the request is a WebSocket's handshake.
-    pub(super) socket: Option<Socket>,
-    input: VecDeque<Bytes>,
-    input_ended: bool,
-    head: Option<(StatusCode, HeaderMap)>,
-    output: VecDeque<Bytes>,
-    output_len: usize,
-    secret: Option<String>,
-    refreshed: Option<std::result::Result<String, String>>,
-}
-
-impl Call {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Runs the module's function on a thread of its own, as the kernel does.
 pub(crate) async fn load<C, F, Fut, S>(
     module: F,
@@ -98,9 +67,9 @@ where
     Fut: Future<Output = Result<S>> + Send + 'static,
     S: ModuleService,
 {
-    let owner = NEXT.fetch_add(1, Ordering::Relaxed);
+    let owner = exchange::next_number();
     if let Some(answerer) = answerer {
-        loopback_call::register(owner, answerer);
+        calls::register(owner, answerer);
     }
     let (done, loaded) = oneshot::channel();
     std::thread::spawn(move || {
@@ -145,7 +114,7 @@ where
         fini: None,
     };
     // SAFETY: the table below is static and `table` is ours.
-    if unsafe { export::entry(&raw const HOST, &raw mut table, never) } != status::OK {
+    if unsafe { export::entry(&raw const host::TABLE, &raw mut table, never) } != status::OK {
         return Err(Error::msg("the module's entry refused"));
     }
     let data_dir = DataDir::make()?;
@@ -166,7 +135,7 @@ where
     // SAFETY: both live through the call.
     let answer = unsafe { export::make_instance(&raw const given, &raw mut out, SCHEMA, module) };
     if answer != status::OK {
-        return Err(Error::msg(take_failure()));
+        return Err(Error::msg(host::take_failure()));
     }
     let mut loaded = Loaded {
         table,
@@ -192,7 +161,7 @@ where
     loaded.flags = out.flags;
     match answer {
         status::OK => Ok(loaded),
-        _ => Err(Error::msg(take_failure())),
+        _ => Err(Error::msg(host::take_failure())),
     }
 }
 
@@ -201,7 +170,7 @@ impl DataDir {
         let name = format!(
             "midplane-testing-{}-{}",
             std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
+            exchange::next_number()
         );
         let dir = std::path::absolute(std::env::temp_dir().join(name))?;
         // Fails where one stands already: it would be somebody else's.
@@ -233,12 +202,12 @@ impl Loaded {
     pub(crate) fn save(&self) -> Result<Option<Vec<u8>>> {
         let save = self.table.save.expect("the entry fills the table");
         let mut schema = 0;
-        SAVED.take();
+        host::take_saved();
         // SAFETY: the instance lives and the place is ours.
         match unsafe { save(self.instance, &raw mut schema) } {
             status::OK if schema == 0 => Ok(None),
-            status::OK => Ok(Some(SAVED.take())),
-            _ => Err(Error::msg(take_failure())),
+            status::OK => Ok(Some(host::take_saved())),
+            _ => Err(Error::msg(host::take_failure())),
         }
     }
 
@@ -258,7 +227,7 @@ impl Loaded {
             .table
             .on_session
             .ok_or_else(|| Error::msg("the module has no on_session"))?;
-        let (request, call) = register(&session);
+        let (request, call) = exchange::register(&session);
         let task = {
             let mut task = abi::Task(0);
             let view = session.view();
@@ -273,7 +242,7 @@ impl Loaded {
             };
             (answer == status::OK)
                 .then_some(task)
-                .ok_or_else(|| Error::msg(take_failure()))?
+                .ok_or_else(|| Error::msg(host::take_failure()))?
         };
         drive(Arc::clone(self), request, call, task, None).await
     }
@@ -286,7 +255,7 @@ impl Loaded {
         request: http::Request<Body>,
     ) -> http::Response<Body> {
         let builder = session.clone().unwrap_or_default();
-        let (handle, call) = register(&builder);
+        let (handle, call) = exchange::register(&builder);
         match self.start(caller, session, request, handle, call).await {
             Ok((status, headers, mut frames)) => {
                 let stream = stream_of(move |cx| frames.poll_recv(cx));
@@ -306,7 +275,7 @@ impl Loaded {
         request: http::Request<Body>,
     ) -> Result<ClientSocket> {
         let builder = session.clone().unwrap_or_default();
-        let (handle, call) = register(&builder);
+        let (handle, call) = exchange::register(&builder);
         call.state().socket = Some(Socket::default());
         match self
             .start(None, session, request, handle, Arc::clone(&call))
@@ -394,7 +363,7 @@ impl Loaded {
         };
         let Some(task) = begun else {
             pump.abort();
-            return Err(take_failure());
+            return Err(host::take_failure());
         };
         let (head_here, head) = oneshot::channel();
         let (frames, frames_in) = mpsc::channel::<std::result::Result<Bytes, String>>(1);
@@ -423,7 +392,7 @@ impl Drop for Loaded {
             // A panic in `fini` is caught inside it.
             let _ = finished.join();
         }
-        loopback_call::unregister(self.owner);
+        calls::unregister(self.owner);
     }
 }
 
@@ -446,7 +415,7 @@ async fn drive(
     struct Freed<'a>(&'a Loaded, Request, abi::Task);
     impl Drop for Freed<'_> {
         fn drop(&mut self) {
-            calls(|calls| calls.remove(&self.1.0));
+            exchange::forget(self.1);
             let drop_task = self.0.table.drop_task.expect("the entry filled it");
             // SAFETY: the task lives, and no poll of it runs.
             unsafe { drop_task(self.0.instance, self.2) }
@@ -460,7 +429,7 @@ async fn drive(
         (
             answer,
             if answer < 0 {
-                take_failure()
+                host::take_failure()
             } else {
                 String::new()
             },
@@ -555,41 +524,6 @@ async fn feed(call: Arc<Call>, mut body: Body) {
     call.changed.notify_one();
 }
 
-fn register(session: &SessionBuilder) -> (Request, Arc<Call>) {
-    let call = Arc::new(Call {
-        state: Mutex::new(State {
-            secret: session.secret.clone(),
-            refreshed: session.refreshed.clone(),
-            ..State::default()
-        }),
-        changed: Notify::new(),
-        told: Notify::new(),
-    });
-    let request = NEXT.fetch_add(1, Ordering::Relaxed);
-    calls(|calls| calls.insert(request, Arc::clone(&call)));
-    (Request(request), call)
-}
-
-fn calls<T>(act: impl FnOnce(&mut HashMap<u64, Arc<Call>>) -> T) -> T {
-    act(CALLS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert_default())
-}
-
-pub(super) fn with_call(request: Request, act: impl FnOnce(&Call, &mut State) -> Status) -> Status {
-    match calls(|calls| calls.get(&request.0).cloned()) {
-        Some(call) => act(&call, &mut call.state()),
-        None => status::GONE,
-    }
-}
-
-fn take_failure() -> String {
-    FAILURE
-        .take()
-        .unwrap_or_else(|| "no reason was given".to_owned())
-}
-
 fn failed(reason: &str) -> http::Response<Body> {
     let mut response = http::Response::new(Body::from(format!("module_failed: {reason}")));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -612,229 +546,4 @@ pub(super) fn stream_of<T>(
         }
     }
     PollFn(poll)
-}
-
-static HOST: abi::Host = abi::Host {
-    size: size_of::<abi::Host>() as u32,
-    abi_major: abi::MAJOR,
-    abi_minor: abi::MINOR,
-    fail,
-    log,
-    log_level,
-    wake,
-    body_read,
-    respond,
-    respond_start,
-    body_write,
-    body_end,
-    secret_get,
-    secret_refresh,
-    body_limit,
-    state_write,
-    get_api,
-    ws_accept,
-    ws_recv,
-    ws_send,
-    ws_close,
-};
-
-unsafe extern "C" fn fail(message: Slice) {
-    // SAFETY: borrowed for the call.
-    let text = unsafe { message.bytes() }.unwrap_or_default();
-    FAILURE.set(Some(String::from_utf8_lossy(text).into_owned()));
-}
-
-unsafe extern "C" fn log(
-    _owner: u64,
-    _request: Request,
-    _level: u32,
-    _target: Slice,
-    _message: Slice,
-    _fields: Slice,
-) {
-}
-
-unsafe extern "C" fn log_level(_owner: u64) -> u32 {
-    u32::MAX
-}
-
-unsafe extern "C" fn wake(request: Request) -> Status {
-    with_call(request, |call, _state| {
-        call.changed.notify_one();
-        status::OK
-    })
-}
-
-unsafe extern "C" fn body_read(
-    request: Request,
-    dst: *mut u8,
-    cap: usize,
-    len: *mut usize,
-) -> Status {
-    with_call(request, |_call, state| match state.input.pop_front() {
-        Some(mut bytes) => {
-            let taken = bytes.split_to(cap.min(bytes.len()));
-            // SAFETY: `dst` has room for `cap` bytes, and `taken` is no longer.
-            unsafe { std::ptr::copy_nonoverlapping(taken.as_ptr(), dst, taken.len()) };
-            // SAFETY: the caller's place for the length.
-            unsafe { *len = taken.len() };
-            if !bytes.is_empty() {
-                state.input.push_front(bytes);
-            }
-            status::OK
-        }
-        None if state.input_ended => status::END,
-        None => status::PENDING,
-    })
-}
-
-unsafe extern "C" fn respond(
-    request: Request,
-    code: u16,
-    headers: *const Header,
-    headers_len: usize,
-    body: Slice,
-) -> Status {
-    // SAFETY: handed on.
-    let started = unsafe { respond_start(request, code, headers, headers_len) };
-    if started != status::OK {
-        return started;
-    }
-    // SAFETY: handed on.
-    unsafe { body_write(request, body) };
-    // SAFETY: nothing is borrowed.
-    unsafe { body_end(request) }
-}
-
-unsafe extern "C" fn respond_start(
-    request: Request,
-    code: u16,
-    headers: *const Header,
-    headers_len: usize,
-) -> Status {
-    with_call(request, |_call, state| {
-        let Ok(code) = StatusCode::from_u16(code) else {
-            return status::INVALID;
-        };
-        // SAFETY: the caller's array, valid for the call.
-        let Some(map) = (unsafe { header_map(headers, headers_len) }) else {
-            return status::INVALID;
-        };
-        state.head = Some((code, map));
-        status::OK
-    })
-}
-
-/// The fields as a map; `None` when one is not valid HTTP.
-///
-/// # Safety
-/// `headers` points to `len` fields that are valid for the call.
-pub(super) unsafe fn header_map(headers: *const Header, len: usize) -> Option<HeaderMap> {
-    let fields: &[Header] = match len {
-        0 => &[],
-        // SAFETY: by the contract.
-        len => unsafe { std::slice::from_raw_parts(headers, len) },
-    };
-    let mut map = HeaderMap::new();
-    for field in fields {
-        // SAFETY: by the contract.
-        let (name, value) = unsafe { (field.name.bytes(), field.value.bytes()) };
-        let name = HeaderName::from_bytes(name.unwrap_or_default()).ok()?;
-        map.append(
-            name,
-            HeaderValue::from_bytes(value.unwrap_or_default()).ok()?,
-        );
-    }
-    Some(map)
-}
-
-unsafe extern "C" fn body_write(request: Request, bytes: Slice) -> Status {
-    with_call(request, |_call, state| {
-        // SAFETY: borrowed for the call.
-        let bytes = Bytes::copy_from_slice(unsafe { bytes.bytes() }.unwrap_or_default());
-        state.output_len += bytes.len();
-        if !bytes.is_empty() {
-            state.output.push_back(bytes);
-        }
-        if state.output_len > WINDOW_LEN {
-            status::FULL
-        } else {
-            status::OK
-        }
-    })
-}
-
-unsafe extern "C" fn body_end(request: Request) -> Status {
-    with_call(request, |_call, _state| status::OK)
-}
-
-unsafe extern "C" fn secret_get(
-    request: Request,
-    dst: *mut u8,
-    cap: usize,
-    len: *mut usize,
-) -> Status {
-    with_call(request, |_call, state| {
-        let Some(secret) = &state.secret else {
-            return status::GONE;
-        };
-        // SAFETY: the caller's place for the length.
-        unsafe { *len = secret.len() };
-        if secret.len() > cap {
-            return status::TOO_SMALL;
-        }
-        // SAFETY: `dst` has room for `cap` bytes, and the secret is no longer.
-        unsafe { std::ptr::copy_nonoverlapping(secret.as_ptr(), dst, secret.len()) };
-        status::OK
-    })
-}
-
-unsafe extern "C" fn secret_refresh(
-    request: Request,
-    dst: *mut u8,
-    cap: usize,
-    len: *mut usize,
-) -> Status {
-    with_call(request, |_call, state| match state.refreshed.clone() {
-        Some(Ok(secret)) => {
-            state.secret = Some(secret);
-            status::OK
-        }
-        Some(Err(reason)) => {
-            let taken = reason.len().min(cap);
-            // SAFETY: `dst` has room for `cap` bytes, and `taken` is no more.
-            unsafe { std::ptr::copy_nonoverlapping(reason.as_ptr(), dst, taken) };
-            // SAFETY: the caller's place for the length.
-            unsafe { *len = taken };
-            status::FAILED
-        }
-        None if state.secret.is_some() => status::OK,
-        None => status::GONE,
-    })
-}
-
-unsafe extern "C" fn body_limit(_owner: u64, pattern: Slice, _bytes: u64) -> Status {
-    // SAFETY: borrowed for the call.
-    let starts_well = unsafe { pattern.bytes() }.is_some_and(|pattern| pattern.starts_with(b"/"));
-    if starts_well {
-        status::OK
-    } else {
-        status::INVALID
-    }
-}
-
-unsafe extern "C" fn state_write(_owner: u64, bytes: Slice) -> Status {
-    // SAFETY: borrowed for the call.
-    let bytes = unsafe { bytes.bytes() }.unwrap_or_default();
-    SAVED.with_borrow_mut(|saved| saved.extend_from_slice(bytes));
-    status::OK
-}
-
-unsafe extern "C" fn get_api(name: Slice, version: u32) -> *const c_void {
-    // SAFETY: borrowed for the call.
-    let name = unsafe { name.bytes() }.unwrap_or_default();
-    if name == abi::CALL_API.as_bytes() && version == abi::CALL_API_VERSION {
-        return std::ptr::from_ref(&loopback_call::TABLE).cast();
-    }
-    std::ptr::null()
 }

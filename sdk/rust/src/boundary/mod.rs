@@ -1,8 +1,8 @@
 //! The module's side of the C ABI; the only unsafe code of the SDK.
 //!
 //! `host` makes the kernel's functions safe to call, `export` are the functions the kernel calls, `instance` is what they act
-//! on, `calls` are requests to other modules, `head` and `task` are one request, and `loopback` (with `loopback_call` and `loopback_socket`) stands in for the kernel in unit tests. They trust the kernel to keep
-//! the rules written in `midplane-abi`, and nobody else.
+//! on, `calls` are requests to other modules, `head` and `task` are one request, and `loopback` stands in for the kernel in unit
+//! tests. They trust the kernel to keep the rules written in `midplane-abi`, and nobody else.
 
 #![expect(unsafe_code, reason = "this folder is where the C ABI is crossed")]
 
@@ -12,6 +12,4 @@ mod head;
 pub(crate) mod host;
 pub(crate) mod instance;
 pub(crate) mod loopback;
-pub(crate) mod loopback_call;
-pub(crate) mod loopback_socket;
 pub(crate) mod task;

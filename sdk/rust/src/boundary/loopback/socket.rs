@@ -8,7 +8,8 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use midplane_abi::{Header, Request, Slice, Status, message, status};
 
-use super::loopback::{Call, Frames, State, with_call};
+use super::Frames;
+use super::exchange::{Call, State, with_call};
 use crate::ws::{CloseFrame, Message, Utf8Bytes};
 
 /// As the kernel's.

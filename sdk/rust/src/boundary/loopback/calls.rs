@@ -18,7 +18,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::loopback::{header_map, stream_of, with_call};
+use super::exchange::with_call;
+use super::host::header_map;
+use super::stream_of;
 
 /// Each way, as the kernel's.
 const WINDOW_LEN: usize = 64 * 1024;
