@@ -107,8 +107,17 @@ export class ChatPage {
     return this.page.evaluate(() => window.scripted.requests);
   }
 
-  isAborted(): Promise<boolean> {
-    return this.page.evaluate(() => window.scripted.aborted);
+  /** The newest request, once it is of this type: the page sends some only after it has drawn. */
+  async requested(type: string): Promise<{ type: string; params: Record<string, unknown> }> {
+    await this.page.waitForFunction((type) => window.scripted.requests.at(-1)?.type === type, type);
+    const newest = (await this.requests()).at(-1);
+    if (!newest) throw new Error("the page takes a request back");
+    return newest;
+  }
+
+  /** Once the request of the turn that began last is aborted. */
+  async aborted(): Promise<void> {
+    await this.page.waitForFunction(() => window.scripted.aborted);
   }
 
   async say(text: string): Promise<void> {

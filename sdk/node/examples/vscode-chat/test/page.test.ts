@@ -124,13 +124,13 @@ onPage("Escape stops: the extension is told, the request aborted, the words kept
   await chat.emit(...turnBegins("hi", "Hello the"));
   await page.keyboard.press("Escape");
   await page.getByText("Stopped", { exact: true }).waitFor();
-  assert.equal(await chat.isAborted(), true);
+  await chat.aborted();
   assert.deepEqual((await chat.posted()).at(-1), { type: "stop" });
   assert.match(await page.getByRole("status").innerText(), /^Stopped\. Hello the/);
-  assert.deepEqual((await chat.requests()).at(-1), { type: "threads.update", params: { thread_id: THREAD.id, title: "hi" } });
+  assert.deepEqual(await chat.requested("threads.update"), { type: "threads.update", params: { thread_id: THREAD.id, title: "hi" } });
   assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "hi");
   await page.getByRole("button", { name: "Retry" }).click();
-  assert.deepEqual((await chat.requests()).at(-1), {
+  assert.deepEqual(await chat.requested("threads.retry_after_item"), {
     type: "threads.retry_after_item",
     params: { thread_id: THREAD.id, item_id: "msg_2" },
   });
@@ -141,7 +141,7 @@ onPage("the Stop button does what Escape does", {}, async (chat) => {
   await chat.say("hi");
   await chat.page.getByRole("button", { name: "Stop" }).click();
   await chat.page.getByText("No answer yet.").waitFor();
-  assert.equal(await chat.isAborted(), true);
+  await chat.aborted();
 });
 
 onPage("a refused key asks for another, and the same message goes again", {}, async (chat) => {
@@ -155,7 +155,7 @@ onPage("a refused key asks for another, and the same message goes again", {}, as
   await alert.getByRole("button", { name: "Replace key" }).click();
   assert.deepEqual((await chat.posted()).at(-1), { type: "command", command: "midplane.replaceKey" });
   await alert.getByRole("button", { name: "Retry" }).click();
-  assert.equal((await chat.requests()).at(-1)?.type, "threads.retry_after_item");
+  await chat.requested("threads.retry_after_item");
 });
 
 onPage("a session without a key says so before anything is kept, and the message can be sent again", {
@@ -187,7 +187,7 @@ onPage("a thread that died with the kernel goes on as a new one", {
   await page.getByText("Hello.").waitFor();
   await chat.answer({ "threads.add_user_message": { refuse: 404, problem: { code: "thread_not_found", detail: "gone" } } });
   await chat.say("and now?");
-  await page.waitForFunction(() => window.scripted.requests.at(-1)?.type === "threads.create");
+  await chat.requested("threads.create");
   await chat.emit(...turnBegins("and now?", "Still here."), { type: "thread.item.done", item: assistant("msg_4", "Still here.") });
   await chat.end();
   await page.getByText("goes on as a new chat").waitFor();
@@ -268,14 +268,14 @@ onPage("threads: Delete asks first, F2 renames, Escape goes back", LISTED, async
   await page.keyboard.press("Delete");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelectorAll(".thread").length === 4);
-  assert.equal((await chat.requests()).at(-1)?.params["thread_id"], "thr_1");
+  assert.equal((await chat.requested("threads.delete")).params["thread_id"], "thr_1");
 
   await page.waitForFunction(() => (document.activeElement as HTMLElement).dataset["thread"] === "thr_2");
   await page.keyboard.press("F2");
   await page.keyboard.type("A better name");
   await page.keyboard.press("Enter");
   await page.getByText("A better name").waitFor();
-  assert.deepEqual((await chat.requests()).at(-1), { type: "threads.update", params: { thread_id: "thr_2", title: "A better name" } });
+  assert.deepEqual(await chat.requested("threads.update"), { type: "threads.update", params: { thread_id: "thr_2", title: "A better name" } });
 
   await page.keyboard.press("Escape");
   await page.getByRole("textbox", { name: "Message" }).waitFor();
