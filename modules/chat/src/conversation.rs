@@ -81,6 +81,11 @@ impl Conversations {
         }
     }
 
+    /// Whether the module is being replaced or stopped.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.is_draining()
+    }
+
     /// What must be awaited before the module ends.
     pub(crate) fn saves(&self) -> Saves {
         self.saves.clone()

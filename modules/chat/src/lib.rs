@@ -1,6 +1,6 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
-//! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
+//! `routes` speaks HTTP, `websocket` carries the same requests over one connection, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
 //! answer, `provider` talks to models and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
@@ -14,6 +14,7 @@ mod routes;
 mod store;
 mod transcript;
 mod turn;
+mod websocket;
 
 use axum::Router;
 use midplane_sdk::{Context, Result};

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{Stream, StreamExt};
 use http::StatusCode;
@@ -19,6 +19,7 @@ use crate::conversation::{Conversations, Refusal, Reply};
 use crate::protocol::event::Event;
 use crate::protocol::request::{Request, RequestError};
 use crate::store::StoreError;
+use crate::websocket;
 
 /// Most events are a delta of a few words.
 const EVENT_BYTES: usize = 256;
@@ -26,6 +27,7 @@ const EVENT_BYTES: usize = 256;
 pub(crate) fn router(conversations: Conversations) -> Router {
     Router::new()
         .route("/chatkit", post(chatkit))
+        .route("/ws", get(websocket::open))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::new(conversations))
@@ -56,7 +58,7 @@ async fn no_such_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "the chat module has no such route: POST /chatkit is where it listens",
+        "the chat module has no such route: it listens at POST /chatkit and GET /ws",
     )
 }
 
@@ -64,7 +66,7 @@ async fn no_such_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "use POST here",
+        "this route has another method: POST /chatkit, GET /ws",
     )
 }
 
@@ -89,7 +91,7 @@ fn frame(event: &Event) -> Bytes {
     frame.freeze()
 }
 
-fn refuse_request(error: RequestError) -> Problem {
+pub(crate) fn refuse_request(error: RequestError) -> Problem {
     let (status, code) = match error {
         RequestError::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
         RequestError::Envelope(_) | RequestError::Params { .. } | RequestError::Unknown(_) => {
@@ -99,7 +101,7 @@ fn refuse_request(error: RequestError) -> Problem {
     Problem::new(status, code, error.to_string())
 }
 
-fn refuse(refusal: Refusal) -> Problem {
+pub(crate) fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
         Refusal::Store(StoreError::ThreadNotFound) => (StatusCode::NOT_FOUND, "thread_not_found"),
         Refusal::Store(StoreError::ItemNotFound) => (StatusCode::NOT_FOUND, "item_not_found"),

@@ -13,15 +13,15 @@ mod models;
 mod provider;
 
 /// Longer than anything here takes; a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-async fn start(config: Value) -> Module {
+pub(crate) async fn start(config: Value) -> Module {
     testing::start(super::chat, config)
         .await
         .expect("the module starts")
 }
 
-fn ada() -> SessionBuilder {
+pub(crate) fn ada() -> SessionBuilder {
     testing::session("ada")
 }
 
@@ -42,7 +42,7 @@ async fn text(response: http::Response<Body>) -> String {
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-async fn json(module: &Module, session: SessionBuilder, request: Value) -> Value {
+pub(crate) async fn json(module: &Module, session: SessionBuilder, request: Value) -> Value {
     let response = call(module, session, request).await;
     assert_eq!(response.status(), StatusCode::OK);
     serde_json::from_str(&text(response).await).unwrap()
@@ -85,11 +85,11 @@ fn input(text: &str) -> Value {
     json!({"content": [{"type": "input_text", "text": text}], "attachments": [], "inference_options": {}})
 }
 
-fn create(text: &str) -> Value {
+pub(crate) fn create(text: &str) -> Value {
     json!({"type": "threads.create", "params": {"input": input(text)}})
 }
 
-fn on(request: &str, thread: &Value, more: Value) -> Value {
+pub(crate) fn on(request: &str, thread: &Value, more: Value) -> Value {
     let mut params = json!({"thread_id": thread});
     params
         .as_object_mut()
@@ -98,7 +98,7 @@ fn on(request: &str, thread: &Value, more: Value) -> Value {
     json!({"type": request, "params": params})
 }
 
-fn name(event: &Value) -> &str {
+pub(crate) fn name(event: &Value) -> &str {
     event
         .pointer("/update/type")
         .unwrap_or(&event["type"])

@@ -66,7 +66,7 @@ pub(crate) struct Opening {
     pub(crate) saves: Saves,
 }
 
-/// Runs what turns that were left still have to save, to its end.
+/// Runs what turns that were left still have to save, and turns that outlive their connection, to the end.
 #[derive(Clone)]
 pub(crate) struct Saves {
     tracker: TaskTracker,
@@ -89,7 +89,7 @@ impl Saves {
     }
 
     /// At once if the store need not wait, so that the order of items is that of the requests.
-    fn run(&self, save: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn run(&self, save: impl Future<Output = ()> + Send + 'static) {
         let mut save = Box::pin(save);
         if save.as_mut().now_or_never().is_none() {
             self.tracker.spawn_on(save, &self.runtime);

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An error response: a stable code, and a detail that tells the caller what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,18 +35,22 @@ impl Problem {
     pub fn detail(&self) -> &str {
         &self.detail
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = json!({
+    /// As a response carries it; for where an error travels in another way, as in a WebSocket's message.
+    pub fn to_json(&self) -> Value {
+        json!({
             "type": format!("urn:midplane:error:{}", self.code.replace('_', "-")),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "code": self.code,
-        });
-        let mut response = Response::new(Body::from(body.to_string()));
+        })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.to_json().to_string()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(
             CONTENT_TYPE,
