@@ -177,11 +177,13 @@ class Server:
 
 
 class Midplane(Server):
+    modules = ("bench",)
+
     def start(self):
         ms = super().start()
         key = (self.socket.parent / "host.key").read_text().strip()
         connection = UnixConnection(self.socket)
-        session = json.dumps({"user": "bench", "modules": ["bench"], "expires_in": 3600})
+        session = json.dumps({"user": "bench", "modules": self.modules, "expires_in": 3600})
         connection.request("POST", "/sessions", session, {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})
         response = connection.getresponse()
         answer = response.read()
