@@ -12,6 +12,7 @@
 mod harness;
 
 mod bridge;
+mod chat;
 mod conversation;
 mod credentials;
 mod errors;
