@@ -49,7 +49,7 @@ fn message(item: &Item) -> Option<Message> {
                 format!("{about}\n<HiddenContext>\n{content}\n</HiddenContext>"),
             )
         }
-        ItemKind::Workflow { .. } => return None,
+        ItemKind::Workflow { .. } | ItemKind::Unknown(_) => return None,
     };
     Some(Message { role, text })
 }

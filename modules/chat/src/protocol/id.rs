@@ -1,4 +1,4 @@
-//! Identifiers of threads and items, in the style of `default_generate_id` in `chatkit/store.py`: a prefix that tells
+//! Identifiers of threads, items and attachments, in the style of `default_generate_id` in `chatkit/store.py`: a prefix that tells
 //! the kind, and random hexadecimal digits.
 
 use std::fmt;
@@ -23,6 +23,12 @@ macro_rules! id {
             }
         }
 
+        impl $name {
+            pub(crate) fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
         #[cfg(test)]
         impl From<&str> for $name {
             fn from(text: &str) -> $name {
@@ -39,6 +45,10 @@ id!(
 id!(
     /// `msg_…`, `wf_…` or `shcx_…`.
     ItemId
+);
+id!(
+    /// `atc_…`
+    AttachmentId
 );
 
 impl ThreadId {

@@ -1,4 +1,6 @@
 //! The items of a thread.
+//!
+//! Items are stored as they are written here, and read by the version before and the one after: see `store/durable`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,7 +8,7 @@ use serde_json::{Map, Value};
 use super::id::{ItemId, ThreadId};
 use super::timestamp::Timestamp;
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Item {
     pub(crate) id: ItemId,
     pub(crate) thread_id: ThreadId,
@@ -16,27 +18,40 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Hidden items steer the model and are never sent to a client.
+    /// Hidden items steer the model, or are of a kind that this version does not know; they are never sent to a client.
     pub(crate) fn is_hidden(&self) -> bool {
-        matches!(self.kind, ItemKind::SdkHiddenContext { .. })
+        matches!(
+            self.kind,
+            ItemKind::SdkHiddenContext { .. } | ItemKind::Unknown(_)
+        )
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ItemKind {
     UserMessage(UserMessage),
-    AssistantMessage { content: Vec<AssistantContent> },
-    Workflow { workflow: Workflow },
-    SdkHiddenContext { content: String },
+    AssistantMessage {
+        content: Vec<AssistantContent>,
+    },
+    Workflow {
+        workflow: Workflow,
+    },
+    SdkHiddenContext {
+        content: String,
+    },
+    /// What another version stored, as it stands: of a type, or with a member's value, that this one does not know. It is
+    /// kept, and shown to nobody. The last variant, since it takes whatever the others do not.
+    #[serde(untagged)]
+    Unknown(Map<String, Value>),
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct UserMessage {
     pub(crate) content: Vec<UserContent>,
     /// Always empty: attachments are not offered yet.
     pub(crate) attachments: Vec<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quoted_text: Option<String>,
     pub(crate) inference_options: InferenceOptions,
 }
@@ -79,7 +94,7 @@ pub(crate) struct ToolChoice {
     pub(crate) id: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AssistantContent {
     /// Always empty: no provider here gives sources.
     pub(crate) annotations: Vec<Value>,
@@ -97,29 +112,29 @@ impl AssistantContent {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OutputText {
     OutputText,
 }
 
 /// What the model thought, in summary.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workflow {
     pub(crate) r#type: WorkflowType,
     pub(crate) tasks: Vec<Task>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) summary: Option<DurationSummary>,
     pub(crate) expanded: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WorkflowType {
     Reasoning,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Task {
     Thought {
@@ -137,13 +152,13 @@ impl Task {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StatusIndicator {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DurationSummary {
     #[serde(rename = "duration")]
     pub(crate) duration_s: u64,

@@ -1,6 +1,6 @@
 //! Threads: what is stored of one, and how one is answered.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::id::ThreadId;
@@ -8,15 +8,17 @@ use super::item::Item;
 use super::page::Page;
 use super::timestamp::Timestamp;
 
-/// A thread without its items.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A thread without its items. Stored as it is written here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ThreadMetadata {
     pub(crate) id: ThreadId,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) title: Option<String>,
     pub(crate) created_at: Timestamp,
+    #[serde(default, deserialize_with = "known_status")]
     pub(crate) status: Status,
     /// Integrations may note things on a thread; never answered to a client, so always empty.
+    #[serde(default)]
     pub(crate) metadata: Map<String, Value>,
 }
 
@@ -32,10 +34,17 @@ impl ThreadMetadata {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Status {
+    #[default]
     Active,
+}
+
+/// One that only a later version knows reads as active, so that its threads can still be read and written.
+fn known_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    let status = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(status).unwrap_or_default())
 }
 
 /// A thread with a page of its items.
