@@ -12,7 +12,8 @@ use crate::config::{Choice, Settings};
 use crate::credential::Credential;
 use crate::protocol::event::Event;
 use crate::protocol::id::{ItemId, ThreadId};
-use crate::protocol::item::{Item, ItemKind, UserMessage};
+use crate::protocol::item::{Item, ItemKind};
+use crate::protocol::message::UserMessage;
 use crate::protocol::page::{Order, PAGE_SIZE_DEFAULT, Page, Scan};
 use crate::protocol::request::{
     AddUserMessage, Create, Feedback, ListItems, Request, RetryAfterItem, UpdateThread,
@@ -53,6 +54,8 @@ pub(crate) enum Reply<S> {
 pub(crate) enum Refusal {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("`{0}` is not offered by this server yet")]
+    NotOffered(&'static str),
     #[error("attachments are not offered by this server yet: send `attachments` empty")]
     Attachments,
     #[error("the message is empty: give `content` at least one part with text")]
@@ -140,6 +143,23 @@ impl Conversations {
                     .await?;
                 json!({})
             }
+            Request::AddClientToolOutput(_) => {
+                return Err(Refusal::NotOffered("threads.add_client_tool_output"));
+            }
+            Request::AddStructuredInput(_) => {
+                return Err(Refusal::NotOffered("threads.add_structured_input"));
+            }
+            Request::CustomAction(_) => return Err(Refusal::NotOffered("threads.custom_action")),
+            Request::SyncCustomAction(_) => {
+                return Err(Refusal::NotOffered("threads.sync_custom_action"));
+            }
+            Request::CreateAttachment(_) => {
+                return Err(Refusal::NotOffered("attachments.create"));
+            }
+            Request::DeleteAttachment(_) => {
+                return Err(Refusal::NotOffered("attachments.delete"));
+            }
+            Request::Transcribe(_) => return Err(Refusal::NotOffered("input.transcribe")),
         };
         Ok(Reply::Json(json))
     }

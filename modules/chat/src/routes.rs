@@ -90,13 +90,11 @@ fn frame(event: &Event) -> Bytes {
 }
 
 fn refuse_request(error: RequestError) -> Problem {
-    let (status, code) = match error {
-        RequestError::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        RequestError::Envelope(_) | RequestError::Params { .. } | RequestError::Unknown(_) => {
-            (StatusCode::BAD_REQUEST, "invalid_request")
-        }
-    };
-    Problem::new(status, code, error.to_string())
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        error.to_string(),
+    )
 }
 
 fn refuse(refusal: Refusal) -> Problem {
@@ -104,7 +102,9 @@ fn refuse(refusal: Refusal) -> Problem {
         Refusal::Store(StoreError::ThreadNotFound) => (StatusCode::NOT_FOUND, "thread_not_found"),
         Refusal::Store(StoreError::ItemNotFound) => (StatusCode::NOT_FOUND, "item_not_found"),
         Refusal::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
-        Refusal::Attachments => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::Attachments | Refusal::NotOffered(_) => {
+            (StatusCode::NOT_IMPLEMENTED, "not_offered")
+        }
         Refusal::Store(StoreError::UnknownCursor)
         | Refusal::EmptyMessage
         | Refusal::Model(_)

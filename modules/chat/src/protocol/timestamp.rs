@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(SystemTime);
@@ -20,6 +20,15 @@ impl Timestamp {
     #[cfg(test)]
     pub(crate) fn from_micros(micros: u64) -> Timestamp {
         Timestamp(UNIX_EPOCH + Duration::from_micros(micros))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text)
+            .map(Timestamp)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -43,10 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_written_as_pydantic_writes_it() {
+    fn is_written_as_pydantic_writes_it_and_read_again() {
         let check = |micros, expect: &str| {
             let json = serde_json::to_value(Timestamp::from_micros(micros)).unwrap();
             assert_eq!(json, expect);
+            let read: Timestamp = serde_json::from_value(json).unwrap();
+            assert_eq!(read, Timestamp::from_micros(micros));
         };
         check(0, "1970-01-01T00:00:00Z");
         check(1_500_000, "1970-01-01T00:00:01.500000Z");

@@ -1,7 +1,8 @@
 //! What every store must keep to, tried on the one in memory.
 
 use super::*;
-use crate::protocol::item::{AssistantContent, ItemKind};
+use crate::protocol::item::ItemKind;
+use crate::protocol::message::AssistantContent;
 use crate::protocol::timestamp::Timestamp;
 
 fn at(micros: u64) -> Timestamp {
