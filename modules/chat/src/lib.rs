@@ -1,7 +1,7 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `provider` talks to models and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! answer, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
 mod answer;
@@ -14,18 +14,21 @@ mod routes;
 mod store;
 mod transcript;
 mod turn;
+mod upstream;
 
 use axum::Router;
 use midplane_sdk::{Context, Result};
 
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
+use crate::upstream::Upstream;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
-    ctx.needs_secret(settings.choice == Choice::OpenAi && settings.openai.requires_key);
-    let conversations = Conversations::new(settings, ctx.draining());
+    ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
+    let upstream = Upstream::new(settings.upstream.clone());
+    let conversations = Conversations::new(settings, upstream, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations))
 }

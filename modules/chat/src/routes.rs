@@ -90,19 +90,19 @@ fn frame(event: &Event) -> Bytes {
 }
 
 fn refuse_request(error: RequestError) -> Problem {
-    let (status, code) = match error {
-        RequestError::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        RequestError::Envelope(_) | RequestError::Params { .. } | RequestError::Unknown(_) => {
-            (StatusCode::BAD_REQUEST, "invalid_request")
-        }
-    };
-    Problem::new(status, code, error.to_string())
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        error.to_string(),
+    )
 }
 
 fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
         Refusal::Store(error) => return refuse_by_store(error),
-        Refusal::Attachments => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::Attachments | Refusal::NotOffered(_) => {
+            (StatusCode::NOT_IMPLEMENTED, "not_offered")
+        }
         Refusal::EmptyMessage
         | Refusal::Model(_)
         | Refusal::NotAUserMessage(_)

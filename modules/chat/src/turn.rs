@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Answer, Step};
-use crate::protocol::event::{ErrorCode, Event, StreamOptions};
+use crate::protocol::event::{ErrorCode, Event, StreamError, StreamOptions};
 use crate::protocol::id::{ItemId, ThreadId};
 use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::thread::{Thread, ThreadMetadata};
@@ -187,11 +187,11 @@ impl Turn {
     fn fail(&mut self, message: String, allow_retry: bool) -> Event {
         self.phase = Phase::Ended;
         self.deltas = stream::empty().boxed();
-        Event::Error {
+        Event::Error(StreamError {
             code: ErrorCode::Custom,
-            message,
+            message: Some(message),
             allow_retry,
-        }
+        })
     }
 
     /// The user may have given the thread a title meanwhile, or deleted it.

@@ -1,4 +1,4 @@
-//! Identifiers of threads, items and attachments, in the style of `default_generate_id` in `chatkit/store.py`: a prefix that tells
+//! Identifiers of threads and items, in the style of `default_generate_id` in `chatkit/store.py`: a prefix that tells
 //! the kind, and random hexadecimal digits.
 
 use std::fmt;
@@ -43,13 +43,16 @@ id!(
     ThreadId
 );
 id!(
-    /// `msg_…`, `wf_…` or `shcx_…`.
+    /// `msg_…`, `tc_…`, `wf_…` or `shcx_…`.
     ItemId
 );
 id!(
     /// `atc_…`
     AttachmentId
 );
+
+/// Longer than any server's ids.
+const LEN_MAX: usize = 64;
 
 impl ThreadId {
     pub(crate) fn generate() -> ThreadId {
@@ -62,12 +65,31 @@ impl ItemId {
         ItemId(generate("msg"))
     }
 
+    pub(crate) fn tool_call() -> ItemId {
+        ItemId(generate("tc"))
+    }
+
     pub(crate) fn workflow() -> ItemId {
         ItemId(generate("wf"))
     }
 
     pub(crate) fn hidden_context() -> ItemId {
         ItemId(generate("shcx"))
+    }
+
+    /// Whether somebody else may have given an item this id: 1 to 64 letters, digits, `_`, `-`, `.` and `:`.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        let fits = (1..=LEN_MAX).contains(&self.0.len());
+        fits && self
+            .0
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
+    }
+}
+
+impl AttachmentId {
+    pub(crate) fn generate() -> AttachmentId {
+        AttachmentId(generate("atc"))
     }
 }
 
@@ -90,7 +112,23 @@ mod tests {
         assert!(first.starts_with("thr_"));
         assert_ne!(first, ThreadId::generate().to_string());
         assert!(ItemId::message().to_string().starts_with("msg_"));
+        assert!(ItemId::tool_call().to_string().starts_with("tc_"));
         assert!(ItemId::workflow().to_string().starts_with("wf_"));
         assert!(ItemId::hidden_context().to_string().starts_with("shcx_"));
+    }
+
+    #[test]
+    fn ids_of_others_are_short_and_plain() {
+        for (id, expect) in [
+            ("msg_1", true),
+            ("fc_a-b.c:d", true),
+            ("", false),
+            ("a b", false),
+            ("é", false),
+            (&*"x".repeat(64), true),
+            (&*"x".repeat(65), false),
+        ] {
+            assert_eq!(ItemId::from(id).is_well_formed(), expect, "{id}");
+        }
     }
 }

@@ -95,11 +95,7 @@ async fn kept(store: &Memory, thread: &ThreadId) -> Vec<String> {
 
 fn error(events: &[Event]) -> (&str, bool) {
     match events.last() {
-        Some(Event::Error {
-            message,
-            allow_retry,
-            ..
-        }) => (message, *allow_retry),
+        Some(Event::Error(error)) => (error.message.as_deref().unwrap(), error.allow_retry),
         other => panic!("no error ends the turn, but {other:?}"),
     }
 }
