@@ -1,4 +1,4 @@
-//! Identifiers of threads and items, in the style of `default_generate_id` in `chatkit/store.py`: a prefix that tells
+//! Identifiers of threads, items and attachments, in the style of `default_generate_id` in `chatkit/store.py`: a prefix that tells
 //! the kind, and random hexadecimal digits.
 
 use std::fmt;
@@ -40,6 +40,10 @@ id!(
     /// `msg_…`, `wf_…` or `shcx_…`.
     ItemId
 );
+id!(
+    /// `atc_…`
+    AttachmentId
+);
 
 impl ThreadId {
     pub(crate) fn generate() -> ThreadId {
@@ -58,6 +62,20 @@ impl ItemId {
 
     pub(crate) fn hidden_context() -> ItemId {
         ItemId(generate("shcx"))
+    }
+}
+
+impl AttachmentId {
+    pub(crate) fn generate() -> AttachmentId {
+        AttachmentId(generate("atc"))
+    }
+
+    /// The id, if it has the form of those that are generated here: nothing else can be the name of a file.
+    pub(crate) fn parse(text: &str) -> Option<AttachmentId> {
+        let digits = text.strip_prefix("atc_")?;
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (digits.len() == 2 * RANDOM_BYTES && digits.bytes().all(is_digit))
+            .then(|| AttachmentId(text.into()))
     }
 }
 
@@ -82,5 +100,26 @@ mod tests {
         assert!(ItemId::message().to_string().starts_with("msg_"));
         assert!(ItemId::workflow().to_string().starts_with("wf_"));
         assert!(ItemId::hidden_context().to_string().starts_with("shcx_"));
+        assert!(AttachmentId::generate().to_string().starts_with("atc_"));
+    }
+
+    #[test]
+    fn only_an_id_of_an_attachment_is_one() {
+        let id = AttachmentId::generate();
+        assert_eq!(AttachmentId::parse(&id.to_string()), Some(id));
+        for text in [
+            "",
+            "atc_",
+            "atc_0123456789abcde",
+            "atc_0123456789abcdef0",
+            "atc_0123456789ABCDEF",
+            "atc_../../../../etc",
+            "atc_0123456789abcd/.",
+            "atc_0123456789abcd\0f",
+            "thr_0123456789abcdef",
+            "../atc_0123456789abcdef",
+        ] {
+            assert_eq!(AttachmentId::parse(text), None, "{text:?}");
+        }
     }
 }
