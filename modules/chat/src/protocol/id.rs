@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// 64 random bits, twice what the reference draws: ids are keys here, and must not meet in a million items.
 const RANDOM_BYTES: usize = 8;
+/// A few times what is generated, so that longer ones may come.
+const ATTACHMENT_ID_REST_BYTES_MAX: usize = 64;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -40,10 +42,11 @@ id!(
     /// `msg_…`, `wf_…` or `shcx_…`.
     ItemId
 );
-id!(
-    /// `atc_…`
-    AttachmentId
-);
+
+/// `atc_…`: lower-case letters and digits, since it is the name of a file, too. There is no other way to get one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct AttachmentId(Arc<str>);
 
 impl ThreadId {
     pub(crate) fn generate() -> ThreadId {
@@ -70,12 +73,39 @@ impl AttachmentId {
         AttachmentId(generate("atc"))
     }
 
-    /// The id, if it has the form of those that are generated here: nothing else can be the name of a file.
-    pub(crate) fn parse(text: &str) -> Option<AttachmentId> {
-        let digits = text.strip_prefix("atc_")?;
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        (digits.len() == 2 * RANDOM_BYTES && digits.bytes().all(is_digit))
-            .then(|| AttachmentId(text.into()))
+    pub(crate) fn parse(text: &str) -> Result<AttachmentId, NotAnAttachment> {
+        let rest = text.strip_prefix("atc_").unwrap_or_default();
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        match (1..=ATTACHMENT_ID_REST_BYTES_MAX).contains(&rest.len()) && rest.bytes().all(is_plain)
+        {
+            true => Ok(AttachmentId(text.into())),
+            false => Err(NotAnAttachment),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an attachment's id looks like `atc_0123456789abcdef`")]
+pub(crate) struct NotAnAttachment;
+
+impl TryFrom<String> for AttachmentId {
+    type Error = NotAnAttachment;
+
+    fn try_from(text: String) -> Result<AttachmentId, NotAnAttachment> {
+        AttachmentId::parse(&text)
+    }
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for AttachmentId {
+    fn from(text: &str) -> AttachmentId {
+        AttachmentId::parse(text).expect("a test's id has the right form")
     }
 }
 
@@ -106,20 +136,26 @@ mod tests {
     #[test]
     fn only_an_id_of_an_attachment_is_one() {
         let id = AttachmentId::generate();
-        assert_eq!(AttachmentId::parse(&id.to_string()), Some(id));
+        assert_eq!(AttachmentId::parse(&id.to_string()), Ok(id));
+        let long = format!("atc_{}", "0".repeat(65));
         for text in [
             "",
             "atc_",
-            "atc_0123456789abcde",
-            "atc_0123456789abcdef0",
             "atc_0123456789ABCDEF",
             "atc_../../../../etc",
             "atc_0123456789abcd/.",
+            "atc_..",
+            "atc_01.part",
             "atc_0123456789abcd\0f",
             "thr_0123456789abcdef",
             "../atc_0123456789abcdef",
+            &long,
         ] {
-            assert_eq!(AttachmentId::parse(text), None, "{text:?}");
+            assert_eq!(AttachmentId::parse(text), Err(NotAnAttachment), "{text:?}");
+            assert!(
+                serde_json::from_value::<AttachmentId>(text.into()).is_err(),
+                "{text:?}"
+            );
         }
     }
 }
