@@ -1,4 +1,8 @@
-//! Attachments of messages: what is kept of one, and how its bytes are sent in the second phase of an upload.
+//! Attachments and dictation as data: what a client asks for, and what it is answered.
+//!
+//! The shapes are those of `AttachmentCreateParams`, `Attachment`, `InputTranscribeParams` and `TranscriptionResult` in
+//! `chatkit/types.py`. An attachment is stored as it is answered, but for its upload descriptor, which only the answer to
+//! `attachments.create` has.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +10,44 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{AttachmentId, ThreadId};
 
-/// `FileAttachment` and `ImageAttachment`, without the metadata that the reference leaves out of every answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `attachments.create`: nothing of it has been looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct CreateAttachment {
+    pub(crate) name: String,
+    #[serde(rename = "size")]
+    pub(crate) size_bytes: u64,
+    /// As the browser knows it: may be empty.
+    pub(crate) mime_type: String,
+}
+
+/// `attachments.delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct DeleteAttachment {
+    pub(crate) attachment_id: AttachmentId,
+}
+
+/// `input.transcribe`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Transcribe {
+    pub(crate) audio_base64: String,
+    /// With parameters: `audio/webm;codecs=opus`.
+    pub(crate) mime_type: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Transcription {
+    pub(crate) text: String,
+}
+
+/// A file of the user's that goes with messages; its bytes are elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attachment {
     pub(crate) id: AttachmentId,
     pub(crate) name: String,
     pub(crate) mime_type: String,
-    /// Only while the bytes are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) upload_descriptor: Option<UploadDescriptor>,
-    /// Once a message has it.
+    /// Once a message names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) thread_id: Option<ThreadId>,
     #[serde(flatten)]
@@ -27,14 +59,15 @@ pub(crate) struct Attachment {
 pub(crate) enum AttachmentKind {
     File,
     Image {
-        /// Absolute, as pydantic's `AnyUrl` demands.
+        /// Absolute, as pydantic's `AnyUrl` wants it.
         preview_url: String,
     },
 }
 
+/// How the bytes get here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UploadDescriptor {
-    /// Absolute, as pydantic's `AnyUrl` demands: a path alone is refused by the reference's types.
+    /// Absolute, as pydantic's `AnyUrl` wants it.
     pub(crate) url: String,
     pub(crate) method: UploadMethod,
     #[serde(default)]
@@ -42,16 +75,9 @@ pub(crate) struct UploadDescriptor {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
 pub(crate) enum UploadMethod {
-    Post,
+    #[serde(rename = "PUT")]
     Put,
-}
-
-/// What speech said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct TranscriptionResult {
-    pub(crate) text: String,
 }
 
 #[cfg(test)]
@@ -61,15 +87,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_are_written_as_they_are_read() {
-        for wire in [
-            json!({"id": "atc_1", "name": "a.txt", "mime_type": "text/plain", "type": "file"}),
-            json!({"id": "atc_1", "name": "a.png", "mime_type": "image/png", "type": "image", "thread_id": "thr_1",
-                   "preview_url": "http://localhost/a", "upload_descriptor":
-                   {"url": "http://localhost/a", "method": "PUT", "headers": {"x": "y"}}}),
-        ] {
-            let read: Attachment = serde_json::from_value(wire.clone()).unwrap();
-            assert_eq!(serde_json::to_value(&read).unwrap(), wire);
-        }
+    fn an_attachment_is_written_as_the_reference_writes_it_and_read_back() {
+        let url = "http://localhost/api/chat/attachments/atc_1";
+        let mut attachment = Attachment {
+            id: "atc_1".into(),
+            name: "cat.png".to_owned(),
+            mime_type: "image/png".to_owned(),
+            upload_descriptor: Some(UploadDescriptor {
+                url: url.to_owned(),
+                method: UploadMethod::Put,
+                headers: BTreeMap::new(),
+            }),
+            thread_id: None,
+            kind: AttachmentKind::Image {
+                preview_url: url.to_owned(),
+            },
+        };
+        let json = serde_json::to_value(&attachment).unwrap();
+        assert_eq!(
+            json,
+            json!({"id": "atc_1", "name": "cat.png", "mime_type": "image/png", "type": "image", "preview_url": url,
+                   "upload_descriptor": {"url": url, "method": "PUT", "headers": {}}})
+        );
+        assert_eq!(
+            serde_json::from_value::<Attachment>(json).unwrap(),
+            attachment
+        );
+        attachment.kind = AttachmentKind::File;
+        attachment.upload_descriptor = None;
+        attachment.thread_id = Some("thr_1".into());
+        let json = serde_json::to_value(&attachment).unwrap();
+        assert_eq!(
+            json,
+            json!({"id": "atc_1", "name": "cat.png", "mime_type": "image/png", "type": "file", "thread_id": "thr_1"})
+        );
+        assert_eq!(
+            serde_json::from_value::<Attachment>(json).unwrap(),
+            attachment
+        );
     }
 }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::attachment::{CreateAttachment, DeleteAttachment, Transcribe};
 use super::id::{AttachmentId, ItemId, ThreadId};
 use super::message::{InferenceOptions, UserContent};
 use super::page::Paging;
@@ -27,7 +28,7 @@ pub(crate) enum Request {
     DeleteThread(OneThread),
     Feedback(Feedback),
     CreateAttachment(CreateAttachment),
-    DeleteAttachment(OneAttachment),
+    DeleteAttachment(DeleteAttachment),
     Transcribe(Transcribe),
 }
 
@@ -130,26 +131,6 @@ pub(crate) struct Feedback {
 pub(crate) enum FeedbackKind {
     Positive,
     Negative,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct CreateAttachment {
-    pub(crate) name: String,
-    /// In bytes.
-    pub(crate) size: u64,
-    pub(crate) mime_type: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct OneAttachment {
-    pub(crate) attachment_id: AttachmentId,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Transcribe {
-    pub(crate) audio_base64: String,
-    /// With its parameters: `audio/webm;codecs=opus`.
-    pub(crate) mime_type: String,
 }
 
 #[derive(Deserialize)]
@@ -262,7 +243,10 @@ mod tests {
                 "attachments.create",
                 r#"{"name":"a","size":1,"mime_type":"text/plain"}"#.to_owned(),
             ),
-            ("attachments.delete", r#"{"attachment_id":"a"}"#.to_owned()),
+            (
+                "attachments.delete",
+                r#"{"attachment_id":"atc_1"}"#.to_owned(),
+            ),
             (
                 "input.transcribe",
                 r#"{"audio_base64":"","mime_type":"audio/webm"}"#.to_owned(),

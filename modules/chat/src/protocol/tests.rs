@@ -56,7 +56,7 @@ fn content() -> Value {
 #[test]
 fn every_item_is_written_as_it_is_read() {
     let attachment =
-        json!({"id": "a", "name": "n", "mime_type": "m", "type": "file", "thread_id": "t"});
+        json!({"id": "atc_1", "name": "n", "mime_type": "m", "type": "file", "thread_id": "t"});
     let tag = json!({"type": "input_tag", "id": "i", "text": "t", "data": {"a": [1]}, "group": "g", "interactive": true});
     for kind in [
         json!({"type": "user_message", "content": [{"type": "input_text", "text": "x"}, tag], "attachments": [attachment],
