@@ -25,6 +25,12 @@ macro_rules! id {
             }
         }
 
+        impl $name {
+            pub(crate) fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
         #[cfg(test)]
         impl From<&str> for $name {
             fn from(text: &str) -> $name {
@@ -84,6 +90,10 @@ impl ItemId {
 }
 
 impl AttachmentId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn generate() -> AttachmentId {
         AttachmentId(generate("atc"))
     }

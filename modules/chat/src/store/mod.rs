@@ -7,6 +7,7 @@
 mod attachment;
 #[cfg(test)]
 mod contract;
+mod durable;
 mod error;
 mod memory;
 
@@ -19,6 +20,7 @@ use crate::protocol::request::FeedbackKind;
 use crate::protocol::thread::ThreadMetadata;
 
 pub(crate) use attachment::{AttachmentKey, StoredAttachment};
+pub(crate) use durable::Durable;
 pub(crate) use error::StoreError;
 pub(crate) use memory::Memory;
 
