@@ -1,7 +1,8 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
-//! `routes` speaks HTTP, `websocket` carries the same requests over one connection, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `provider` talks to models and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! `routes` speaks HTTP, `websocket` carries the same requests over one connection, `protocol` is the data, `conversation`
+//! carries out requests, `turn` and `answer` stream one answer, `provider` talks to models through `upstream`, and `store`
+//! keeps threads. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
 mod answer;
@@ -14,6 +15,7 @@ mod routes;
 mod store;
 mod transcript;
 mod turn;
+mod upstream;
 mod websocket;
 
 use axum::Router;
@@ -21,12 +23,14 @@ use midplane_sdk::{Context, Result};
 
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
+use crate::upstream::Upstream;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
-    ctx.needs_secret(settings.choice == Choice::OpenAi && settings.openai.requires_key);
-    let conversations = Conversations::new(settings, ctx.draining());
+    ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
+    let upstream = Upstream::new(settings.upstream.clone());
+    let conversations = Conversations::new(settings, upstream, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations))
 }
