@@ -127,9 +127,15 @@ impl Conversations {
             Request::UpdateThread(UpdateThread { title, .. }) if title.len() > TITLE_BYTES_MAX => {
                 return Err(Refusal::LongTitle);
             }
-            Request::UpdateThread(UpdateThread { thread_id, title }) => to_json(
-                &Thread::without_items(self.store.set_title(user, &thread_id, title).await?),
-            ),
+            Request::UpdateThread(UpdateThread { thread_id, title }) => {
+                to_json(&Thread::without_items(
+                    self.store
+                        .update_thread(user, &thread_id, &|thread| {
+                            thread.title = Some(title.clone());
+                        })
+                        .await?,
+                ))
+            }
             Request::DeleteThread(request) => {
                 self.store.delete_thread(user, &request.thread_id).await?;
                 json!({})

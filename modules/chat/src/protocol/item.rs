@@ -1,7 +1,9 @@
 //! The items of a thread.
+//!
+//! Items are stored as they are written here, and read by the version before and the one after: see `store/durable`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::id::{ItemId, ThreadId};
 use super::message::{AssistantContent, UserMessage};
@@ -21,7 +23,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Hidden items steer the model and are never sent to a client.
+    /// Hidden items steer the model, or are of a kind that this version does not know; they are never sent to a client.
     pub(crate) fn is_hidden(&self) -> bool {
         self.kind.is_hidden()
     }
@@ -63,13 +65,19 @@ pub(crate) enum ItemKind {
     SdkHiddenContext {
         content: String,
     },
+    /// What another version stored, as it stands: of a type, or with a member's value, that this one does not know. It is
+    /// kept, and shown to nobody. The last variant, since it takes whatever the others do not.
+    #[serde(untagged)]
+    Unknown(Map<String, Value>),
 }
 
 impl ItemKind {
     pub(crate) fn is_hidden(&self) -> bool {
         matches!(
             self,
-            ItemKind::HiddenContext { .. } | ItemKind::SdkHiddenContext { .. }
+            ItemKind::HiddenContext { .. }
+                | ItemKind::SdkHiddenContext { .. }
+                | ItemKind::Unknown(_)
         )
     }
 }

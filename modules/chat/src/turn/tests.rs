@@ -121,7 +121,9 @@ async fn a_title_given_meanwhile_stays() {
     let mut stage = stage(Some("Ours")).await;
     stage
         .store
-        .set_title("ada", &stage.thread, "Theirs".to_owned())
+        .update_thread("ada", &stage.thread, &|thread| {
+            thread.title = Some("Theirs".to_owned());
+        })
         .await
         .unwrap();
     stage.say("Hello");
