@@ -9,6 +9,8 @@ mod answer;
 mod config;
 mod conversation;
 mod credential;
+mod gateway;
+mod hosted;
 mod protocol;
 mod provider;
 mod routes;
@@ -23,6 +25,8 @@ use midplane_sdk::{Context, Result};
 
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
+use crate::gateway::Gateway;
+use crate::hosted::Hosted;
 use crate::upstream::Upstream;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
@@ -30,9 +34,14 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
     let upstream = Upstream::new(settings.upstream.clone());
+    let gateway = Gateway::new(&settings, upstream.clone(), ctx.draining());
+    gateway.allow_bodies(&mut ctx);
+    let hosted = Hosted::new(&settings, upstream.clone());
     let conversations = Conversations::new(settings, upstream, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
-    Ok(routes::router(conversations))
+    Ok(routes::router(conversations)
+        .merge(gateway::router(gateway))
+        .merge(hosted::router(hosted)))
 }
 
 #[cfg(test)]

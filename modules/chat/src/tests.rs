@@ -9,8 +9,11 @@ use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
 mod conversations;
+mod gateway;
+mod hosted;
 mod models;
 mod provider;
+mod scripted;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

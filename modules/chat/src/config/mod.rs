@@ -4,6 +4,7 @@
 //! here, since they are one table in the file; each concern's checks stand in a file of their own.
 
 mod bounds;
+mod gateway;
 mod provider;
 mod upstream;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub(crate) use self::gateway::GatewaySettings;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
 use crate::provider::{Echo, OpenAiSettings};
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     /// Between the echo's words: `"20ms"`.
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
+    gateway: gateway::GatewayTable,
     store: StoreName,
 }
 
@@ -75,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
     pub(crate) echo: Echo,
+    pub(crate) gateway: GatewaySettings,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
 }
@@ -131,6 +135,7 @@ impl Config {
                     ECHO_DELAY_MAX,
                 )?,
             },
+            gateway: self.gateway.check()?,
             models,
         })
     }
