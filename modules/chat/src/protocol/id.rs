@@ -25,12 +25,6 @@ macro_rules! id {
             }
         }
 
-        impl $name {
-            pub(crate) fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
         #[cfg(test)]
         impl From<&str> for $name {
             fn from(text: &str) -> $name {

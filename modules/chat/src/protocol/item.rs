@@ -1,6 +1,6 @@
 //! The items of a thread.
 //!
-//! Items are stored as they are written here, and read by the version before and the one after: see `store/durable`.
+//! Items are stored as they are written here, and read by the version before and the one after: `store/record.rs` has the rules.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,8 +66,8 @@ pub(crate) enum ItemKind {
         content: String,
     },
     /// What another version stored, as it stands: of a type, or with a member's value, that this one does not know. It is
-    /// kept, and shown to nobody. The last variant, since it takes whatever the others do not.
-    #[serde(untagged)]
+    /// kept, and shown to nobody. Only the store makes it, of what it reads.
+    #[serde(untagged, skip_deserializing)]
     Unknown(Map<String, Value>),
 }
 

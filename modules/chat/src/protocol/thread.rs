@@ -1,6 +1,6 @@
 //! Threads: what is stored of one, and how one is answered.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::id::ThreadId;
@@ -8,14 +8,14 @@ use super::item::Item;
 use super::page::Page;
 use super::timestamp::Timestamp;
 
-/// A thread without its items. Stored as it is written here.
+/// A thread without its items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ThreadMetadata {
     pub(crate) id: ThreadId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) title: Option<String>,
     pub(crate) created_at: Timestamp,
-    #[serde(default, deserialize_with = "known_status")]
+    #[serde(default)]
     pub(crate) status: Status,
     /// Where images in this thread may come from; any place when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,12 +54,6 @@ pub(crate) enum Status {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-}
-
-/// One that only a later version knows reads as active, so that its threads can still be read and written.
-fn known_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
-    let status = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(status).unwrap_or_default())
 }
 
 /// A thread with a page of its items, as clients see it: without hidden items and metadata.

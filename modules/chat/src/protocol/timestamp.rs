@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(SystemTime);
@@ -34,6 +34,15 @@ impl Timestamp {
     }
 }
 
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text)
+            .map(Timestamp)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let micros = self
@@ -49,17 +58,6 @@ impl Serialize for Timestamp {
     }
 }
 
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text)
-            .map(Timestamp)
-            .map_err(|error| {
-                D::Error::custom(format!("{text:?} is no RFC 3339 time in UTC: {error}"))
-            })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +68,7 @@ mod tests {
             let json = serde_json::to_value(Timestamp::from_micros(micros)).unwrap();
             assert_eq!(json, expect);
             let read: Timestamp = serde_json::from_value(json).unwrap();
-            assert_eq!(read.micros(), micros);
+            assert_eq!(read, Timestamp::from_micros(micros));
         };
         check(0, "1970-01-01T00:00:00Z");
         check(1_500_000, "1970-01-01T00:00:01.500000Z");
@@ -87,8 +85,7 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused() {
         for text in ["", "yesterday", "2026-11-18", "2026-13-18T11:06:40Z"] {
-            let error = serde_json::from_value::<Timestamp>(text.into()).unwrap_err();
-            assert!(error.to_string().contains("RFC 3339"), "{error}");
+            assert!(serde_json::from_value::<Timestamp>(text.into()).is_err());
         }
     }
 

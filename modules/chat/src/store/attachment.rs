@@ -4,23 +4,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::id::{AttachmentId, ThreadId};
+use crate::protocol::attachment::Attachment;
+use crate::protocol::id::AttachmentId;
 use crate::protocol::timestamp::Timestamp;
 
 /// Stored as it is written here: new members need a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Attachment {
-    pub(crate) id: AttachmentId,
-    pub(crate) name: String,
-    pub(crate) mime_type: String,
+pub(crate) struct StoredAttachment {
+    pub(crate) attachment: Attachment,
     /// As announced; as received, once it is uploaded.
     pub(crate) size_bytes: u64,
     pub(crate) created_at: Timestamp,
     #[serde(default)]
     pub(crate) is_uploaded: bool,
-    /// The thread of the message it was sent with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) thread_id: Option<ThreadId>,
 }
 
 /// Whose attachment, and which.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::protocol::attachment::{Attachment, AttachmentKind};
 use crate::protocol::item::ItemKind;
 use crate::protocol::message::AssistantContent;
 use crate::protocol::page::Order;
@@ -242,7 +243,11 @@ async fn what_is_of_no_known_kind_is_kept_as_it_stands(store: &dyn Store) {
         "id": "new", "thread_id": "t1", "created_at": "1970-01-01T00:00:00Z",
         "type": "hologram", "depth": {"cm": 3}
     });
-    let unknown: Item = serde_json::from_value(json.clone()).unwrap();
+    let rest = serde_json::json!({"type": "hologram", "depth": {"cm": 3}});
+    let unknown = Item {
+        kind: ItemKind::Unknown(rest.as_object().unwrap().clone()),
+        ..item("t1", "new")
+    };
     assert!(unknown.is_hidden());
     store.add_item("ada", unknown).await.unwrap();
     let kept = store
@@ -329,21 +334,25 @@ async fn feedback_is_for_all_items_or_none(store: &dyn Store) {
 }
 
 async fn an_attachment_is_of_its_user_and_is_found_by_all(store: &dyn Store) {
-    let attachment = |id: &str| Attachment {
-        id: id.into(),
-        name: "a photo.png".to_owned(),
-        mime_type: "image/png".to_owned(),
+    let attachment = |id: &str| StoredAttachment {
+        attachment: Attachment {
+            id: id.into(),
+            name: "a photo.png".to_owned(),
+            mime_type: "image/png".to_owned(),
+            upload_descriptor: None,
+            thread_id: None,
+            kind: AttachmentKind::File,
+        },
         size_bytes: 9,
         created_at: at(1),
         is_uploaded: false,
-        thread_id: None,
     };
     for (user, id) in [("ada", "x"), ("ada", "y"), ("b/o b", "x")] {
         store.save_attachment(user, attachment(id)).await.unwrap();
     }
     let mut uploaded = attachment("x");
     uploaded.is_uploaded = true;
-    uploaded.thread_id = Some("t1".into());
+    uploaded.attachment.thread_id = Some("t1".into());
     store
         .save_attachment("ada", uploaded.clone())
         .await
@@ -363,7 +372,7 @@ async fn an_attachment_is_of_its_user_and_is_found_by_all(store: &dyn Store) {
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         found.extend(page.into_iter().map(|(key, attachment)| {
-            assert_eq!(key.id, attachment.id);
+            assert_eq!(key.id, attachment.attachment.id);
             format!("{} {}", key.user, key.id)
         }));
     }

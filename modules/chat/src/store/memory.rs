@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::{self, FutureExt};
 
-use super::{Answer, Attachment, AttachmentKey, Changes, Mark, Store, StoreError, ThreadChange};
+use super::{
+    Answer, AttachmentKey, Changes, Mark, Store, StoreError, StoredAttachment, ThreadChange,
+};
 use crate::protocol::id::{AttachmentId, ItemId, ThreadId};
 use crate::protocol::item::Item;
 use crate::protocol::page::{Page, Scan};
@@ -154,11 +156,21 @@ impl Store for Memory {
         self.answer(|tables| tables.thread(user, thread)?.feedback(item))
     }
 
-    fn save_attachment<'a>(&'a self, user: &'a str, attachment: Attachment) -> Answer<'a, ()> {
-        self.answer(|tables| tables.save_attachment(key(user, &attachment.id), attachment))
+    fn save_attachment<'a>(
+        &'a self,
+        user: &'a str,
+        attachment: StoredAttachment,
+    ) -> Answer<'a, ()> {
+        self.answer(|tables| {
+            tables.save_attachment(key(user, &attachment.attachment.id), attachment)
+        })
     }
 
-    fn attachment<'a>(&'a self, user: &'a str, id: &'a AttachmentId) -> Answer<'a, Attachment> {
+    fn attachment<'a>(
+        &'a self,
+        user: &'a str,
+        id: &'a AttachmentId,
+    ) -> Answer<'a, StoredAttachment> {
         self.answer(|tables| tables.attachment(&key(user, id)).cloned())
     }
 
@@ -170,7 +182,7 @@ impl Store for Memory {
         &self,
         after: Option<AttachmentKey>,
         limit: usize,
-    ) -> Answer<'_, Vec<(AttachmentKey, Attachment)>> {
+    ) -> Answer<'_, Vec<(AttachmentKey, StoredAttachment)>> {
         self.answer(|tables| Ok(tables.attachments(after, limit)))
     }
 

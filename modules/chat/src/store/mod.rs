@@ -18,7 +18,7 @@ use crate::protocol::page::{Page, Scan};
 use crate::protocol::request::FeedbackKind;
 use crate::protocol::thread::ThreadMetadata;
 
-pub(crate) use attachment::{Attachment, AttachmentKey};
+pub(crate) use attachment::{AttachmentKey, StoredAttachment};
 pub(crate) use error::StoreError;
 pub(crate) use memory::Memory;
 
@@ -106,9 +106,14 @@ pub(crate) trait Store: Send + Sync {
     ) -> Answer<'a, Option<FeedbackKind>>;
 
     /// Adds what is known of an attachment, or replaces it.
-    fn save_attachment<'a>(&'a self, user: &'a str, attachment: Attachment) -> Answer<'a, ()>;
+    fn save_attachment<'a>(&'a self, user: &'a str, attachment: StoredAttachment)
+    -> Answer<'a, ()>;
 
-    fn attachment<'a>(&'a self, user: &'a str, id: &'a AttachmentId) -> Answer<'a, Attachment>;
+    fn attachment<'a>(
+        &'a self,
+        user: &'a str,
+        id: &'a AttachmentId,
+    ) -> Answer<'a, StoredAttachment>;
 
     fn delete_attachment<'a>(&'a self, user: &'a str, id: &'a AttachmentId) -> Answer<'a, ()>;
 
@@ -117,7 +122,7 @@ pub(crate) trait Store: Send + Sync {
         &self,
         after: Option<AttachmentKey>,
         limit: usize,
-    ) -> Answer<'_, Vec<(AttachmentKey, Attachment)>>;
+    ) -> Answer<'_, Vec<(AttachmentKey, StoredAttachment)>>;
 
     /// Waits until threads changed since `seen`, whoever changed them; without a mark, answers that of now at once.
     /// Cancel-safe.

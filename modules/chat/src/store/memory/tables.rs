@@ -11,7 +11,7 @@ use crate::protocol::page::{Order, Page, Scan};
 use crate::protocol::request::FeedbackKind;
 use crate::protocol::thread::ThreadMetadata;
 use crate::protocol::timestamp::Timestamp;
-use crate::store::{Attachment, AttachmentKey, StoreError, ThreadChange};
+use crate::store::{AttachmentKey, StoreError, StoredAttachment, ThreadChange};
 
 /// More than a person starts between two restarts of an editor.
 pub(super) const THREADS_PER_USER_MAX: usize = 1_000;
@@ -26,7 +26,7 @@ type Position = u64;
 #[derive(Default)]
 pub(super) struct Tables {
     users: HashMap<String, Threads>,
-    attachments: BTreeMap<AttachmentKey, Attachment>,
+    attachments: BTreeMap<AttachmentKey, StoredAttachment>,
     pub(super) bytes: usize,
 }
 
@@ -218,7 +218,7 @@ impl Tables {
     pub(super) fn save_attachment(
         &mut self,
         key: AttachmentKey,
-        attachment: Attachment,
+        attachment: StoredAttachment,
     ) -> Result<(), StoreError> {
         let taken = self.attachments.get(&key).map_or(0, size);
         self.exchange(taken, size(&attachment))?;
@@ -226,7 +226,7 @@ impl Tables {
         Ok(())
     }
 
-    pub(super) fn attachment(&self, key: &AttachmentKey) -> Result<&Attachment, StoreError> {
+    pub(super) fn attachment(&self, key: &AttachmentKey) -> Result<&StoredAttachment, StoreError> {
         self.attachments
             .get(key)
             .ok_or(StoreError::AttachmentNotFound)
@@ -242,7 +242,7 @@ impl Tables {
         &self,
         after: Option<AttachmentKey>,
         limit: usize,
-    ) -> Vec<(AttachmentKey, Attachment)> {
+    ) -> Vec<(AttachmentKey, StoredAttachment)> {
         let behind = self.attachments.range(behind(Order::Asc, after));
         let behind = behind.map(|(key, attachment)| (key.clone(), attachment.clone()));
         behind.take(limit).collect()
