@@ -65,7 +65,10 @@ impl Answer {
             // A late thought would stand behind the answer it led to; the reference's user never sees one either.
             Delta::Thought { .. } if self.message.is_some() => Ok(()),
             Delta::Thought { part, text } => self.think(part, text, now, steps),
-            Delta::Text(text) => self.say(text, now, steps),
+            Delta::Text(text) | Delta::Refusal(text) => self.say(text, now, steps),
+            // No tool is offered, so that none can be called.
+            Delta::ToolCall { .. } => Err(ProviderError::ToolCall),
+            Delta::Usage(_) => Ok(()),
             Delta::Done(ending) => self.finish(ending, now, steps),
         }
     }

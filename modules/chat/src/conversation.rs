@@ -261,6 +261,7 @@ impl Conversations {
         let conversation = Conversation {
             model,
             messages: transcript::messages(newest_first.iter().rev()),
+            ..Conversation::default()
         };
         let provider = self.provider(&session);
         let draining = self.draining.clone();

@@ -2,7 +2,7 @@
 
 use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::message::UserMessage;
-use crate::provider::{Message, Role};
+use crate::provider::Message;
 
 /// Of the newest messages, about 128,000 tokens of English: what today's models take.
 const BYTES_MAX: usize = 512 * 1024;
@@ -19,7 +19,7 @@ pub(crate) fn messages<'a>(items: impl DoubleEndedIterator<Item = &'a Item>) -> 
             .filter_map(message)
             .enumerate()
             .take_while(|(index, message)| {
-                bytes += message.text.len();
+                bytes += message.text_len();
                 *index == 0 || bytes <= BYTES_MAX
             });
     let mut messages: Vec<Message> = newest_first.map(|(_, message)| message).collect();
@@ -36,23 +36,20 @@ pub(crate) fn title<'a>(mut items: impl Iterator<Item = &'a Item>) -> Option<Str
 }
 
 fn message(item: &Item) -> Option<Message> {
-    let (role, text) = match &item.kind {
-        ItemKind::UserMessage(message) => (Role::User, quoted(message) + &text(message)),
-        ItemKind::AssistantMessage { content } => (
-            Role::Assistant,
-            content.iter().map(|part| part.text.as_str()).collect(),
-        ),
+    Some(match &item.kind {
+        ItemKind::UserMessage(message) => Message::user(quoted(message) + &text(message)),
+        ItemKind::AssistantMessage { content } => {
+            Message::Assistant(content.iter().map(|part| part.text.as_str()).collect())
+        }
         // The reference's words for it (`ThreadItemConverter` in `chatkit/agents.py`), which models are used to.
         ItemKind::SdkHiddenContext { content } => {
             let about = "Hidden context for the agent (not shown to the user):";
-            (
-                Role::User,
-                format!("{about}\n<HiddenContext>\n{content}\n</HiddenContext>"),
-            )
+            Message::user(format!(
+                "{about}\n<HiddenContext>\n{content}\n</HiddenContext>"
+            ))
         }
         _ => return None,
-    };
-    Some(Message { role, text })
+    })
 }
 
 fn text(message: &UserMessage) -> String {
@@ -176,20 +173,15 @@ mod tests {
             user("why?", Some("hello")),
         ];
         let messages = messages(items.iter());
-        let said: Vec<_> = messages
-            .iter()
-            .map(|message| (message.role, message.text.as_str()))
-            .collect();
-        assert_eq!(said[0], (Role::User, "hi"));
-        assert_eq!(said[1], (Role::Assistant, "hello"));
-        assert!(
-            said[2]
-                .1
-                .contains("<HiddenContext>\nstop\n</HiddenContext>")
-        );
+        let hidden = "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nstop\n</HiddenContext>";
         assert_eq!(
-            said[3].1,
-            "The user is referring to this in particular:\nhello\n\nwhy?"
+            messages,
+            [
+                Message::user("hi"),
+                Message::Assistant("hello".to_owned()),
+                Message::user(hidden),
+                Message::user("The user is referring to this in particular:\nhello\n\nwhy?"),
+            ]
         );
     }
 
@@ -199,12 +191,6 @@ mod tests {
         let items = [user("old", None), user(&long, None)];
         assert_eq!(messages(items.iter()).len(), 1);
         let items = [user("old", None), user(&long, None), user("new", None)];
-        assert_eq!(
-            messages(items.iter())
-                .iter()
-                .map(|message| message.text.as_str())
-                .collect::<Vec<_>>(),
-            ["new"]
-        );
+        assert_eq!(messages(items.iter()), [Message::user("new")]);
     }
 }

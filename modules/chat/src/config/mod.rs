@@ -52,6 +52,8 @@ pub(crate) struct Config {
     max_output_tokens: Option<u32>,
     /// Asks reasoning models for a summary of their thoughts; `api = "responses"` only.
     reasoning_summary: Option<ReasoningSummary>,
+    /// `false` for servers that choke on `stream_options`; `api = "chat_completions"` only.
+    stream_usage: Option<bool>,
     /// Between the echo's words: `"20ms"`.
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
@@ -100,6 +102,10 @@ pub(crate) enum ConfigError {
     },
     #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
     SummaryWithoutResponses,
+    #[error(
+        "`stream_usage` is for `api = \"chat_completions\"`: remove it, the Responses API always tells the usage"
+    )]
+    UsageWithResponses,
     #[error(
         "`requires_key = false` does not go with an automatic provider: set `provider = \"openai\"`"
     )]

@@ -96,6 +96,10 @@ fn what_is_wrong_is_said_with_what_to_do() {
         "needs `api = \"responses\"`",
     );
     refused(
+        json!({"stream_usage": true}),
+        "`stream_usage` is for `api = \"chat_completions\"`",
+    );
+    refused(
         json!({"requires_key": false}),
         "set `provider = \"openai\"`",
     );

@@ -52,6 +52,8 @@ pub(crate) enum ProviderError {
     NotAStream,
     #[error("The provider's event stream cannot be read: check `api` of the chat module.")]
     Malformed,
+    #[error("The model called a tool in a way that cannot be understood: try again.")]
+    ToolCall,
     #[error("The provider said nothing: try again.")]
     Empty,
 }
