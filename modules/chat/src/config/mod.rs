@@ -5,6 +5,7 @@
 
 mod bounds;
 mod provider;
+mod store;
 mod upstream;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
+pub(crate) use self::store::StoreName;
 use crate::provider::{Echo, OpenAiSettings};
 use crate::upstream::UpstreamSettings;
 
@@ -55,15 +57,7 @@ pub(crate) struct Config {
     /// Between the echo's words: `"20ms"`.
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
-    store: StoreName,
-}
-
-/// Threads live in memory, as long as this generation of the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StoreName {
-    #[default]
-    Memory,
+    store: Option<StoreName>,
 }
 
 /// The configuration, checked.
@@ -75,6 +69,7 @@ pub(crate) struct Settings {
     pub(crate) echo: Echo,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
+    pub(crate) store: Option<StoreName>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +121,7 @@ impl Config {
                 )?,
             },
             models,
+            store: self.store,
         })
     }
 }
