@@ -22,7 +22,7 @@ use crate::protocol::request::{
 use crate::protocol::thread::{Thread, ThreadMetadata};
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Conversation, Echo, OpenAi, Provider};
-use crate::store::{Memory, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::transcript;
 use crate::turn::{Opening, Saves, Turn};
 use crate::upstream::Upstream;
@@ -73,9 +73,14 @@ pub(crate) enum Refusal {
 
 impl Conversations {
     /// To be called in the module's runtime.
-    pub(crate) fn new(settings: Settings, upstream: Upstream, draining: Draining) -> Conversations {
+    pub(crate) fn new(
+        settings: Settings,
+        upstream: Upstream,
+        store: Arc<dyn Store>,
+        draining: Draining,
+    ) -> Conversations {
         Conversations {
-            store: Arc::new(Memory::default()),
+            store,
             choice: settings.choice,
             openai: Arc::new(OpenAi::new(settings.openai, upstream)),
             echo: Arc::new(settings.echo),

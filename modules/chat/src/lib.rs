@@ -1,11 +1,13 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `websocket` carries the same requests over one connection, `protocol` is the data, `conversation`
-//! carries out requests, `turn` and `answer` stream one answer, `provider` talks to models through `upstream`, and `store`
-//! keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! carries out requests, `turn` and `answer` stream one answer, `provider` talks to models through `upstream`, `store` keeps
+//! threads, and `changes` tells other windows of them. Beside ChatKit, `gateway` passes OpenAI's own API through, and `hosted`
+//! has the provider host ChatKit. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
 mod answer;
+mod changes;
 mod config;
 mod conversation;
 mod credential;
@@ -20,16 +22,19 @@ mod turn;
 mod upstream;
 mod websocket;
 
+use std::sync::Arc;
+
 use axum::Router;
 use midplane_sdk::{Context, Result};
 
+use crate::changes::Feed;
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::gateway::Gateway;
 use crate::hosted::Hosted;
 use crate::upstream::Upstream;
 
-#[midplane_sdk::module(name = "chat", grants = ["secrets"])]
+#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
@@ -37,9 +42,12 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let gateway = Gateway::new(&settings, upstream.clone(), ctx.draining());
     gateway.allow_bodies(&mut ctx);
     let hosted = Hosted::new(&settings, upstream.clone());
-    let conversations = Conversations::new(settings, upstream, ctx.draining());
+    let store = store::open(settings.store, &ctx).await?;
+    let feed = Feed::new(Arc::clone(&store));
+    let conversations = Conversations::new(settings, upstream, store, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
+        .merge(changes::router(feed, ctx.draining()))
         .merge(gateway::router(gateway))
         .merge(hosted::router(hosted)))
 }

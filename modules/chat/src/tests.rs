@@ -28,7 +28,11 @@ pub(crate) fn ada() -> SessionBuilder {
     testing::session("ada")
 }
 
-async fn call(module: &Module, session: SessionBuilder, request: Value) -> http::Response<Body> {
+pub(crate) async fn call(
+    module: &Module,
+    session: SessionBuilder,
+    request: Value,
+) -> http::Response<Body> {
     let request = Request::post("/chatkit")
         .header("content-type", "application/json")
         .body(Body::from(request.to_string()));

@@ -6,6 +6,7 @@
 mod bounds;
 mod gateway;
 mod provider;
+mod store;
 mod upstream;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 pub(crate) use self::gateway::GatewaySettings;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
+pub(crate) use self::store::StoreName;
 use crate::provider::{Echo, OpenAiSettings};
 use crate::upstream::UpstreamSettings;
 
@@ -60,15 +62,7 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
     gateway: gateway::GatewayTable,
-    store: StoreName,
-}
-
-/// Threads live in memory, as long as this generation of the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StoreName {
-    #[default]
-    Memory,
+    store: Option<StoreName>,
 }
 
 /// The configuration, checked.
@@ -81,6 +75,7 @@ pub(crate) struct Settings {
     pub(crate) gateway: GatewaySettings,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
+    pub(crate) store: Option<StoreName>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +132,7 @@ impl Config {
             },
             gateway: self.gateway.check()?,
             models,
+            store: self.store,
         })
     }
 }
