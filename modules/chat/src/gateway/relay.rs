@@ -202,7 +202,8 @@ mod tests {
     async fn anything_else_that_breaks_is_cut() {
         let broken = Err(GatewayError::Upstream(UpstreamError::BrokenOff));
         let relay = events(says(&["data: 1\n\nda"]).chain(breaks()).boxed());
-        assert_eq!(passed(relay).await[1..], [broken.clone()]);
+        let passed_on = passed(relay).await;
+        assert_eq!(passed_on[1..], std::slice::from_ref(&broken)[..]);
         let body = StreamBody::new(says(&["{}\n\n"]).chain(breaks()).boxed());
         let relay = Relay::plain(body, Mask::default());
         assert_eq!(passed(relay).await[1..], [broken]);

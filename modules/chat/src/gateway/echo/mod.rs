@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::error::GatewayError;
 use super::{Gateway, Offered, below, offered};
-use crate::provider::{Conversation, Delta, Deltas, Message, Provider, Role};
+use crate::provider::{Conversation, Delta, Deltas, Message, Part, Provider};
 
 const MODEL: &str = "echo";
 
@@ -107,13 +107,9 @@ fn tell(telling: &mut impl Telling, delta: Option<Delta>, events: &mut VecDeque<
 
 /// The echo of a text.
 fn said(gateway: &Gateway, session: Session, text: String) -> Deltas {
-    let said = Message {
-        role: Role::User,
-        text,
-    };
     let conversation = Conversation {
-        model: None,
-        messages: vec![said],
+        messages: vec![Message::User(vec![Part::Text(text)])],
+        ..Conversation::default()
     };
     gateway.echo.answer(conversation, Arc::new(session))
 }
@@ -141,11 +137,11 @@ struct Said {
 #[serde(untagged)]
 enum Content {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<SaidPart>),
 }
 
 #[derive(Deserialize)]
-struct Part {
+struct SaidPart {
     #[serde(default)]
     text: String,
 }
