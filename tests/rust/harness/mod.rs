@@ -19,7 +19,7 @@ pub(crate) use c::{c_module, compile, repository};
 pub(crate) use frozen::{Frozen, frozen_modules};
 pub(crate) use hello::{Hello, hellos};
 pub(crate) use isolation::{OnlyHere, apart};
-pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir};
+pub(crate) use kernel::{Builder, DEADLINE, Kernel, artifact, private_dir, target_dir};
 pub(crate) use raw::{Raw, RawAnswer};
 pub(crate) use remains::{private_copies, stat};
 pub(crate) use request::{Answer, Request, Stream, connect};

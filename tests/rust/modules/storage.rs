@@ -1,28 +1,42 @@
 //! Durable storage of modules: `notes` keeps what it is told in the module store, in every mix of isolations.
 
+mod disk;
+mod hostile;
+mod kills;
+mod reloads;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Kernel, private_dir};
+use crate::harness::{Builder, Kernel, private_dir, target_dir};
 
-const RELOADS: usize = 5;
-const CLIENTS: usize = 4;
-
+/// A kernel with `notes` and `store`.
 struct Notes {
     kernel: Kernel,
     token: String,
-    _dir: Arc<TempDir>,
+    dir: Arc<TempDir>,
 }
 
 impl Notes {
-    async fn start(dir: &Arc<TempDir>, (notes, store): (&str, &str), config: &str) -> Notes {
+    /// With what is kept in `dir`, which other kernels may use, too.
+    async fn start(dir: &Arc<TempDir>, isolations: (&str, &str), config: &str) -> Notes {
+        Notes::start_as(Kernel::builder(), dir, isolations, config).await
+    }
+
+    async fn start_as(
+        builder: Builder,
+        dir: &Arc<TempDir>,
+        (notes, store): (&str, &str),
+        config: &str,
+    ) -> Notes {
         println!("notes {notes}, store {store}");
-        let kernel = Kernel::builder()
-            .data_dir(&dir.path().join("kept"))
+        let kernel = builder
+            .data_dir(&data_dir(dir))
             .module("notes", &format!("isolation = {notes:?}"))
             .module(
                 "store",
@@ -31,12 +45,8 @@ impl Notes {
             .start()
             .await;
         let token = kernel.session(json!({"modules": ["notes"]})).await;
-        let _dir = Arc::clone(dir);
-        Notes {
-            kernel,
-            token,
-            _dir,
-        }
+        let dir = Arc::clone(dir);
+        Notes { kernel, token, dir }
     }
 
     async fn send(&self, method: &str, path: &str, text: &str) -> (u16, String) {
@@ -50,6 +60,48 @@ impl Notes {
         let (status, answer) = self.send(method, path, text).await;
         assert_eq!(status, 200, "{method} {path}: {answer}");
         answer
+    }
+}
+
+fn data_dir(dir: &TempDir) -> PathBuf {
+    dir.path().join("kept")
+}
+
+/// `midplane store`, on what kernels keep in `data_dir`.
+fn store(data_dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(target_dir().join("midplane-store"));
+    command.args(arguments).arg("--data-dir").arg(data_dir);
+    command.output().unwrap()
+}
+
+/// The whole file is read, and nothing is wrong with it.
+fn assert_sound(data_dir: &Path) {
+    let check = store(data_dir, &["check"]);
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(
+        check.status.success() && said.ends_with("is sound\n"),
+        "{said}{}",
+        String::from_utf8_lossy(&check.stderr)
+    );
+}
+
+/// How often, unless the environment says it: a long run takes more than a test may.
+fn times(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().expect("a number of times"),
+        Err(_) => default,
+    }
+}
+
+/// xorshift64*: the same choices at every run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
     }
 }
 
@@ -95,43 +147,6 @@ async fn two_kernels_share_what_a_module_keeps() {
             adding.await.unwrap();
         }
         assert_eq!(one.well("GET", "/notes/count", "").await, "40");
-    }
-}
-
-#[tokio::test]
-async fn reloads_of_both_lose_nothing_and_refuse_nobody() {
-    for isolations in isolations() {
-        let notes = Arc::new(Notes::start(&private_dir(), isolations, "").await);
-        let over = Arc::<AtomicBool>::default();
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|client| {
-                let (notes, over) = (Arc::clone(&notes), Arc::clone(&over));
-                tokio::spawn(async move {
-                    let mut written = 0;
-                    while !over.load(Ordering::SeqCst) {
-                        let path = format!("/add/{client}");
-                        written += 1;
-                        assert_eq!(notes.well("POST", &path, "").await, written.to_string());
-                    }
-                    written
-                })
-            })
-            .collect();
-        for _ in 0..RELOADS {
-            for module in ["store", "notes"] {
-                let path = format!("/modules/{module}/reload?wait=drained");
-                let receipt = notes.kernel.host("POST", &path).send().await;
-                receipt.expect_status(200);
-                assert_eq!(receipt.json()["requests"]["cancelled"], 0, "{receipt}");
-            }
-        }
-        over.store(true, Ordering::SeqCst);
-        for (client, written) in clients.into_iter().enumerate() {
-            let written: u64 = written.await.unwrap();
-            assert!(written > 0);
-            let path = format!("/notes/{client}");
-            assert_eq!(notes.well("GET", &path, "").await, written.to_string());
-        }
     }
 }
 

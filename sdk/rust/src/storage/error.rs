@@ -21,7 +21,8 @@ pub enum StorageError {
     Full(String),
     /// A limit of one operation is exceeded, by what this module asks for.
     Invalid(String),
-    /// For now: the store is being reloaded, is overloaded, or waits for another process. Trying again helps.
+    /// For now: the store is being reloaded or started again, is overloaded, or waits for another process. Trying again helps;
+    /// if its process ended with a commit in it, that may have been carried out, and expectations tell.
     Unavailable(String),
     /// The store cannot be reached: it is not loaded, or the operator has not granted it.
     Unreachable(String),
@@ -62,9 +63,8 @@ impl StorageError {
             "key_length" | "value_too_large" | "batch_too_long" | "batch_too_large"
             | "written_twice" | "page_limit" | "malformed" => StorageError::Invalid(detail),
             "store_busy" | "store_overloaded" | "store_closing" | "module_overloaded"
-            | "module_unavailable" | "module_restarting" | "draining" | "starting" => {
-                StorageError::Unavailable(detail)
-            }
+            | "module_unavailable" | "module_restarting" | "module_crashed" | "draining"
+            | "starting" | "request_timeout" => StorageError::Unavailable(detail),
             "module_not_loaded" | "not_granted" | "modules_only" => {
                 StorageError::Unreachable(detail)
             }

@@ -1,15 +1,26 @@
-//! Keeps notes in durable storage: `PUT`, `GET` and `DELETE /notes/{key}`, `GET /notes` for all keys, `POST /add/{key}` counts.
+//! Keeps notes in durable storage: `PUT`, `GET` and `DELETE /notes/{key}`, `GET /notes` for all keys, `POST /add/{key}` counts,
+//! here and in a mirror. `/raw/…` passes on whatever it is sent to the store, as a module with bad intentions would.
+
+mod raw;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::routing::{get, post};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::routing::{any, get, post};
 use http::StatusCode;
 use midplane_sdk::storage::{Batch, Scan, Storage, StorageError};
 use midplane_sdk::{Context, Problem, Result};
 
 #[midplane_sdk::module(name = "notes", grants = ["call:store"])]
-async fn notes(ctx: Context) -> Result<Router> {
+async fn notes(mut ctx: Context) -> Result<Router> {
+    ctx.body_limit("/raw/*", raw::BODY_LEN_MAX)?;
+    let raw = Router::new()
+        .route("/raw/{*path}", any(raw::pass_on))
+        .route("/watches", get(raw::watches))
+        .route("/uploads", get(raw::uploads))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(ctx.calls());
     Ok(Router::new()
+        .merge(raw)
         .route("/notes", get(list))
         .route("/notes/{key}", get(read).put(write).delete(forget))
         .route("/add/{key}", post(add))
@@ -46,7 +57,7 @@ async fn list(State(storage): State<Storage>) -> Answer<String> {
     Ok(keys.collect::<Vec<_>>().join(" "))
 }
 
-/// One more, whoever else adds at the same time; the count.
+/// One more, whoever else adds at the same time, in two places at once; the count.
 async fn add(State(storage): State<Storage>, Path(key): Path<String>) -> Answer<String> {
     loop {
         let before = storage.get(&key).await.map_err(problem)?;
@@ -60,7 +71,11 @@ async fn add(State(storage): State<Storage>, Path(key): Path<String>) -> Answer<
             ),
         };
         let count = (count + 1).to_string();
-        match storage.commit(batch.put(&key, count.clone())).await {
+        let mirror = format!("mirror-{key}");
+        let batch = batch
+            .put(&key, count.clone())
+            .put(mirror, count.clone());
+        match storage.commit(batch).await {
             Ok(_) => return Ok(count),
             Err(StorageError::Conflict { .. }) => {}
             Err(error) => return Err(problem(error)),
