@@ -9,9 +9,12 @@ mod dialogue;
 mod event;
 mod failure;
 mod interrupt;
+#[expect(dead_code, reason = "wip")]
+mod markdown;
 mod prompt;
 mod session;
 mod terminal;
+mod text;
 
 #[cfg(test)]
 mod mock;
