@@ -48,7 +48,10 @@ async fn reloads_of_both_lose_nothing_and_refuse_nobody() {
             let path = format!("/notes/{client}");
             assert_eq!(notes.well("GET", &path, "").await, written.to_string());
         }
-        println!("{isolations:?}: {all} writes, {} descriptors", descriptors(&notes));
+        println!(
+            "{isolations:?}: {all} writes, {} descriptors",
+            descriptors(&notes)
+        );
         assert!(
             descriptors(&notes) <= after_warm_up + DESCRIPTORS_MORE_MAX,
             "{} descriptors after {WARM_UP} reloads, {} at the end",
@@ -56,7 +59,10 @@ async fn reloads_of_both_lose_nothing_and_refuse_nobody() {
             descriptors(&notes)
         );
         for module in ["store", "notes"] {
-            let told = notes.kernel.host("GET", &format!("/modules/{module}")).send();
+            let told = notes
+                .kernel
+                .host("GET", &format!("/modules/{module}"))
+                .send();
             let told = told.await.json();
             assert_eq!(told["resident_generations"], 1, "old code stays: {told}");
         }
