@@ -75,6 +75,7 @@ scene.test("a whole life of a key: set, used, refused, replaced, reloaded, kille
   await chat.ask("replaced", "You said: replaced");
 
   await window.command("Midplane: Reload Module…");
+  await window.answer("chat");
   await window.statusMessage(/generation 2 serves now/).waitFor();
   await chat.ask("reloaded", "You said: reloaded");
   lookAtProcesses();

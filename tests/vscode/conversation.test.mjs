@@ -81,11 +81,13 @@ scene.test("the chat module is reloaded while it answers: the answer is finished
   answer.say("before the reload, ");
   await chat.answers.last().getByText("before the reload,").waitFor();
   await window.command("Midplane: Reload Module…");
+  await window.answer("chat");
   await window.statusMessage(/generation 2 serves now/).waitFor();
   answer.say("after the reload").finish();
   await chat.answered("before the reload, after the reload");
   await chat.ask("still there?", "You said: still there?");
   assert.deepEqual(kernels(scene.root).map(({ pid }) => pid), [before.pid], "the same kernel all along");
+  assert.match(JSON.stringify(provider.requests.at(-1).body.messages), /before the reload, after the reload/);
 });
 
 scene.test("the settings are changed while it answers: the answer is finished as it began, and the next one follows them", async () => {
@@ -118,6 +120,10 @@ scene.test("the kernel is killed while it answers: another takes its place, and 
   await chat.ask("are you back?", "You said: are you back?");
   assert.equal(provider.requests.at(-1).headers.authorization, `Bearer ${key}`, "the key came from SecretStorage again");
   assert.equal(kernels(scene.root).length, 1);
+  // The same thread, with all that was said before the end.
+  const said = JSON.stringify(provider.requests.at(-1).body.messages);
+  for (const before of ["good morning", "what about a reload?", "what if you die?"]) assert.ok(said.includes(before), before);
+  assert.equal(await chat.questions.first().innerText(), "good morning");
 });
 
 scene.test("the key is forgotten: the next message says what is missing", async () => {

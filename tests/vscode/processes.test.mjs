@@ -17,7 +17,7 @@ async function livingWindow() {
   await window.chat.ask("hello", "hello");
   const all = midplanes(scene.root);
   assert.equal(kernels(scene.root).length, 1);
-  assert.equal(workers(scene.root).length, 1, "the chat module has a process of its own");
+  assert.equal(workers(scene.root).length, 2, "chat and store have processes of their own");
   return { window, pids: all.map(({ pid }) => pid) };
 }
 

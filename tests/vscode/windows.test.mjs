@@ -1,4 +1,4 @@
-// Two windows on two folders: a kernel and a socket each, one key for both, and neither minds the other's end.
+// Two windows on two folders: a kernel and a socket each, one key and one history for both, and neither minds the other's end.
 
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
@@ -48,6 +48,39 @@ scene.test("each window has a kernel and a private socket of its own, and both a
   one.say("the first's").finish();
   await first.chat.answered("the first's");
   for (const { headers } of provider.requests) assert.equal(headers.authorization, `Bearer ${key}`);
+});
+
+scene.test("what one window does to a thread is seen in the other, without being asked for", async () => {
+  const threads = second.chat.threads.locator("button[data-thread]");
+  await second.chat.button("Threads").click();
+  await until("both windows' threads", async () => (await threads.count()) === 2);
+  await threads.filter({ hasText: "from the first" }).click();
+  await second.chat.answers.getByText("the first's").waitFor();
+
+  // A turn of the other window: the question comes, and the answer when it is complete.
+  const answer = provider.hold("seen by both?");
+  await first.chat.send("seen by both?");
+  await answer.asked;
+  await second.chat.questions.getByText("seen by both?").waitFor();
+  answer.say("by both").finish();
+  await second.chat.answers.getByText("by both", { exact: true }).waitFor();
+  // It goes on here, and comes there.
+  await second.chat.ask("and the other way?", "You said: and the other way?");
+  await first.chat.answers.getByText("You said: and the other way?").waitFor();
+  assert.equal(await first.chat.questions.count(), 4);
+
+  await second.chat.button("Threads").click();
+  await first.chat.button("Threads").click();
+  await first.chat.threads.locator("button[data-thread]").filter({ hasText: "from the first" }).focus();
+  await first.page.keyboard.press("F2");
+  await first.page.keyboard.type("a better name");
+  await first.page.keyboard.press("Enter");
+  await threads.filter({ hasText: "a better name" }).waitFor();
+  await first.chat.threads.locator("button[data-thread]").filter({ hasText: "a better name" }).focus();
+  await first.page.keyboard.press("Delete");
+  await first.page.keyboard.press("Enter");
+  await until("the other window to miss it, too", async () => (await threads.count()) === 1);
+  assert.match(await threads.innerText(), /two/);
 });
 
 scene.test("one window is closed: its kernel goes, the other's answers on", async () => {

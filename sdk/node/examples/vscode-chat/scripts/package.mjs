@@ -1,9 +1,9 @@
-// Makes the .vsix for one platform, with the kernel and the chat module in it. From a fresh clone, with Rust and Node:
+// Makes the .vsix for one platform, with the kernel and the modules chat and store in it. From a fresh clone, with Rust and Node:
 //
 //     node scripts/package.mjs [--from DIR] [--target PLATFORM] [--out FILE] [--stage]
 //
-//   --from DIR         where `midplane` and `libmidplane_chat.so` were built; else MIDPLANE_BUILD; else they are built
-//                      here for release
+//   --from DIR         where `midplane`, `libmidplane_chat.so` and `libmidplane_store.so` were built; else MIDPLANE_BUILD; else
+//                      they are built here for release
 //   --target PLATFORM  as vsce names it, such as linux-x64 or darwin-arm64; default: this machine's
 //   --out FILE         default: midplane-chat-PLATFORM-VERSION.vsix
 //   --stage            only put everything in place, to run the extension from its sources (F5)
@@ -45,25 +45,27 @@ async function install() {
 }
 
 function build() {
-  run("cargo", ["build", "--release", "--package", "midplane", "--package", "midplane-chat-module"], repository);
+  run("cargo", ["build", "--release", "--package", "midplane", "--package", "midplane-chat-module", "--package", "midplane-store-module"], repository);
   return join(process.env.CARGO_TARGET_DIR ?? join(repository, "target"), "release");
 }
 
-/** Only what the extension starts: the module's file is loaded from a directory that nobody else may write. */
+/** Only what the extension starts: a module's file is loaded from a directory that nobody else may write. */
 async function stage(from) {
-  const library = options.target.startsWith("darwin") ? "libmidplane_chat.dylib" : "libmidplane_chat.so";
-  const files = [
-    ["midplane", "bin"],
-    [library, "modules"],
-  ];
-  for (const [name, directory] of files) {
-    const source = resolve(from, name);
-    if (!(await exists(source))) throw new Error(`there is no ${source}: build it, or say with --from where it is`);
+  const suffix = options.target.startsWith("darwin") ? "dylib" : "so";
+  const directories = {
+    bin: ["midplane"],
+    modules: ["chat", "store"].map((name) => `libmidplane_${name}.${suffix}`),
+  };
+  for (const [directory, names] of Object.entries(directories)) {
     await rm(join(root, directory), { recursive: true, force: true });
     await mkdir(join(root, directory), { recursive: true });
     await chmod(join(root, directory), 0o755);
-    await copyFile(source, join(root, directory, name));
-    await chmod(join(root, directory, name), 0o755);
+    for (const name of names) {
+      const source = resolve(from, name);
+      if (!(await exists(source))) throw new Error(`there is no ${source}: build it, or say with --from where it is`);
+      await copyFile(source, join(root, directory, name));
+      await chmod(join(root, directory, name), 0o755);
+    }
   }
 }
 

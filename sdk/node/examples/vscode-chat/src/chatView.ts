@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { relayFetch } from "@midplane/host/webview";
 import * as vscode from "vscode";
 
+import { Changes } from "./changes";
 import { isAbort, messageOf } from "./failures";
 import { readFromPage } from "./fromPage";
 import type { ApiKey } from "./key";
@@ -21,6 +22,7 @@ const ALLOWED = [{ method: "POST", path: "/api/chat/chatkit" }] as const;
 export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
   private readonly subscriptions: vscode.Disposable[];
   private readonly turns: Turns;
+  private readonly changes: Changes;
   private view: vscode.WebviewView | undefined;
   /** What is to be said once a page listens; nothing while one does. */
   private waiting: ToPage[] | undefined = [];
@@ -32,8 +34,11 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
     private readonly log: vscode.LogOutputChannel,
   ) {
     this.turns = new Turns(kernel.fetch);
+    this.changes = new Changes(kernel.fetch, log);
     this.subscriptions = [
       this.turns,
+      this.changes,
+      this.changes.onDidChange((change) => this.tell({ type: "change", change })),
       this.turns.onDidChange(() => this.tellTurns()),
       kernel.onDidChange(() => this.tellStatus()),
       key.onDidChange(() => this.tellStatus()),
@@ -57,13 +62,13 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
     const messages = webview.onDidReceiveMessage((message: unknown) => this.onMessage(message));
     // A hidden page is ended by VS Code, and begins anew when it is shown.
     const visibility = view.onDidChangeVisibility(() => {
-      if (!view.visible) this.waiting = [];
+      if (!view.visible) this.pageWent();
     });
     view.onDidDispose(() => {
       for (const part of [relay, messages, visibility]) part.dispose();
       if (this.view !== view) return;
       this.view = undefined;
-      this.waiting = [];
+      this.pageWent();
     });
     webview.html = html(webview, root);
   }
@@ -87,6 +92,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
       case "ready": {
         const missed = this.waiting ?? [];
         this.waiting = undefined;
+        this.changes.follow();
         this.tellTurns();
         this.tellStatus();
         for (const message of missed) this.tell(message);
@@ -102,6 +108,12 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
         // VS Code asks the user before it opens a host that is not trusted.
         return void vscode.env.openExternal(vscode.Uri.parse(request.url));
     }
+  }
+
+  /** Nobody listens until there is another. */
+  private pageWent(): void {
+    this.waiting = [];
+    this.changes.unfollow();
   }
 
   private tellStatus(): void {

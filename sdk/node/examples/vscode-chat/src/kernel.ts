@@ -14,6 +14,8 @@ import { effectOf, moduleConfig, needsKey, type Settings } from "./settings";
 import { inSettings } from "./words";
 
 const MODULE = "chat";
+/** Keeps what the chat module has to remember, for every window of the user. */
+const STORE = "store";
 
 export interface RunningModule {
   name: string;
@@ -138,7 +140,10 @@ export class ChatKernel {
       const places = await this.prepare();
       const kernel = await startKernel({
         ...places.binary,
-        modules: { [MODULE]: { path: places.module, config: moduleConfig(wanted), isolation: wanted.isolation } },
+        modules: {
+          [STORE]: { path: places.store, isolation: wanted.isolation },
+          [MODULE]: { path: places.module, config: moduleConfig(wanted), isolation: wanted.isolation },
+        },
         // Every window has its own kernel; what they keep is the user's, and so shared.
         dataDir: places.data,
         secrets: this.key.secrets,
@@ -168,22 +173,22 @@ export class ChatKernel {
     await kernel?.dispose();
   }
 
-  /** Where the package has the kernel and the module. An unpacked package may have lost the modes the kernel asks for. */
+  /** Where the package has the kernel and the modules. An unpacked package may have lost the modes the kernel asks for. */
   private async prepare() {
     const at = (...parts: string[]) => this.context.asAbsolutePath(join(...parts));
     const data = this.context.globalStorageUri.fsPath;
     await mkdir(data, { recursive: true, mode: 0o700 });
     const suffix = process.platform === "darwin" ? "dylib" : "so";
     const binary = at("bin", "midplane");
-    const module = at("modules", `libmidplane_chat.${suffix}`);
+    const [module, store] = [MODULE, STORE].map((name) => at("modules", `libmidplane_${name}.${suffix}`)) as [string, string];
     try {
       await chmod(at("modules"), 0o755);
-      await Promise.all([binary, module].map((file) => chmod(file, 0o755)));
+      await Promise.all([binary, module, store].map((file) => chmod(file, 0o755)));
     } catch (error) {
       // Not ours to change, so not open to others either; or missing, which the start says better.
       this.log.debug(`modes are left as they are: ${messageOf(error)}`);
     }
-    return { binary: process.env["MIDPLANE_BINARY"] ? {} : { binary }, module, data };
+    return { binary: process.env["MIDPLANE_BINARY"] ? {} : { binary }, module, store, data };
   }
 
   private onState(kernel: Kernel, state: Kernel["state"], why?: MidplaneError): void {

@@ -17,10 +17,17 @@ export type KernelStatus =
   /** `reason` says what happened, `hint` what to do. */
   | { state: "failed"; reason: string; hint?: string };
 
+/** Of the user's threads, in whichever window. `ready`: some may have been missed before. */
+export type Change =
+  | { type: "ready" }
+  | { type: "thread.changed"; thread_id: string }
+  | { type: "thread.deleted"; thread_id: string };
+
 export type ToPage =
   | { type: "status"; status: Status }
   /** Whether an answer is still being written that a page asked for before it was hidden. */
   | { type: "unattended"; busy: boolean }
+  | { type: "change"; change: Change }
   | { type: "newChat" }
   | { type: "showThreads" }
   /** Puts text into the message that is being written. */

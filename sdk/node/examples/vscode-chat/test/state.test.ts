@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { Event } from "../webview/chatkit";
+import type { Event, Item } from "../webview/chatkit";
 import { canSend, INITIAL, isBusy, lastQuestion, nameOf, reduce, type Action, type Chat, type State } from "../webview/state";
 import { READY } from "./browser";
 import { assistant, delta, NEWEST_FIRST, THREAD, turnBegins, user } from "./conversations";
@@ -48,6 +48,41 @@ check(
   ["user: hi", "assistant complete: Hello."],
   { phase: "idle", failure: null },
 );
+const KEPT = { thread: { ...THREAD, title: "Greetings" }, earlier: null };
+const refreshed = (...newestFirst: Item[]): Action => ({ type: "refreshed", ...KEPT, newestFirst });
+check(
+  "a refreshed thread has what another window added, and its title",
+  [...BEGUN, event({ type: "thread.item.done", item: assistant("msg_4", "Hello.") }), { type: "ended" },
+    refreshed(assistant("msg_6", "Again."), user("msg_5", "again"), assistant("msg_4", "Hello."), user("msg_2", "hi"))],
+  ["user: hi", "assistant complete: Hello.", "user: again", "assistant complete: Again."],
+  { thread: { id: THREAD.id, title: "Greetings" } },
+);
+check(
+  "a refreshed thread has lost what was retried in another window",
+  [...BEGUN, event({ type: "thread.item.done", item: assistant("msg_4", "Hello.") }), { type: "ended" }, refreshed(user("msg_2", "hi"))],
+  ["user: hi"],
+);
+check(
+  "what is only shown stays when the thread is refreshed",
+  [...BEGUN, { type: "stopped" }, { type: "sent", id: "unsent-2", text: "more" }, { type: "stopped" }, refreshed(user("msg_2", "hi"))],
+  ["user: hi", "assistant stopped: Hel", "user unsent: more"],
+);
+test("what a refresh does not change stays the same object, so that nothing is drawn anew", () => {
+  const before = after(...BEGUN, event({ type: "thread.item.done", item: assistant("msg_4", "Hello.") }), { type: "ended" });
+  const { entries } = reduce(before, refreshed(assistant("msg_4", "Hello."), user("msg_2", "hi"))).chat;
+  entries.forEach((entry, index) => assert.equal(entry, before.chat.entries[index]));
+});
+test("a stopped answer stays one, once it is kept", () => {
+  const { chat } = after(...BEGUN, { type: "stopped" }, refreshed(assistant("msg_4", "Hel"), user("msg_2", "hi")));
+  assert.deepEqual(shown(chat), ["user: hi", "assistant stopped: Hel"]);
+});
+test("the refreshed list keeps the pages behind its first", () => {
+  const list = (...ids: string[]) => ids.map((id) => ({ ...THREAD, id }));
+  const loaded: Action[] = [{ type: "threadsLoaded", list: list("d", "c", "b", "a"), after: "a", append: false }];
+  const ids = (action: Action) => after(...loaded, action).threads.list.map(({ id }) => id);
+  assert.deepEqual(ids({ type: "threadsRefreshed", list: list("e", "d", "c"), after: "c" }), ["e", "d", "c", "b", "a"]);
+  assert.deepEqual(ids({ type: "threadsRefreshed", list: list("e"), after: null }), ["e"]);
+});
 check("a stopped answer is kept", [...BEGUN, { type: "stopped" }], ["user: hi", "assistant stopped: Hel"], { phase: "idle" });
 check(
   "an answer that was stopped before its first word leaves nothing",

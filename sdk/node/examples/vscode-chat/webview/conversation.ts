@@ -1,5 +1,6 @@
 // What the user does, carried out: each method is one intent, does its requests and tells the store what came of them.
 
+import type { Change } from "../src/messages";
 import type { ChatKit } from "./api";
 import { userInput, type StreamingRequest, type Thread } from "./chatkit";
 import { BrokenOff, ofError, type Failure } from "./failure";
@@ -10,7 +11,7 @@ interface Model {
   dispatch(action: Action): void;
 }
 
-const THREAD_LOST = "Midplane no longer has the messages above, so this goes on as a new chat.";
+const THREAD_LOST = "The messages above were deleted, so this goes on as a new chat.";
 
 export class Conversation {
   /** The turn or the fetch that the screen waits for; a newer one aborts it. */
@@ -18,6 +19,9 @@ export class Conversation {
   private sent = 0;
   /** An answer that an earlier page asked for is still being written. */
   private unattended = false;
+  /** The newest of each counts. */
+  private refreshes = 0;
+  private listings = 0;
 
   /** `onStop` tells the extension that a turn is not wanted any more. */
   constructor(
@@ -64,6 +68,19 @@ export class Conversation {
     if (!chat.thread || this.current !== null) return;
     if (busy) this.model.dispatch({ type: "unattended" });
     else if (wasBusy) void this.open(chat.thread, "newChat");
+  }
+
+  /** Something was kept, perhaps by another window. What this page's own turn keeps, it has seen already. */
+  follow(change: Change): void {
+    const { chat, threads } = this.model.state;
+    if (threads.phase === "ready" || threads.phase === "failed") void this.refreshThreads();
+    if (!chat.thread) return;
+    if (change.type === "ready") return void this.refresh();
+    if (change.thread_id !== chat.thread.id) return;
+    if (change.type === "thread.changed") return void this.refresh();
+    this.stop();
+    this.abort();
+    this.model.dispatch({ type: "threadRemoved", id: change.thread_id });
   }
 
   newChat(): void {
@@ -133,6 +150,33 @@ export class Conversation {
   async delete(thread: Thread): Promise<void> {
     if (this.model.state.chat.thread?.id === thread.id) this.stop();
     await this.change(() => this.api.delete(thread.id), { type: "threadRemoved", id: thread.id });
+  }
+
+  /** The open thread as it is kept now; not while this page writes it, and not over what the user did meanwhile. */
+  private async refresh(): Promise<void> {
+    const { thread } = this.model.state.chat;
+    if (!thread || this.current !== null) return;
+    const refreshing = ++this.refreshes;
+    const isOver = () => refreshing !== this.refreshes || this.current !== null || this.model.state.chat.thread?.id !== thread.id;
+    try {
+      const [kept, items] = await Promise.all([this.api.thread(thread.id), this.api.items(thread.id)]);
+      if (isOver()) return;
+      this.model.dispatch({ type: "refreshed", thread: kept, newestFirst: items.data, earlier: cursor(items) });
+    } catch (error) {
+      if (isOver() || ofError(error).kind !== "thread_gone") return;
+      this.model.dispatch({ type: "threadRemoved", id: thread.id });
+    }
+  }
+
+  /** As many as are shown, without a word where that fails: the list stays as it was. */
+  private async refreshThreads(): Promise<void> {
+    const refreshing = ++this.listings;
+    try {
+      const page = await this.api.threads();
+      if (refreshing === this.listings) this.model.dispatch({ type: "threadsRefreshed", list: page.data, after: cursor(page) });
+    } catch {
+      // The next change asks again.
+    }
   }
 
   private async change(request: () => Promise<unknown>, done: Action): Promise<void> {

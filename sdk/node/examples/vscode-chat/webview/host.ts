@@ -38,7 +38,7 @@ export class Host {
   }
 }
 
-const OURS: readonly ToPage["type"][] = ["status", "unattended", "newChat", "showThreads", "quote"];
+const OURS: readonly ToPage["type"][] = ["status", "unattended", "change", "newChat", "showThreads", "quote"];
 
 /** The relay's messages come the same way. */
 function isToPage(message: unknown): message is ToPage {

@@ -58,6 +58,8 @@ host.onMessage((message) => {
     }
     case "unattended":
       return conversation.attend(message.busy);
+    case "change":
+      return conversation.follow(message.change);
     case "newChat":
       return intents.newChat();
     case "showThreads":

@@ -62,9 +62,13 @@ export type Action =
   | { type: "threadLost"; notice: string }
   | { type: "opening"; id: string; title: string | null }
   | { type: "opened"; thread: Thread; newestFirst: Item[]; earlier: string | null }
+  /** The open thread was fetched again: it may have grown, or lost what was retried, in another window. */
+  | { type: "refreshed"; thread: Thread; newestFirst: Item[]; earlier: string | null }
   | { type: "earlier"; newestFirst: Item[]; earlier: string | null }
   | { type: "threadsLoading" }
   | { type: "threadsLoaded"; list: Thread[]; after: string | null; append: boolean }
+  /** The first page of the list as it is now; pages behind it stay. */
+  | { type: "threadsRefreshed"; list: Thread[]; after: string | null }
   | { type: "threadsFailed"; failure: Failure }
   | { type: "threadRemoved"; id: string }
   | { type: "threadRenamed"; id: string; title: string };
@@ -130,6 +134,8 @@ export function reduce(state: State, action: Action): State {
         earlier: action.earlier,
         phase: "idle",
       });
+    case "refreshed":
+      return chat(refreshed(state.chat, action));
     case "earlier":
       return chat({ entries: [...entriesOf(action.newestFirst), ...state.chat.entries], earlier: action.earlier });
     default:
@@ -173,6 +179,13 @@ function onThreads(state: State, action: Action): Partial<State> {
     case "threadsLoaded": {
       const list = action.append ? [...threads.list, ...action.list] : action.list;
       return { threads: { phase: "ready", list, after: action.after, failure: null } };
+    }
+    case "threadsRefreshed": {
+      const last = action.list.at(-1);
+      const index = threads.list.findIndex((thread) => thread.id === last?.id);
+      const more = index < 0 ? [] : threads.list.slice(index + 1);
+      const after = more.length > 0 ? threads.after : action.after;
+      return { threads: { phase: "ready", list: [...action.list, ...more], after, failure: null } };
     }
     case "threadsFailed":
       return { threads: { ...threads, phase: "failed", failure: action.failure } };
@@ -272,6 +285,31 @@ function turnOver(chat: Chat, ending: Exclude<Ending, "open">): Partial<Chat> {
     return entry.parts.some((part) => part.trim() !== "") ? [{ ...entry, ending }] : [];
   });
   return { entries, phase: "idle", progress: null };
+}
+
+/** What is kept, in place of what was shown of it; what is shown only, such as a message that was not sent, stays behind it. */
+function refreshed(chat: Chat, { thread, newestFirst, earlier }: Extract<Action, { type: "refreshed" }>): Partial<Chat> {
+  const named = { thread: { id: thread.id, title: thread.title ?? null } };
+  const kept = entriesOf(newestFirst);
+  const first = chat.entries.findIndex((entry) => entry.id === kept[0]?.id);
+  const before = chat.entries.slice(0, Math.max(first, 0));
+  const ids = new Set(kept.map((entry) => entry.id));
+  const onlyShown = chat.entries.filter((entry) => !ids.has(entry.id) && isOnlyShown(entry));
+  const entries = [...before, ...kept, ...onlyShown];
+  // An answer that was stopped is kept as far as it was said; only the page knows that it was.
+  const shown = new Map(chat.entries.map((entry) => [entry.id, entry]));
+  return { ...named, entries: entries.map((entry) => sameAs(shown.get(entry.id), entry)), ...(first < 0 ? { earlier } : {}) };
+}
+
+/** Of a stopped answer, what was said is kept a moment after the page has stopped it. */
+function isOnlyShown(entry: Entry): boolean {
+  return isLost(entry) || (entry.kind === "user" && entry.unsent) || (entry.kind === "assistant" && entry.ending === "stopped");
+}
+
+/** The entry that is there, if it says the same: what was drawn of it stays. */
+function sameAs(shown: Entry | undefined, kept: Entry): Entry {
+  if (shown?.kind === "assistant" && kept.kind === "assistant" && shown.ending === "stopped") return { ...kept, ending: "stopped" };
+  return shown && JSON.stringify(shown) === JSON.stringify(kept) ? shown : kept;
 }
 
 /** What is on the screen but not in the thread, so that the next turn must not stand below it. */
