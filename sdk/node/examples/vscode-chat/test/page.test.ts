@@ -333,3 +333,41 @@ onPage("a quoted selection goes into the message", {}, async (chat) => {
   await chat.page.waitForFunction(() => document.querySelector("textarea")?.value.includes("rust"));
   assert.equal(await field.inputValue(), "Why?\n\n```rust\nx\n```\n\n");
 });
+
+onPage("what another window did to the open chat is shown, and what is there already is not drawn anew", {
+  answers: { ...LISTED.answers, "items.list": { data: [user("msg_2", "hi"), user("msg_1", "before")], has_more: false } },
+  kept: KEPT,
+}, async (chat) => {
+  const { page } = chat;
+  await page.getByText("before", { exact: true }).waitFor();
+  await page.evaluate(() => ((document.querySelector("article") as HTMLElement).dataset["mark"] = "old"));
+  await chat.answer({ "items.list": { data: [assistant("msg_3", "Hello there"), user("msg_2", "hi"), user("msg_1", "before")], has_more: false } });
+  await chat.tell({ type: "change", change: { type: "thread.changed", thread_id: "thr_9" } });
+  await chat.tell({ type: "change", change: { type: "thread.changed", thread_id: THREAD.id } });
+  await page.getByRole("article", { name: "Answer" }).getByText("Hello there").waitFor();
+  assert.equal(await page.evaluate(() => document.querySelectorAll("article[data-mark=old]").length), 1);
+
+  await chat.tell({ type: "change", change: { type: "thread.deleted", thread_id: THREAD.id } });
+  await page.getByRole("article").first().waitFor({ state: "detached" });
+});
+
+onPage("a turn of this page is not disturbed by what is told of it", {}, async (chat) => {
+  const { page } = chat;
+  await chat.say("hi");
+  await chat.emit(...turnBegins("hi", "Hello"));
+  const asked = (await chat.requests()).length;
+  await chat.tell({ type: "change", change: { type: "thread.changed", thread_id: THREAD.id } });
+  await chat.emit(delta(" there"));
+  assert.equal(await page.getByRole("article", { name: "Answer" }).innerText(), "Hello there");
+  assert.equal((await chat.requests()).length, asked);
+});
+
+onPage("the list follows, too", LISTED, async (chat) => {
+  const { page } = chat;
+  await page.getByRole("button", { name: "Threads" }).click();
+  await page.locator(".thread").nth(4).waitFor();
+  await chat.answer({ "threads.list": { data: threads(2), has_more: false } });
+  await chat.tell({ type: "change", change: { type: "ready" } });
+  await page.locator(".thread").nth(2).waitFor({ state: "detached" });
+  assert.equal(await page.locator(".thread").count(), 2);
+});

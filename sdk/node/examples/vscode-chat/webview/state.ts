@@ -183,7 +183,7 @@ function onThreads(state: State, action: Action): Partial<State> {
     case "threadsRefreshed": {
       const last = action.list.at(-1);
       const index = threads.list.findIndex((thread) => thread.id === last?.id);
-      const more = index < 0 ? [] : threads.list.slice(index + 1);
+      const more = index < 0 || action.after === null ? [] : threads.list.slice(index + 1);
       const after = more.length > 0 ? threads.after : action.after;
       return { threads: { phase: "ready", list: [...action.list, ...more], after, failure: null } };
     }
