@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::changes::{Amount, Changed, Changes, MetricChange};
 use super::metric::{self, Metric};
@@ -25,8 +25,7 @@ pub(crate) struct ModuleMetrics {
     /// Counts what is dropped.
     dropped: Arc<Series>,
     dropped_handle: Option<Handle>,
-    /// What was refused, and the log knows; in a module process, what the kernel has to be told of with it.
-    refused: Mutex<(BTreeSet<Refusal>, Vec<(String, Refusal)>)>,
+    refused: Mutex<Refused>,
     /// The module is unloaded.
     closed: AtomicBool,
 }
@@ -37,6 +36,14 @@ enum Place {
         sessions: Arc<Sessions>,
     },
     Process(Arc<Changed>),
+}
+
+/// What was refused and is known.
+#[derive(Default)]
+struct Refused {
+    reasons: BTreeSet<Refusal>,
+    /// In a module process: what the kernel has to be told, with the metric's name.
+    untold: Vec<(String, Refusal)>,
 }
 
 /// What a module says that a metric is.
@@ -181,7 +188,7 @@ impl ModuleMetrics {
         if let Some((_, Amount::Count(dropped))) = self.dropped.take() {
             changes.dropped = dropped;
         }
-        changes.refused = std::mem::take(&mut self.refused().1);
+        changes.refused = std::mem::take(&mut self.refused().untold);
         let mut room = series_max;
         for metric in self.metrics().iter() {
             let mut series = metric.take_changes();
@@ -372,7 +379,7 @@ impl ModuleMetrics {
     /// Says it once, of each reason.
     fn tell(&self, metric: &[u8], refusal: Refusal) {
         let mut refused = self.refused();
-        if !refused.0.insert(refusal) {
+        if !refused.reasons.insert(refusal) {
             return;
         }
         let metric: String = String::from_utf8_lossy(metric)
@@ -387,11 +394,11 @@ impl ModuleMetrics {
                 reason = %refusal,
                 "a module's metric is dropped, as will be others for the same reason"
             ),
-            Place::Process(_) => refused.1.push((metric, refusal)),
+            Place::Process(_) => refused.untold.push((metric, refusal)),
         }
     }
 
-    fn refused(&self) -> std::sync::MutexGuard<'_, (BTreeSet<Refusal>, Vec<(String, Refusal)>)> {
+    fn refused(&self) -> MutexGuard<'_, Refused> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

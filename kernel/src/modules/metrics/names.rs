@@ -69,10 +69,13 @@ pub(super) fn bounds(bounds: &[f64]) -> Result<(), Refusal> {
     .ok_or(Refusal::Bounds)
 }
 
+/// Names and values.
+pub(super) type Labels<'a> = Vec<(&'a str, &'a str)>;
+
 /// The labels of a series, as they are shown, in the order of their names: what tells it from others.
 pub(super) fn labels<'a>(
     given: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<(String, Vec<(&'a str, &'a str)>), Refusal> {
+) -> Result<(String, Labels<'a>), Refusal> {
     if given.len() > LABELS_MAX {
         return Err(Refusal::Labels);
     }
