@@ -77,11 +77,9 @@ async fn counters_go_on_over_reloads_and_end_with_the_module() {
         let all = Exposition::of(&kernel).await;
         assert!(!all.text.contains("faults"), "{}", all.text);
         // Loaded again, it begins anew.
-        let path = crate::harness::artifact("faults");
-        let load = kernel
-            .host("PUT", "/modules/faults")
-            .json(&json!({"path": path}));
-        load.send().await.expect_status(201);
+        let load = kernel.host("PUT", "/modules/faults");
+        let load = load.json(&json!({"path": copy})).send().await;
+        load.expect_status(201);
         let token = kernel.session(json!({})).await;
         count(&kernel, &token, input).await;
         shows(&kernel, TOTAL, &labels, 10.0).await;
