@@ -30,6 +30,7 @@ sum_up() {
 quick_parts() {
     part "format" cargo fmt --all --check
     part "lints" cargo clippy --quiet --workspace --all-targets -- --deny warnings
+    part "lints of the bridge's description" cargo clippy --quiet --package midplane --features schema --lib -- --deny warnings
     part "tokio has neither signal nor process" no_signal_no_process
     part "the kernel knows no module" no_module_in_kernel
     part "the kernel listens on no TCP port" no_tcp_in_kernel

@@ -113,10 +113,10 @@ impl<'a> Message<'a> {
     /// # Errors
     ///
     /// The frame is no message: the answer says why.
-    pub fn parse(frame: &'a [u8]) -> Result<Message<'a>, NotAMessage> {
-        let refused = |code, message: String, id| NotAMessage {
-            id,
-            error: ErrorObject::new(code, message),
+    pub fn parse(frame: &'a [u8]) -> Result<Message<'a>, Box<NotAMessage>> {
+        let refused = |code, message: String, id| {
+            let error = ErrorObject::new(code, message);
+            Box::new(NotAMessage { id, error })
         };
         if frame.trim_ascii_start().first() == Some(&b'[') {
             let message = "batches are not taken: send each message by itself".to_owned();

@@ -52,6 +52,10 @@
 //! (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). A module that must own a database runs with
 //! `isolation = "process"`.
 //!
+//! # Numbers
+//! [`Context::metrics`] gives counters, gauges and histograms in the kernel's `GET /metrics`, and [`testing::Module::metric`] says in a
+//! unit test what was counted: see [`metrics`].
+//!
 //! # Other modules
 //! [`Session::call`] and [`Context::call`] send a request to another module, which finds a [`Caller`]. It never leaves memory, and the
 //! other module may run anywhere: the attribute asks for `grants = ["call:store"]`, and the other one's opens its routes with

@@ -126,6 +126,96 @@ typedef struct {
     int32_t (*news)(uint64_t, uint64_t *, size_t, size_t *);
 } call_api;
 
+typedef struct { uint32_t size, kind; slice name, help; const double *bounds; size_t bounds_len; } metric_head;
+typedef struct {
+    uint32_t size, flags;
+    int32_t (*metric)(uint64_t, const metric_head *, uint64_t *);
+    int32_t (*series)(uint64_t, uint64_t, const header *, size_t, slice, uint64_t *);
+    int32_t (*add)(uint64_t, int64_t);
+    int32_t (*set)(uint64_t, double);
+    int32_t (*observe)(uint64_t, double);
+} metrics_api;
+
+/* Counts what cannot be counted, and a few numbers under names that can only just be. */
+static void count(void) {
+    const slice none = {NULL, 0};
+    const metrics_api *metrics = host->get_api(text("metrics"), 1);
+    if (metrics == NULL || metrics->size < sizeof *metrics || host->get_api(text("metrics"), 2) != NULL) {
+        atomic_fetch_add(&wrong, 1);
+        return;
+    }
+    uint64_t metric = 0, series = 0, gauge = 0;
+    metric_head head = {.size = sizeof head, .kind = 1, .name = text("hostile"), .help = text("A \"quoted\"\nhelp \\")};
+    expect(metrics->metric(owner, &head, NULL), INVALID);
+    expect(metrics->metric(owner, NULL, &metric), INVALID);
+    expect(metrics->metric(owner ^ 1ull << 40, &head, &metric), GONE);
+    expect(metrics->metric(owner, &head, &metric), OK);
+    const slice names[] = {none, text(""), text("a b"), text("a\nb 1"), text("a\"b"), text("a_total"), text("9a"), text("a:b"),
+                           {"a\0b", 3}, {"a\xff\xfe", 3}, {"\xed\xa0\x80", 3}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        head.name = names[i];
+        expect(metrics->metric(owner, &head, &gauge), INVALID);
+    }
+    static char much[1 << 20];
+    memset(much, 'a', sizeof much);
+    head.name = (slice){much, sizeof much};
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head.name = text("other");
+    const slice helps[] = {{"\xff", 1}, {"a\0b", 3}, text("a\rb"), {much, sizeof much}};
+    for (size_t i = 0; i < sizeof helps / sizeof *helps; i++) {
+        head.help = helps[i];
+        expect(metrics->metric(owner, &head, &gauge), INVALID);
+    }
+    head.help = none;
+    head.kind = 3;
+    const double falling[] = {2, 1}, nan[] = {0.0 / 0.0};
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head.bounds = falling;
+    head.bounds_len = 2;
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head.bounds_len = SIZE_MAX;
+    head.bounds = NULL;
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head.bounds = nan;
+    head.bounds_len = 1;
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head.kind = 7;
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head = (metric_head){.size = sizeof head - 1, .kind = 2, .name = text("gauge")};
+    expect(metrics->metric(owner, &head, &gauge), INVALID);
+    head.size = sizeof head;
+    expect(metrics->metric(owner, &head, &gauge), OK);
+
+    const slice bad[] = {{"\xff\xfe", 2}, {"nul\0", 4}, text("a\rb"), {much, sizeof much}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const header label = {text("l"), bad[i]}, name = {bad[i], text("v")};
+        expect(metrics->series(owner, metric, &label, 1, none, &series), INVALID);
+        expect(metrics->series(owner, metric, &name, 1, none, &series), INVALID);
+        expect(metrics->series(owner, metric, NULL, 0, bad[i], &series), i == 0 || i == 3 ? INVALID : OK);
+    }
+    const header twice[] = {{text("l"), text("1")}, {text("l"), text("2")}}, taken = {text("module"), text("hello")};
+    expect(metrics->series(owner, metric, twice, 2, none, &series), INVALID);
+    expect(metrics->series(owner, metric, &taken, 1, none, &series), INVALID);
+    expect(metrics->series(owner, metric, NULL, 1, none, &series), INVALID);
+    expect(metrics->series(owner, metric, NULL, 0, none, NULL), INVALID);
+    expect(metrics->series(owner, 0, NULL, 0, none, &series), GONE);
+    expect(metrics->series(owner, metric + 1000, NULL, 0, none, &series), GONE);
+
+    const header well = {text("l"), text("\"} 1\nmidplane_sessions 99\n# EOF\n\\")};
+    expect(metrics->series(owner, metric, &well, 1, none, &series), OK);
+    expect(metrics->add(series, 5), OK);
+    expect(metrics->add(series, -1), INVALID);
+    expect(metrics->set(series, 1), INVALID);
+    expect(metrics->observe(series, 1), INVALID);
+    expect(metrics->add(series + 1, 5), GONE);
+    expect(metrics->add(0, 5), GONE);
+    expect(metrics->series(owner, gauge, NULL, 0, none, &series), OK);
+    expect(metrics->set(series, 1.5), OK);
+    expect(metrics->set(series, nan[0]), INVALID);
+    expect(metrics->set(series, 1 / 0.0), INVALID);
+    expect(metrics->add(series, -4), OK);
+}
+
 /* Calls to other modules, by a module that may make none. */
 static void call_modules(uint64_t request, uint64_t handle) {
     const call_api *calls = host->get_api(text("call"), 1);
@@ -472,6 +562,9 @@ static int32_t module_poll(void *instance, uint64_t handle, uint32_t why) {
             start(t, garbage_thread);
             return PENDING;
         }
+        respond_count(t->request);
+    } else if (is(t, "/metrics")) {
+        count();
         respond_count(t->request);
     } else if (is(t, "/wrong")) {
         respond_count(t->request);

@@ -9,7 +9,7 @@ use super::{eventually, logged};
 use crate::harness::{Answer, BINARY, CLOSE, Frames, Kernel, TEXT};
 
 /// Compiles `tests/modules/raw/raw.c` to `to`.
-fn compile(to: &Path) -> PathBuf {
+pub(super) fn compile(to: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../modules/raw/raw.c");
     let output = Command::new("cc")
         .args([

@@ -13,6 +13,7 @@ mod isolation;
 mod kills;
 mod leaving;
 mod log;
+mod metrics;
 mod panics;
 mod quarantine;
 mod receipts;

@@ -1,12 +1,19 @@
 //! The kernel's side of one request under way in a module.
 
+mod end;
+mod fault;
+mod input;
 mod socket;
+mod wanted;
+
+pub(crate) use end::End;
+pub(crate) use fault::Fault;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,10 +23,9 @@ use midplane_abi::why;
 
 use super::body::{ModuleBody, Tail, is_event_stream};
 use super::upload::Upload;
-use super::{Actor, Answer, Surroundings, too_large};
-use crate::modules::calls::MadeIn;
+use super::{Actor, Answer, Surroundings};
 use crate::modules::exchange::socket::Accepted;
-use crate::modules::exchange::{self, Head, INPUT_WINDOW_LEN, InputEnd, Lease, Refresh};
+use crate::modules::exchange::{Head, Lease};
 use crate::modules::generation::{Generation, SLOW_POLL};
 use crate::modules::instance::{Begun, Outcome, Task};
 use crate::problem::{Code, Problem};
@@ -79,25 +85,6 @@ pub(super) enum Answered {
     /// With a head, and the body if it is whole.
     Response(Head, Option<Bytes>),
     WebSocket(Accepted),
-}
-
-/// Why a call ends from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    SessionRevoked,
-    SessionExpired,
-    Drained,
-}
-
-/// How a call went wrong.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    Failed(String),
-    Panicked(String),
-    /// Its process ended, and how.
-    Crashed(String),
-    TooLarge(u64),
-    Stalled(Duration),
 }
 
 impl Call {
@@ -323,170 +310,6 @@ impl Call {
         let end = ready!(self.poll_end(cx));
         Poll::Ready(Err(Turn::End(end)))
     }
-
-    /// What ends the call from outside.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let end = self.end.get_or_insert_with(|| {
-            Box::pin(ended(self.actor.clone(), self.generation.cut.clone()))
-        });
-        let end = ready!(end.as_mut().poll(cx));
-        self.count_end(end);
-        Poll::Ready(end)
-    }
-
-    /// What ends the call from outside, if it is there already: a body that always has more never waits for it.
-    pub(super) fn end_now(&self) -> Option<End> {
-        let end = match &self.actor {
-            Some(actor) if actor.session.is_revoked() => End::SessionRevoked,
-            Some(actor) if actor.stream_left().is_zero() => End::SessionExpired,
-            _ if self.generation.cut.is_cancelled() => End::Drained,
-            _ => return None,
-        };
-        self.count_end(end);
-        Some(end)
-    }
-
-    fn count_end(&self, end: End) {
-        if end == End::Drained {
-            self.generation.stats.cut.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Reads the client's body while the module waits for it; ready when there is news for the module.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let Some(upload) = &mut self.input else {
-            return Poll::Pending;
-        };
-        let mut exchange = self.lease.lock();
-        let started = exchange.output.started;
-        let input = &mut exchange.input;
-        if !(input.wanted || input.ahead) {
-            return Poll::Pending;
-        }
-        while input.end == InputEnd::Open && input.len < INPUT_WINDOW_LEN {
-            match upload.body.poll_bytes(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Err(end)) => input.end = end,
-                Poll::Ready(Ok(bytes)) => {
-                    match upload.left.checked_sub(bytes.len() as u64) {
-                        Some(left) => upload.left = left,
-                        None if started => input.end = InputEnd::TooLarge,
-                        None => return Poll::Ready(Err(Fault::TooLarge(upload.limit))),
-                    }
-                    if !bytes.is_empty() && input.end == InputEnd::Open {
-                        input.len += bytes.len();
-                        input.chunks.push_back(bytes);
-                    }
-                }
-            }
-        }
-        if input.len > 0 || input.end != InputEnd::Open {
-            input.wanted = false;
-            input.ahead = false;
-            upload.stall.progress();
-            return Poll::Ready(Ok(()));
-        }
-        if !input.wanted {
-            // Nobody waits for it yet.
-            return Poll::Pending;
-        }
-        let timeout = self.surroundings.body_stall_timeout;
-        ready!(upload.stall.poll_stalled(timeout, cx));
-        Poll::Ready(Err(Fault::Stalled(timeout)))
-    }
-
-    /// Starts the calls to other modules that the module has asked for. Each is carried here as far as it goes without waiting,
-    /// so that a short one is answered before anybody else has a turn.
-    fn start_calls(&self) {
-        let (wanted, waker) = {
-            let mut exchange = self.lease.lock();
-            if exchange.calls.wanted.is_empty() {
-                return;
-            }
-            // What comes of them is looked at when they have been started: nobody has to be woken for it.
-            exchange.polling = true;
-            let wanted = std::mem::take(&mut exchange.calls.wanted);
-            (
-                wanted,
-                exchange.waker.clone().unwrap_or(Waker::noop().clone()),
-            )
-        };
-        for mut outgoing in wanted {
-            outgoing.made_in = MadeIn {
-                request_id: Some(self.request_id.clone()),
-                depth: self.depth.saturating_add(1),
-                actor: self.actor.clone().filter(|_| outgoing.for_session),
-            };
-            let calls = &self.surroundings.calls;
-            let mut carrying = calls.carry(outgoing);
-            let mut cx = Context::from_waker(&waker);
-            if carrying.as_mut().poll(&mut cx).is_pending() {
-                calls.run(carrying);
-            }
-        }
-    }
-
-    /// Starts what the module asked for while it was polled: calls to other modules, and that the source of the secret is asked
-    /// again.
-    fn start_wanted(&self) {
-        let mut exchange = self.lease.lock();
-        if !exchange.calls.wanted.is_empty() {
-            drop(exchange);
-            self.start_calls();
-            exchange = self.lease.lock();
-        }
-        exchange.polling = false;
-        if !matches!(exchange.refresh, Refresh::Wanted) {
-            return;
-        }
-        let Some(actor) = &self.actor else { return };
-        exchange.refresh = Refresh::Running;
-        let refreshed =
-            (self.surroundings.refresh)(Arc::clone(&actor.session), &self.generation.name);
-        let handle = self.lease.handle();
-        // It ends by the broker's deadline; the request may be over by then, and its handle finds nothing.
-        tokio::spawn(async move {
-            let outcome = refreshed.await;
-            let waker = exchange::find(handle).and_then(|mut exchange| {
-                exchange.refresh = Refresh::Done(outcome);
-                exchange.woken = true;
-                exchange.waker.clone()
-            });
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        });
-    }
-
-    /// Logs how the module went wrong.
-    fn fault(&self, outcome: Outcome) -> Fault {
-        let (module, request_id) = (
-            &self.generation.label,
-            self.request_id.to_str().unwrap_or_default(),
-        );
-        match outcome {
-            Outcome::Panicked(reason) => {
-                self.generation.stats.panics.fetch_add(1, Ordering::Relaxed);
-                self.generation.count_failure();
-                tracing::error!(%module, request_id, reason, "a module panicked");
-                Fault::Panicked(reason)
-            }
-            Outcome::Failed(reason) if self.purpose == Purpose::SessionCheck => {
-                tracing::info!(%module, request_id, reason, "a module refused a session");
-                Fault::Failed(reason)
-            }
-            Outcome::Failed(reason) => {
-                self.generation.count_failure();
-                tracing::error!(%module, request_id, reason, "a module failed");
-                Fault::Failed(reason)
-            }
-            Outcome::Crashed(how) => {
-                tracing::debug!(%module, request_id, how, "a request ended with the module's process");
-                Fault::Crashed(how)
-            }
-            Outcome::Ready | Outcome::Pending => Fault::Failed(String::new()),
-        }
-    }
 }
 
 impl Drop for Call {
@@ -540,47 +363,6 @@ impl Drop for Call {
             })
             .await;
         }));
-    }
-}
-
-impl Fault {
-    pub(super) fn problem(&self) -> Problem {
-        match self {
-            Fault::Crashed(how) => Problem::new(
-                Code::ModuleCrashed,
-                format!(
-                    "the module's process ended ({how}) while the request was in it: it is started again; send the request again if that does no harm"
-                ),
-            ),
-            Fault::Failed(_) | Fault::Panicked(_) => Problem::new(
-                Code::ModuleFailed,
-                "the module failed with this request: the kernel's log says why, under the request id in `instance`",
-            ),
-            Fault::TooLarge(limit) => too_large(*limit),
-            Fault::Stalled(timeout) => Problem::new(
-                Code::RequestTimeout,
-                format!(
-                    "no byte of the body came for {} s: send it without pauses",
-                    timeout.as_secs()
-                ),
-            ),
-        }
-    }
-}
-
-/// Resolves when the call must end although neither side wants it to.
-async fn ended(actor: Option<Actor>, cut: tokio_util::sync::CancellationToken) -> End {
-    match actor {
-        None => {
-            cut.cancelled().await;
-            End::Drained
-        }
-        // Every branch only waits, so that dropping the others loses nothing.
-        Some(actor) => tokio::select! {
-            () = actor.session.revoked() => End::SessionRevoked,
-            () = tokio::time::sleep(actor.stream_left()) => End::SessionExpired,
-            () = cut.cancelled() => End::Drained,
-        },
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod answers;
 mod holds;
+mod metrics;
 mod panics;
 mod sessions;
 mod streams;
@@ -77,6 +78,7 @@ async fn faults(mut ctx: Context<Config>) -> Result<Outer> {
         .route("/marker", axum::routing::get(move || async move { marker }))
         .merge(answers::routes())
         .merge(holds::routes())
+        .merge(metrics::routes(ctx.metrics()))
         .merge(panics::routes())
         .merge(sessions::routes())
         .merge(streams::routes(&ctx))
