@@ -72,9 +72,7 @@ async fn add(State(storage): State<Storage>, Path(key): Path<String>) -> Answer<
         };
         let count = (count + 1).to_string();
         let mirror = format!("mirror-{key}");
-        let batch = batch
-            .put(&key, count.clone())
-            .put(mirror, count.clone());
+        let batch = batch.put(&key, count.clone()).put(mirror, count.clone());
         match storage.commit(batch).await {
             Ok(_) => return Ok(count),
             Err(StorageError::Conflict { .. }) => {}

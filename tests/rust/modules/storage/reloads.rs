@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Notes, assert_sound, data_dir, isolations, times};
 use crate::harness::{connect, private_dir};
 
-const RELOADS: usize = 8;
+const RELOADS: usize = 12;
 const CLIENTS: usize = 4;
 /// Of these, some are not looked at: the first of them make what stays.
 const WARM_UP: usize = 3;
@@ -48,7 +48,10 @@ async fn reloads_of_both_lose_nothing_and_refuse_nobody() {
             let path = format!("/notes/{client}");
             assert_eq!(notes.well("GET", &path, "").await, written.to_string());
         }
-        println!("{isolations:?}: {all} writes, {} descriptors", descriptors(&notes));
+        println!(
+            "{isolations:?}: {all} writes, {} descriptors",
+            descriptors(&notes)
+        );
         assert!(
             descriptors(&notes) <= after_warm_up + DESCRIPTORS_MORE_MAX,
             "{} descriptors after {WARM_UP} reloads, {} at the end",
@@ -56,7 +59,10 @@ async fn reloads_of_both_lose_nothing_and_refuse_nobody() {
             descriptors(&notes)
         );
         for module in ["store", "notes"] {
-            let told = notes.kernel.host("GET", &format!("/modules/{module}")).send();
+            let told = notes
+                .kernel
+                .host("GET", &format!("/modules/{module}"))
+                .send();
             let told = told.await.json();
             assert_eq!(told["resident_generations"], 1, "old code stays: {told}");
         }

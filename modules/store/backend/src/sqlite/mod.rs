@@ -98,16 +98,21 @@ impl Sqlite {
 
     async fn read<T: Send + 'static>(
         &self,
+        module: &str,
         doing: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let path = Arc::clone(&self.path);
-        self.reads.ask(Box::new(move |connection| {
+        let question = move |connection: &Connection| {
+            if reply.is_closed() {
+                // Whoever asked has left, and nothing is changed by it.
+                return;
+            }
             let outcome = read(connection).map_err(|error| fault::explain(&path, doing, &error));
-            // Whoever asked may have left.
             let _ = reply.send(outcome);
-        }))?;
+        };
+        self.reads.ask(module, Box::new(question))?;
         answer.await.unwrap_or(Err(StoreError::Closing))
     }
 }
@@ -120,22 +125,22 @@ impl Drop for Sqlite {
 
 impl Backend for Sqlite {
     fn get<'a>(&'a self, module: &'a str, key: Bytes) -> Answer<'a, Option<Entry>> {
-        let module = module.to_owned();
+        let name = module.to_owned();
         Box::pin(async move {
             check_key(&key)?;
-            self.read("read from", move |connection| {
-                read::get(connection, &module, &key)
+            self.read(module, "read from", move |connection| {
+                read::get(connection, &name, &key)
             })
             .await
         })
     }
 
     fn scan<'a>(&'a self, module: &'a str, scan: Scan) -> Answer<'a, Page> {
-        let module = module.to_owned();
+        let name = module.to_owned();
         Box::pin(async move {
             scan.check()?;
-            self.read("read from", move |connection| {
-                read::scan(connection, &module, &scan)
+            self.read(module, "read from", move |connection| {
+                read::scan(connection, &name, &scan)
             })
             .await
         })
@@ -151,10 +156,10 @@ impl Backend for Sqlite {
     }
 
     fn usage<'a>(&'a self, module: &'a str) -> Answer<'a, Usage> {
-        let (module, quota_bytes) = (module.to_owned(), self.quota_bytes);
+        let (name, quota_bytes) = (module.to_owned(), self.quota_bytes);
         Box::pin(async move {
-            let kept = self.read("read from", move |connection| {
-                read::kept(connection, &module)
+            let kept = self.read(module, "read from", move |connection| {
+                read::kept(connection, &name)
             });
             Ok(kept.await?.usage(quota_bytes))
         })
@@ -165,7 +170,7 @@ impl Backend for Sqlite {
             // Before the version is read: what is committed after that is told.
             let mut told = self.changes.listen(module)?;
             let changes = Arc::clone(&self.changes);
-            self.read("watch", move |_| changes.look_out()).await?;
+            self.read(module, "watch", move |_| changes.look_out()).await?;
             loop {
                 let version = self.usage(module).await?.version;
                 if version != seen {

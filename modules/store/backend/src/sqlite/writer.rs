@@ -14,17 +14,24 @@ use tokio::sync::oneshot;
 use super::bell::Bell;
 use super::changes::Changes;
 use super::file::OpenError;
+use super::queue::{GroupSize, Load, Room};
 use super::readers::STATEMENTS_KEPT;
 use super::{fault, queue, write};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX};
 use crate::{Batch, StoreError, Version};
 
-/// Commits that may wait, and what they may hold in memory.
-const WAITING_MAX: usize = 1_024;
-const WAITING_BYTES_MAX: usize = 64 << 20;
-/// What one transaction takes at most: other processes wait for its end.
-const GROUP_LEN_MAX: usize = 256;
-const GROUP_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+/// Commits that may wait, and what they may hold in memory: as many as a module may have requests under way.
+const ROOM: Room = Room {
+    len: 1_024,
+    bytes: 64 << 20,
+};
+/// What one transaction takes at most: other processes, and whoever comes next, wait for its end. An operation takes some ten
+/// microseconds, so that this many take less than a tenth of a second on a slow machine.
+const GROUP_MAX: GroupSize = GroupSize {
+    len: 256,
+    bytes: 2 * BATCH_BYTES_MAX,
+    operations: 2 * BATCH_OPERATIONS_MAX,
+};
 
 type Outcome = Result<Version, StoreError>;
 
@@ -51,13 +58,16 @@ impl Queue {
         batch: Batch,
         reply: oneshot::Sender<Outcome>,
     ) -> Result<(), StoreError> {
-        let bytes = batch.bytes();
+        let load = Load {
+            bytes: batch.bytes(),
+            operations: batch.operations(),
+        };
         let commit = Commit {
             module: module.to_owned(),
             batch,
             reply,
         };
-        self.0.push(commit, bytes)
+        self.0.push(module, commit, load)
     }
 }
 
@@ -70,7 +80,7 @@ impl Writer {
         changes: Arc<Changes>,
     ) -> Result<Writer, OpenError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        let queue = Queue(queue::Queue::new(WAITING_MAX, WAITING_BYTES_MAX));
+        let queue = Queue(queue::Queue::new(ROOM));
         let Queue(commits) = queue.clone();
         let desk = Desk {
             connection,
@@ -81,7 +91,7 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("store-write".to_owned());
         let started = thread.spawn(move || {
-            while let Some(group) = commits.take_group(GROUP_LEN_MAX, GROUP_BYTES_MAX) {
+            while let Some(group) = commits.take_group(GROUP_MAX) {
                 desk.carry_out(group);
             }
         });
