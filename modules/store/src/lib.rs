@@ -41,7 +41,7 @@ async fn store(mut ctx: Context<Config>) -> Result<Router> {
             };
             let file = Arc::new(File::open(settings, ctx.draining())?);
             let (saved, ended) = (Arc::clone(&file), Arc::clone(&file));
-            ctx.on_save(move || saved.close());
+            ctx.on_save(move || saved.hand_over());
             ctx.on_shutdown(async move { ended.close() });
             Arc::new(Passing(file))
         }

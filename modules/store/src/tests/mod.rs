@@ -393,12 +393,12 @@ async fn the_file_passes_to_the_next_generation_and_back_if_that_is_refused() {
     // Handed over, and nobody took it: the old one goes on, also for those who watch meanwhile.
     let (told, ()) = tokio::join!(of_old.watch(Version(1)), async {
         tokio::task::yield_now().await;
-        old.close();
+        old.hand_over();
         of_old.put("k", "2").await.unwrap();
     });
     assert_eq!(told, Ok(Version(2)));
     // Handed over and taken: what still comes to the old one is for the new one.
-    old.close();
+    old.hand_over();
     let new = Arc::new(File::open(settings, draining.clone()).unwrap());
     let late = of_old.put("k", "late").await;
     assert!(

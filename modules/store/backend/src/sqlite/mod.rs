@@ -21,7 +21,7 @@ mod write;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -85,15 +85,24 @@ impl Sqlite {
         })
     }
 
+    /// As [`Sqlite::close`], for whoever opens the file at once: what stands in the log is left there, so that nobody waits for
+    /// the disk to have it copied into the file. It is as safe there.
+    pub fn hand_over(&self) {
+        if let Some((_, writer, _)) = &*self.parts() {
+            writer.leave_log();
+        }
+        self.close();
+    }
+
     /// Finishes the commits that wait and closes the file; what is asked for afterwards is refused. Blocks until then.
     pub fn close(&self) {
         self.changes.end();
-        let open = self
-            .open
-            .lock()
-            .expect("no code panics under this lock")
-            .take();
+        let open = self.parts().take();
         drop(open);
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Option<(Readers, Writer, Sole)>> {
+        self.open.lock().expect("no code panics under this lock")
     }
 
     async fn read<T: Send + 'static>(
