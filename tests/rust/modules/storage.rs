@@ -3,6 +3,7 @@
 mod disk;
 mod hostile;
 mod kills;
+mod maintenance;
 mod reloads;
 
 use std::path::{Path, PathBuf};

@@ -63,7 +63,7 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`]; the file is left as it was.
     pub fn open(settings: &Settings) -> Result<Sqlite, OpenError> {
-        let path: Arc<Path> = settings.path.as_path().into();
+        let path: Arc<Path> = file::real(&settings.path).into();
         let sole = Sole::claim(&path)?;
         let connection = file::open_or_make(&path, settings.sync)?;
         let changes = Arc::new(Changes::new(Arc::clone(&path)));
@@ -179,7 +179,8 @@ impl Backend for Sqlite {
             // Before the version is read: what is committed after that is told.
             let mut told = self.changes.listen(module)?;
             let changes = Arc::clone(&self.changes);
-            self.read(module, "watch", move |_| changes.look_out()).await?;
+            self.read(module, "watch", move |_| changes.look_out())
+                .await?;
             loop {
                 let version = self.usage(module).await?.version;
                 if version != seen {

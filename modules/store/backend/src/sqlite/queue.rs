@@ -138,8 +138,7 @@ impl<T> Waiting<T> {
         let (len, bytes) = lane.map_or((0, 0), |lane| (lane.items.len(), lane.bytes));
         // Alone, anything fits.
         let of_module = len > 0 && (len >= room.len / 2 || bytes + load.bytes > room.bytes / 2);
-        let of_all =
-            self.len > 0 && (self.len >= room.len || self.bytes + load.bytes > room.bytes);
+        let of_all = self.len > 0 && (self.len >= room.len || self.bytes + load.bytes > room.bytes);
         match of_module || of_all {
             true => Err(StoreError::Overloaded),
             false => Ok(()),
