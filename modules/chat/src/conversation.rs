@@ -12,7 +12,8 @@ use crate::config::{Choice, Settings};
 use crate::credential::Credential;
 use crate::protocol::event::Event;
 use crate::protocol::id::{ItemId, ThreadId};
-use crate::protocol::item::{Item, ItemKind, UserMessage};
+use crate::protocol::item::{Item, ItemKind};
+use crate::protocol::message::UserMessage;
 use crate::protocol::page::{Order, PAGE_SIZE_DEFAULT, Page, Scan};
 use crate::protocol::request::{
     AddUserMessage, Create, Feedback, ListItems, Request, RetryAfterItem, UpdateThread,
@@ -21,9 +22,10 @@ use crate::protocol::request::{
 use crate::protocol::thread::{Thread, ThreadMetadata};
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Conversation, Echo, OpenAi, Provider};
-use crate::store::{Memory, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::transcript;
 use crate::turn::{Opening, Saves, Turn};
+use crate::upstream::Upstream;
 
 /// How long a turn may go on when the module drains: most answers end in it, and a reload should not take longer. Well
 /// below the 30 s after which the kernel cancels what has not drained.
@@ -53,6 +55,8 @@ pub(crate) enum Reply<S> {
 pub(crate) enum Refusal {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("`{0}` is not offered by this server yet")]
+    NotOffered(&'static str),
     #[error("attachments are not offered by this server yet: send `attachments` empty")]
     Attachments,
     #[error("the message is empty: give `content` at least one part with text")]
@@ -69,11 +73,16 @@ pub(crate) enum Refusal {
 
 impl Conversations {
     /// To be called in the module's runtime.
-    pub(crate) fn new(settings: Settings, draining: Draining) -> Conversations {
+    pub(crate) fn new(
+        settings: Settings,
+        upstream: Upstream,
+        store: Arc<dyn Store>,
+        draining: Draining,
+    ) -> Conversations {
         Conversations {
-            store: Arc::new(Memory::default()),
+            store,
             choice: settings.choice,
-            openai: Arc::new(OpenAi::new(settings.openai)),
+            openai: Arc::new(OpenAi::new(settings.openai, upstream)),
             echo: Arc::new(settings.echo),
             models: settings.models,
             draining,
@@ -123,9 +132,15 @@ impl Conversations {
             Request::UpdateThread(UpdateThread { title, .. }) if title.len() > TITLE_BYTES_MAX => {
                 return Err(Refusal::LongTitle);
             }
-            Request::UpdateThread(UpdateThread { thread_id, title }) => to_json(
-                &Thread::without_items(self.store.set_title(user, &thread_id, title).await?),
-            ),
+            Request::UpdateThread(UpdateThread { thread_id, title }) => {
+                to_json(&Thread::without_items(
+                    self.store
+                        .update_thread(user, &thread_id, &|thread| {
+                            thread.title = Some(title.clone());
+                        })
+                        .await?,
+                ))
+            }
             Request::DeleteThread(request) => {
                 self.store.delete_thread(user, &request.thread_id).await?;
                 json!({})
@@ -140,6 +155,23 @@ impl Conversations {
                     .await?;
                 json!({})
             }
+            Request::AddClientToolOutput(_) => {
+                return Err(Refusal::NotOffered("threads.add_client_tool_output"));
+            }
+            Request::AddStructuredInput(_) => {
+                return Err(Refusal::NotOffered("threads.add_structured_input"));
+            }
+            Request::CustomAction(_) => return Err(Refusal::NotOffered("threads.custom_action")),
+            Request::SyncCustomAction(_) => {
+                return Err(Refusal::NotOffered("threads.sync_custom_action"));
+            }
+            Request::CreateAttachment(_) => {
+                return Err(Refusal::NotOffered("attachments.create"));
+            }
+            Request::DeleteAttachment(_) => {
+                return Err(Refusal::NotOffered("attachments.delete"));
+            }
+            Request::Transcribe(_) => return Err(Refusal::NotOffered("input.transcribe")),
         };
         Ok(Reply::Json(json))
     }

@@ -1,6 +1,7 @@
 //! What a model reads of a thread, and the title a thread gets: pure functions of its items.
 
-use crate::protocol::item::{Item, ItemKind, UserMessage};
+use crate::protocol::item::{Item, ItemKind};
+use crate::protocol::message::UserMessage;
 use crate::provider::{Message, Role};
 
 /// Of the newest messages, about 128,000 tokens of English: what today's models take.
@@ -49,7 +50,7 @@ fn message(item: &Item) -> Option<Message> {
                 format!("{about}\n<HiddenContext>\n{content}\n</HiddenContext>"),
             )
         }
-        ItemKind::Workflow { .. } => return None,
+        _ => return None,
     };
     Some(Message { role, text })
 }
@@ -101,7 +102,7 @@ fn title_of(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::protocol::id::ItemId;
-    use crate::protocol::item::{AssistantContent, InferenceOptions, UserContent};
+    use crate::protocol::message::{AssistantContent, InferenceOptions, UserContent};
     use crate::protocol::timestamp::Timestamp;
 
     fn item(kind: ItemKind) -> Item {

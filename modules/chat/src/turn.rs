@@ -14,10 +14,10 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Answer, Step};
-use crate::protocol::event::{ErrorCode, Event, StreamOptions};
+use crate::protocol::event::{ErrorCode, Event, StreamError, StreamOptions};
 use crate::protocol::id::{ItemId, ThreadId};
 use crate::protocol::item::{Item, ItemKind};
-use crate::protocol::thread::Thread;
+use crate::protocol::thread::{Thread, ThreadMetadata};
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Delta, Deltas, ProviderError};
 use crate::store::Store;
@@ -187,26 +187,25 @@ impl Turn {
     fn fail(&mut self, message: String, allow_retry: bool) -> Event {
         self.phase = Phase::Ended;
         self.deltas = stream::empty().boxed();
-        Event::Error {
+        Event::Error(StreamError {
             code: ErrorCode::Custom,
-            message,
+            message: Some(message),
             allow_retry,
-        }
+        })
     }
 
     /// The user may have given the thread a title meanwhile, or deleted it.
     async fn make_title(&mut self) -> Option<Event> {
         let title = self.title.take()?;
-        let thread = self.store.thread(&self.user, &self.thread).await.ok()?;
-        if thread.title.is_some() {
-            return None;
-        }
+        let change = |thread: &mut ThreadMetadata| {
+            thread.title.get_or_insert_with(|| title.clone());
+        };
         let thread = self
             .store
-            .set_title(&self.user, &self.thread, title)
+            .update_thread(&self.user, &self.thread, &change)
             .await
             .ok()?;
-        Some(Event::ThreadUpdated {
+        (thread.title.as_ref() == Some(&title)).then(|| Event::ThreadUpdated {
             thread: Thread::without_items(thread),
         })
     }

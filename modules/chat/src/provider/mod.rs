@@ -9,7 +9,6 @@ mod event_stream;
 mod openai;
 mod openai_chat;
 mod openai_responses;
-mod retry;
 
 use std::sync::Arc;
 

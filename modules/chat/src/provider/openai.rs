@@ -2,11 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use http::Uri;
 
 use super::client::Client;
 use super::event_stream::EventStream;
@@ -14,16 +12,13 @@ use super::{Conversation, Delta, Deltas, Ending, Provider, ProviderError};
 use super::{openai_chat as chat, openai_responses as responses};
 use crate::config::{Api, ReasoningSummary};
 use crate::credential::Credential;
+use crate::upstream::Upstream;
 
 #[derive(Debug, Clone)]
 pub(crate) struct OpenAiSettings {
-    pub(crate) base_url: Uri,
     pub(crate) api: Api,
     pub(crate) model: String,
     pub(crate) instructions: Option<Arc<str>>,
-    pub(crate) requires_key: bool,
-    /// How long the provider may send nothing.
-    pub(crate) timeout: Duration,
     pub(crate) retries: u32,
     pub(crate) max_output_tokens: Option<u32>,
     pub(crate) reasoning_summary: Option<ReasoningSummary>,
@@ -35,24 +30,15 @@ pub(crate) struct OpenAi {
 }
 
 impl OpenAi {
-    pub(crate) fn new(settings: OpenAiSettings) -> OpenAi {
-        let path = match settings.api {
-            Api::Responses => "responses",
-            Api::ChatCompletions => "chat/completions",
+    pub(crate) fn new(settings: OpenAiSettings, upstream: Upstream) -> OpenAi {
+        let client = Client {
+            upstream,
+            path: match settings.api {
+                Api::Responses => "/responses",
+                Api::ChatCompletions => "/chat/completions",
+            },
+            retries: settings.retries,
         };
-        let endpoint = format!(
-            "{}/{path}",
-            settings.base_url.to_string().trim_end_matches('/')
-        );
-        let endpoint = endpoint
-            .parse()
-            .expect("a URL without a query stays one when a path is added");
-        let client = Client::new(
-            endpoint,
-            settings.requires_key,
-            settings.timeout,
-            settings.retries,
-        );
         OpenAi { settings, client }
     }
 }
@@ -70,7 +56,7 @@ impl Provider for OpenAi {
         let client = self.client.clone();
         stream::once(async move {
             let events = client.open(Bytes::from(body), &*credential).await?;
-            Ok(deltas(events, reader))
+            Ok::<_, ProviderError>(deltas(events, reader))
         })
         .try_flatten()
         .boxed()
@@ -113,12 +99,9 @@ fn deltas(events: EventStream, reader: Box<dyn Reader>) -> Deltas {
 #[cfg(test)]
 pub(super) fn settings_for_tests(api: Api) -> OpenAiSettings {
     OpenAiSettings {
-        base_url: Uri::from_static("http://localhost/v1"),
         api,
         model: "tiny".to_owned(),
         instructions: Some("Be brief.".into()),
-        requires_key: true,
-        timeout: Duration::from_secs(60),
         retries: 0,
         max_output_tokens: None,
         reasoning_summary: None,
