@@ -5,6 +5,7 @@ mod hostile;
 mod kills;
 mod maintenance;
 mod reloads;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{Notes, assert_sound, data_dir, isolations, times};
-use crate::harness::{connect, private_dir};
+use crate::harness::{Kernel, connect, private_dir};
 
 const RELOADS: usize = 12;
 const CLIENTS: usize = 4;
@@ -33,11 +33,14 @@ async fn reloads_of_both_lose_nothing_and_refuse_nobody() {
                 after_warm_up = descriptors(&notes);
             }
             if round % 2 == 0 {
-                let (store, _) = tokio::join!(reload(&notes, "store"), reload(&notes, "notes"));
+                let (store, _) = tokio::join!(
+                    reload(&notes.kernel, "store"),
+                    reload(&notes.kernel, "notes")
+                );
                 waited_us.push(store);
             } else {
-                waited_us.push(reload(&notes, "store").await);
-                reload(&notes, "notes").await;
+                waited_us.push(reload(&notes.kernel, "store").await);
+                reload(&notes.kernel, "notes").await;
             }
         }
         over.store(true, Ordering::SeqCst);
@@ -91,10 +94,10 @@ async fn count(notes: Arc<Notes>, client: usize, over: Arc<AtomicBool>) -> u64 {
 }
 
 /// Reloads it, and gives back how many microseconds requests waited.
-async fn reload(notes: &Notes, module: &str) -> u64 {
+pub(super) async fn reload(kernel: &Kernel, module: &str) -> u64 {
     let path = format!("/modules/{module}/reload?wait=drained");
     loop {
-        let receipt = notes.kernel.host("POST", &path).send().await;
+        let receipt = kernel.host("POST", &path).send().await;
         // On a machine that is busy with something else, the quarter of a second that requests may wait can be too short: then the
         // old generation goes on, and that it does is seen by the clients.
         if receipt.status() == 422 && receipt.text().contains("requests may wait") {
