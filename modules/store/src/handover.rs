@@ -33,7 +33,16 @@ impl File {
         })
     }
 
-    /// Carries out what waits, and closes the file. Blocks until then.
+    /// Carries out what waits, and closes the file for the next generation. Blocks until then, and requests with it.
+    pub(crate) fn hand_over(&self) {
+        let _changing = self.changing();
+        let open = self.slot().take();
+        if let Some(open) = open {
+            open.hand_over();
+        }
+    }
+
+    /// Carries out what waits, and closes the file for good. Blocks until then.
     pub(crate) fn close(&self) {
         let _changing = self.changing();
         let open = self.slot().take();

@@ -7,7 +7,8 @@ use http::StatusCode;
 use http::header::{ETAG, HeaderValue, RETRY_AFTER};
 use midplane_sdk::Problem;
 use midplane_sdk::storage::wire::CONFLICT_KEY;
-use midplane_store_backend::{StoreError, Version};
+use midplane_store_backend::limits::{BATCH_BYTES_MAX, VALUE_BYTES_MAX};
+use midplane_store_backend::{StoreError, Version, written_key};
 
 /// What a request was refused with.
 #[derive(Debug)]
@@ -19,6 +20,23 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn malformed(detail: impl Into<String>) -> Refusal {
         Problem::new(StatusCode::BAD_REQUEST, "malformed", detail).into()
+    }
+
+    /// How much larger is not known: no more of it is read.
+    pub(crate) fn value_too_large(key: &[u8]) -> Refusal {
+        let detail = format!(
+            "the value for {} has more than {VALUE_BYTES_MAX} bytes, which are allowed: split it over several keys",
+            written_key(key)
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "value_too_large", detail).into()
+    }
+
+    /// The same.
+    pub(crate) fn batch_too_large() -> Refusal {
+        let detail = format!(
+            "the batch has more than {BATCH_BYTES_MAX} bytes, which are allowed: commit it in parts"
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch_too_large", detail).into()
     }
 
     pub(crate) fn not_found() -> Refusal {

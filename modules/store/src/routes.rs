@@ -14,7 +14,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,16 +24,19 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use midplane_sdk::storage::wire as sdk_wire;
 use midplane_sdk::{Caller, Draining};
+use midplane_store_backend::limits::VALUE_BYTES_MAX;
 use midplane_store_backend::{Backend, Batch, Expectation, Version};
 use serde::Deserialize;
 
 use crate::problem::{Refusal, etag};
+use crate::shares::Shares;
 use crate::wire::{self, ScanQuery};
 
 #[derive(Clone)]
 struct Store {
     backend: Arc<dyn Backend>,
     draining: Draining,
+    shares: Shares,
 }
 
 pub(crate) fn router(backend: Arc<dyn Backend>, draining: Draining) -> Router {
@@ -42,9 +46,11 @@ pub(crate) fn router(backend: Arc<dyn Backend>, draining: Draining) -> Router {
         .route("/commit", post(commit))
         .route("/changes", get(changes))
         .route("/usage", get(usage))
-        // The kernel has a limit for each path, and the store one for each value.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Store { backend, draining })
+        .with_state(Store {
+            backend,
+            draining,
+            shares: Shares::default(),
+        })
 }
 
 async fn read(
@@ -52,6 +58,7 @@ async fn read(
     Path(key): Path<String>,
     State(store): State<Store>,
 ) -> Result<Response, Refusal> {
+    let _share = store.shares.request(&caller)?;
     let entry = store.backend.get(caller.module(), wire::key(&key)?).await?;
     let entry = entry.ok_or_else(Refusal::not_found)?;
     let headers = [
@@ -69,10 +76,13 @@ async fn put(
     Path(key): Path<String>,
     State(store): State<Store>,
     headers: HeaderMap,
-    value: Bytes,
+    value: Body,
 ) -> Result<Response, Refusal> {
+    let mut share = store.shares.request(&caller)?;
     let key = wire::key(&key)?;
     let expect = conditions(&headers, &key)?;
+    let too_large = || Refusal::value_too_large(&key);
+    let value = share.content(value, VALUE_BYTES_MAX, too_large).await?;
     let batch = Batch {
         expect,
         ..Batch::put(key, value)
@@ -86,6 +96,7 @@ async fn delete(
     State(store): State<Store>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    let _share = store.shares.request(&caller)?;
     let key = wire::key(&key)?;
     let expect = conditions(&headers, &key)?;
     let batch = Batch {
@@ -98,8 +109,13 @@ async fn delete(
 async fn commit(
     caller: Caller,
     State(store): State<Store>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Refusal> {
+    let mut share = store.shares.request(&caller)?;
+    let len_max = wire::COMMIT_BYTES_MAX;
+    let body = share
+        .content(body, len_max, Refusal::batch_too_large)
+        .await?;
     let batch = wire::batch(&body)?;
     committed(&store, &caller, batch).await
 }
@@ -109,6 +125,7 @@ async fn scan(
     Query(query): Query<ScanQuery>,
     State(store): State<Store>,
 ) -> Result<Response, Refusal> {
+    let _share = store.shares.request(&caller)?;
     let page = store.backend.scan(caller.module(), query.scan()?).await?;
     let content_type = HeaderValue::from_static(sdk_wire::CONTENT_TYPE);
     Ok(([(CONTENT_TYPE, content_type)], wire::page(&page)).into_response())
@@ -125,6 +142,8 @@ async fn changes(
     Query(query): Query<ChangesQuery>,
     State(store): State<Store>,
 ) -> Result<Response, Refusal> {
+    let mut share = store.shares.request(&caller)?;
+    share.watch()?;
     let seen = Version(query.seen);
     // Cancel-safe: neither has done anything when the other is ready.
     let version = tokio::select! {
@@ -139,6 +158,7 @@ async fn usage(
     caller: Caller,
     State(store): State<Store>,
 ) -> Result<Json<sdk_wire::Usage>, Refusal> {
+    let _share = store.shares.request(&caller)?;
     let usage = store.backend.usage(caller.module()).await?;
     Ok(Json(sdk_wire::Usage {
         entries: usage.entries,

@@ -13,9 +13,12 @@ use crate::problem::Refusal;
 /// Lengths and kinds around an operation's key and value: two lengths of up to three bytes, and a kind.
 const OPERATION_OVERHEAD_BYTES: usize = 16;
 
+/// How much of what is no key is shown to a person.
+const SHOWN_CHARS: usize = 64;
+
 /// A batch of the largest size, written down.
-pub(crate) const COMMIT_BYTES_MAX: u64 =
-    (BATCH_BYTES_MAX + BATCH_OPERATIONS_MAX * OPERATION_OVERHEAD_BYTES) as u64;
+pub(crate) const COMMIT_BYTES_MAX: usize =
+    BATCH_BYTES_MAX + BATCH_OPERATIONS_MAX * OPERATION_OVERHEAD_BYTES;
 
 /// The query of `GET /kv`: keys are in base64url.
 #[derive(Debug, Deserialize)]
@@ -72,7 +75,10 @@ impl ScanQuery {
 pub(crate) fn key(text: &str) -> Result<Bytes, Refusal> {
     let key = BASE64_URL_SAFE_NO_PAD.decode(text);
     key.map(Bytes::from).map_err(|error| {
-        Refusal::malformed(format!("{text:?} is no base64url without padding: {error}"))
+        let shown = text.chars().take(SHOWN_CHARS).collect::<String>();
+        Refusal::malformed(format!(
+            "{shown:?} is no base64url without padding: {error}"
+        ))
     })
 }
 

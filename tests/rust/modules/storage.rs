@@ -3,7 +3,9 @@
 mod disk;
 mod hostile;
 mod kills;
+mod maintenance;
 mod reloads;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

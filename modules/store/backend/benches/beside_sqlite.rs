@@ -1,15 +1,18 @@
-//! The store beside SQLite used directly, in one run: what the threads, the order of commits and the accounting cost, and what
-//! group commit gains. Only the ratios mean something on another machine.
+//! SQLite used directly, and the backend without a kernel around it: two columns of `scripts/bench store`, whose others are the
+//! same job by a module's storage (`tests/modules/notes/src/measure.rs`).
 //!
-//!     cargo bench -p midplane-store-backend
+//!     beside_sqlite DIRECTORY full|normal
+//!
+//! Fills both, and then does what each line of its standard input says, `direct|backend get|scan|put|commit TASKS OPERATIONS`,
+//! answering with the microseconds that took.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may")]
 
-use std::future::Future;
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use midplane_store_backend::limits::QUOTA_BYTES;
@@ -19,106 +22,61 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::runtime::Runtime;
 
 const ENTRIES: u64 = 50_000;
+const THREADS: u64 = 500;
 const VALUE_BYTES: usize = 200;
-const WRITERS: u64 = 32;
-/// The best of them counts: whatever else the machine does only makes them slower.
-const ROUNDS: usize = 5;
-const READS: u64 = 10_000;
-const SCANS: u64 = 1_000;
-const COMMITS: u64 = 640;
+const BATCH_LEN: u64 = 100;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, directory, sync] = arguments.as_slice() else {
+        // As `cargo test --benches` runs it.
+        return eprintln!("run by scripts/bench store");
+    };
+    let sync = match sync.as_str() {
+        "full" => Durability::Full,
+        _ => Durability::Normal,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
         .unwrap();
-    let dir = tempfile::tempdir_in(
-        std::env::var_os("STORE_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into),
-    )
-    .unwrap();
-    println!(
-        "{:34} {:>12} {:>12} {:>8}",
-        "", "SQLite us", "store us", "ratio"
-    );
-    let reads = Pair::open(dir.path(), "reads", Durability::Normal);
-    reads.fill(&runtime);
-    compare(
-        "get",
-        READS,
-        || reads.direct_gets(),
-        || reads.store_gets(&runtime),
-    );
-    compare(
-        "scan of 100",
-        SCANS,
-        || reads.direct_scans(),
-        || reads.store_scans(&runtime),
-    );
-    for (name, sync) in [("normal", Durability::Normal), ("full", Durability::Full)] {
-        let pair = Pair::open(dir.path(), name, sync);
-        for writers in [1, WRITERS] {
-            compare(
-                &format!("commit of one put, {name}, {writers} writers"),
-                COMMITS,
-                || pair.direct_commits(writers),
-                || pair.store_commits(&runtime, writers),
-            );
+    let pair = Pair::open(directory.as_ref(), sync);
+    for n in 0..ENTRIES / BATCH_LEN {
+        let keys = || (n * BATCH_LEN..(n + 1) * BATCH_LEN).map(key);
+        pair.direct_put(keys());
+        runtime.block_on(pair.store_put(keys()));
+    }
+    println!("filled");
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let [who, what, tasks, operations] = words.as_slice() else {
+            panic!("no job: {line}");
+        };
+        let (tasks, operations) = (tasks.parse().unwrap(), operations.parse().unwrap());
+        let began = Instant::now();
+        match *who {
+            "direct" => pair.direct(what, tasks, operations),
+            _ => pair.backend(&runtime, what, tasks, operations),
         }
-        compare(
-            &format!("commit of 100 puts, {name}, 1 writer"),
-            COMMITS / 10,
-            || pair.direct_batches(COMMITS / 10),
-            || pair.store_batches(&runtime, COMMITS / 10),
-        );
+        println!("{}", began.elapsed().as_micros());
+        std::io::stdout().flush().unwrap();
     }
 }
 
-fn compare(what: &str, operations: u64, direct: impl Fn(), store: impl Fn()) {
-    let mut best = [Duration::MAX; 2];
-    for _ in 0..ROUNDS {
-        for (best, run) in best.iter_mut().zip([&direct as &dyn Fn(), &store]) {
-            let since = Instant::now();
-            run();
-            *best = since.elapsed().min(*best);
-        }
-    }
-    let [direct, store] = best.map(|time| time.as_secs_f64() * 1e6 / operations as f64);
-    println!(
-        "{what:34} {direct:12.1} {store:12.1} {:8.2}",
-        store / direct
-    );
-}
-
-/// The same data in both.
+/// The same content in both.
 struct Pair {
     direct: Mutex<Connection>,
     store: Sqlite,
 }
 
-fn key(n: u64) -> String {
-    format!("thread/{:04}/item/{n:010}", n % 500)
-}
-
-/// Never the same twice: SQLite writes nothing where nothing changes.
-fn value() -> Bytes {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut value = vec![7; VALUE_BYTES];
-    value[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
-    value.into()
-}
-
-fn nth_key(n: u64) -> String {
-    key(n.wrapping_mul(0x9E37_79B9) % ENTRIES)
-}
-
 impl Pair {
-    fn open(dir: &Path, name: &str, sync: Durability) -> Pair {
-        let direct = Connection::open(dir.join(format!("{name}-direct.db"))).unwrap();
+    fn open(dir: &Path, sync: Durability) -> Pair {
+        let direct = Connection::open(dir.join("direct.db")).unwrap();
         direct.pragma_update(None, "journal_mode", "WAL").unwrap();
-        let synchronous = if sync == Durability::Full {
-            "FULL"
-        } else {
-            "NORMAL"
+        let synchronous = match sync {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
         };
         direct
             .pragma_update(None, "synchronous", synchronous)
@@ -129,7 +87,7 @@ impl Pair {
             )
             .unwrap();
         let store = Sqlite::open(&Settings {
-            path: dir.join(format!("{name}-store.db")),
+            path: dir.join("backend.db"),
             quota_bytes: QUOTA_BYTES,
             sync,
         });
@@ -139,11 +97,46 @@ impl Pair {
         }
     }
 
-    fn fill(&self, runtime: &Runtime) {
-        for first in (0..ENTRIES).step_by(1_000) {
-            let keys = first..first + 1_000;
-            self.direct_put(keys.clone().map(key));
-            runtime.block_on(self.store_put(keys.map(key)));
+    /// A thread for each task, and one connection, which each waits for.
+    fn direct(&self, what: &str, tasks: u64, operations: u64) {
+        std::thread::scope(|scope| {
+            for task in 0..tasks {
+                scope.spawn(move || {
+                    for n in (task..operations).step_by(usize::try_from(tasks).unwrap()) {
+                        self.direct_one(what, n);
+                    }
+                });
+            }
+        });
+    }
+
+    fn direct_one(&self, what: &str, n: u64) {
+        match what {
+            "get" => {
+                let direct = self.direct.lock().unwrap();
+                let mut get = direct
+                    .prepare_cached("SELECT value FROM entry WHERE key = ?1")
+                    .unwrap();
+                let value: Vec<u8> = get
+                    .query_row([key(scattered(n)).as_bytes()], |row| row.get(0))
+                    .unwrap();
+                assert_eq!(value.len(), VALUE_BYTES);
+            }
+            "scan" => {
+                let direct = self.direct.lock().unwrap();
+                let mut scan = direct
+                    .prepare_cached(
+                        "SELECT key, value FROM entry WHERE key >= ?1 ORDER BY key LIMIT 100",
+                    )
+                    .unwrap();
+                let rows = scan
+                    .query_map([prefix(n).as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .unwrap();
+                let page: Vec<(Vec<u8>, Vec<u8>)> = rows.map(Result::unwrap).collect();
+                assert_eq!(page.len(), 100);
+            }
+            "put" => self.direct_put(std::iter::once(key(scattered(n)))),
+            _ => self.direct_put((0..BATCH_LEN).map(|i| key(scattered(n * BATCH_LEN + i)))),
         }
     }
 
@@ -163,107 +156,69 @@ impl Pair {
         transaction.commit().unwrap();
     }
 
-    fn store_put(&self, keys: impl Iterator<Item = String>) -> impl Future<Output = ()> {
-        let mut batch = Batch::default();
-        for key in keys {
-            batch.write.extend(Batch::put(key.into(), value()).write);
-        }
-        let commit = self.store.commit("bench", batch);
-        async { commit.await.map(drop).unwrap() }
-    }
-
-    fn direct_gets(&self) {
-        let direct = self.direct.lock().unwrap();
-        for n in 0..READS {
-            let mut get = direct
-                .prepare_cached("SELECT value FROM entry WHERE key = ?1")
-                .unwrap();
-            let value: Vec<u8> = get
-                .query_row([nth_key(n).as_bytes()], |row| row.get(0))
-                .unwrap();
-            assert_eq!(value.len(), VALUE_BYTES);
-        }
-    }
-
-    fn store_gets(&self, runtime: &Runtime) {
-        runtime.block_on(async {
-            for n in 0..READS {
-                let entry = self
-                    .store
-                    .get("bench", nth_key(n).into())
-                    .await
-                    .unwrap()
-                    .unwrap();
-                assert_eq!(entry.value.len(), VALUE_BYTES);
+    /// A task of the runtime's for each.
+    fn backend(&self, runtime: &Runtime, what: &str, tasks: u64, operations: u64) {
+        std::thread::scope(|scope| {
+            for task in 0..tasks {
+                scope.spawn(move || {
+                    runtime.block_on(async {
+                        for n in (task..operations).step_by(usize::try_from(tasks).unwrap()) {
+                            self.backend_one(what, n).await;
+                        }
+                    });
+                });
             }
         });
     }
 
-    fn direct_scans(&self) {
-        let direct = self.direct.lock().unwrap();
-        for n in 0..SCANS {
-            let mut scan = direct
-                .prepare_cached(
-                    "SELECT key, value FROM entry WHERE key >= ?1 ORDER BY key LIMIT 100",
-                )
-                .unwrap();
-            let from = format!("thread/{:04}/", n % 500);
-            let rows = scan
-                .query_map([from.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .unwrap();
-            let page: Vec<(Vec<u8>, Vec<u8>)> = rows.map(Result::unwrap).collect();
-            assert_eq!(page.len(), 100);
-        }
-    }
-
-    fn store_scans(&self, runtime: &Runtime) {
-        runtime.block_on(async {
-            for n in 0..SCANS {
+    async fn backend_one(&self, what: &str, n: u64) {
+        match what {
+            "get" => {
+                let entry = self.store.get("bench", key(scattered(n)).into()).await;
+                assert_eq!(entry.unwrap().unwrap().value.len(), VALUE_BYTES);
+            }
+            "scan" => {
                 let scan = Scan {
                     limit: 100,
-                    ..Scan::prefix(format!("thread/{:04}/", n % 500).as_bytes())
+                    ..Scan::prefix(prefix(n).as_bytes())
                 };
                 let page = self.store.scan("bench", scan).await.unwrap();
                 assert_eq!(page.entries.len(), 100);
             }
-        });
-    }
-
-    /// Each of its threads waits for its turn and its own commit.
-    fn direct_commits(&self, writers: u64) {
-        std::thread::scope(|scope| {
-            for writer in 0..writers {
-                scope.spawn(move || {
-                    for n in 0..COMMITS / writers {
-                        self.direct_put(std::iter::once(key(n * writers + writer)));
-                    }
-                });
+            "put" => self.store_put(std::iter::once(key(scattered(n)))).await,
+            _ => {
+                let keys = (0..BATCH_LEN).map(|i| key(scattered(n * BATCH_LEN + i)));
+                self.store_put(keys).await;
             }
-        });
-    }
-
-    fn store_commits(&self, runtime: &Runtime, writers: u64) {
-        std::thread::scope(|scope| {
-            for writer in 0..writers {
-                let handle = runtime.handle();
-                scope.spawn(move || {
-                    for n in 0..COMMITS / writers {
-                        handle.block_on(self.store_put(std::iter::once(key(n * writers + writer))));
-                    }
-                });
-            }
-        });
-    }
-
-    fn direct_batches(&self, count: u64) {
-        for n in 0..count {
-            self.direct_put((0..100).map(|m| key(n * 100 + m)));
         }
     }
 
-    fn store_batches(&self, runtime: &Runtime, count: u64) {
-        for n in 0..count {
-            runtime.block_on(self.store_put((0..100).map(|m| key(n * 100 + m))));
+    async fn store_put(&self, keys: impl Iterator<Item = String>) {
+        let mut batch = Batch::default();
+        for key in keys {
+            batch.write.extend(Batch::put(key.into(), value()).write);
         }
+        self.store.commit("bench", batch).await.unwrap();
     }
+}
+
+fn key(n: u64) -> String {
+    format!("{}item/{n:010}", prefix(n))
+}
+
+fn prefix(n: u64) -> String {
+    format!("thread/{:04}/", n % THREADS)
+}
+
+/// One of the keys that there are, far from the one before.
+fn scattered(n: u64) -> u64 {
+    n.wrapping_mul(0x9E37_79B9) % ENTRIES
+}
+
+/// Never the same twice: SQLite writes nothing where nothing changes.
+fn value() -> Bytes {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut value = vec![7; VALUE_BYTES];
+    value[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    value.into()
 }

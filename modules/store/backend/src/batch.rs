@@ -47,7 +47,7 @@ impl Batch {
 
     /// Whether it is within the limits. An absent key may be deleted; that changes nothing.
     pub fn check(&self) -> Result<(), StoreError> {
-        let operations = self.expect.len() + self.write.len();
+        let operations = self.operations();
         if operations > BATCH_OPERATIONS_MAX {
             return Err(StoreError::BatchTooLong { operations });
         }
@@ -73,6 +73,11 @@ impl Batch {
             return Err(StoreError::BatchTooLarge { bytes });
         }
         Ok(())
+    }
+
+    /// Expectations and writes.
+    pub fn operations(&self) -> usize {
+        self.expect.len() + self.write.len()
     }
 
     /// Of keys and values.

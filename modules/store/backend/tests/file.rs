@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs::{self, Permissions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +38,48 @@ async fn nobody_else_can_read_the_files() {
     );
 }
 
+#[tokio::test]
+async fn a_link_leads_to_the_same_store_also_for_those_who_watch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let link = dir.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let store = open(&path);
+    let version = store.commit("m", put("k", "v")).await.unwrap();
+    let second = Sqlite::open(&settings(&link, Durability::Full));
+    assert!(matches!(second, Err(OpenError::OpenInThisProcess { .. })));
+    // Another process would do this.
+    let (told, ()) = tokio::join!(store.changed("m", version), async {
+        let maintenance = Maintenance::open(&link).unwrap();
+        assert_eq!(maintenance.file().unwrap().open_in, [std::process::id()]);
+        maintenance.commit("m", &put("k", "w")).unwrap();
+    });
+    assert!(told.unwrap() > version);
+    let beside = fs::read_dir(dir.path()).unwrap().flatten();
+    let names: Vec<_> = beside.map(|file| file.file_name()).collect();
+    let of_link = |name: &&std::ffi::OsString| name.to_string_lossy().starts_with("link");
+    assert_eq!(names.iter().filter(of_link).count(), 1, "{names:?}");
+}
+
+#[tokio::test]
+async fn what_is_handed_over_stays_in_the_log_and_is_there_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let log = dir.path().join("state.db-wal");
+    let store = open(&path);
+    store.commit("m", put("k", "v")).await.unwrap();
+    store.hand_over();
+    assert!(fs::metadata(&log).unwrap().len() > 0, "it was copied");
+    let faults = Maintenance::open(&path).unwrap().check().unwrap();
+    assert!(faults.is_empty(), "{faults:?}");
+    let next = open(&path);
+    assert_eq!(next.get("m", bytes("k")).await.unwrap().unwrap().value, "v");
+    next.commit("m", put("l", "w")).await.unwrap();
+    next.close();
+    assert!(!log.exists(), "whoever closes for good tidies up");
+    assert!(open(&path).get("m", bytes("l")).await.unwrap().is_some());
+}
+
 #[test]
 fn what_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -44,6 +87,7 @@ fn what_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
         let path = dir.path().join(name);
         make(&path);
         let before = fs::read(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         for refused in [
             Sqlite::open(&settings(&path, Durability::Full))
                 .err()
@@ -51,11 +95,18 @@ fn what_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
             Maintenance::open(&path)
                 .err()
                 .map(|error| error.to_string()),
+            Maintenance::open_or_make(&path)
+                .err()
+                .map(|error| error.to_string()),
         ] {
             let refused = refused.expect("it is refused");
             assert!(refused.contains(expect), "{name}: {refused}");
         }
         assert!(fs::read(&path).unwrap() == before, "{name} was changed");
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        // Which is no one's business but its owner's.
+        let expected = if name == "newer" { 0o600 } else { 0o644 };
+        assert_eq!(mode, expected, "{name}");
     };
     let sql = |statements: &'static str| {
         move |path: &Path| {
@@ -313,11 +364,14 @@ async fn a_backup_is_whole_and_of_one_moment_while_others_write() {
         let target = dir.path().join(format!("backup-{n}"));
         fs::write(&target, "").unwrap();
         let mut pages = 0;
-        Maintenance::open(&path)
+        let copied = Maintenance::open(&path)
             .unwrap()
-            .backup(&target, |_, all| pages = all)
+            .backup(&target, |_, all| {
+                pages = all;
+                ControlFlow::Continue(())
+            })
             .unwrap();
-        assert!(pages > 1);
+        assert!(copied.is_continue() && pages > 1);
         assert_eq!(
             Maintenance::open(&target).unwrap().check().unwrap(),
             Vec::<String>::new()

@@ -13,7 +13,7 @@ use crate::failure::Failure;
     name = "midplane-store",
     version,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done, 1 refused, failed, or something is wrong with the file, 64 wrong usage, 69 no such store, 73 the backup cannot be made."
+    after_help = "Exit status: 0 done, 1 refused, failed, or something is wrong with the file, 64 wrong usage, 69 no such store, 73 the backup cannot be made, 130 interrupted."
 )]
 pub(crate) struct Arguments {
     /// The store's file [default: state/store/state.db in the data directory]

@@ -8,6 +8,7 @@ use midplane_store_backend::sqlite::maintenance::Maintenance;
 use tempfile::{Builder, PersistError};
 
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 
 /// Whoever waits for less than this need not be told.
 const SILENT: Duration = Duration::from_secs(1);
@@ -25,15 +26,24 @@ pub(crate) fn run(file: &Path, to: &Path) -> Result<(), Failure> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
+    let interrupts = Interrupts::catch().map_err(failed)?;
     // With mode 0600, and removed again if anything goes wrong.
     let copy = Builder::new()
         .prefix(".midplane-store-")
         .tempfile_in(dir)
         .map_err(failed)?;
     let mut progress = Progress::new();
-    let copied = store.backup(copy.path(), |left, all| progress.tell(left, all));
+    let copied = store.backup(copy.path(), |left, all| {
+        progress.tell(left, all);
+        interrupts.so_far()
+    });
     progress.end();
-    copied?;
+    let copied = copied.map_err(|error| failed(io::Error::other(error)))?;
+    if copied.is_break() || interrupts.so_far().is_break() {
+        return Err(Failure::Interrupted {
+            path: to.to_owned(),
+        });
+    }
     copy.as_file().sync_all().map_err(failed)?;
     copy.persist_noclobber(to)
         .map_err(|PersistError { error, .. }| {

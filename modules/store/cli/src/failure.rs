@@ -38,13 +38,15 @@ pub(crate) enum Failure {
         imported: u64,
     },
     #[error(
-        "the module {module} keeps something already: add --merge to put these entries beside it, and over what has the same key"
+        "the module {module} keeps something already: add --merge to put these entries beside it, and over what has the same key; {imported} entries of other modules are in"
     )]
-    NotEmpty { module: String },
+    NotEmpty { module: String, imported: u64 },
     #[error("{} is there already: name a file that is not", path.display())]
     BackupExists { path: PathBuf },
     #[error("cannot make the backup {}: {reason}", path.display())]
     Backup { path: PathBuf, reason: String },
+    #[error("interrupted: there is no backup {}, nor a part of one", path.display())]
+    Interrupted { path: PathBuf },
     #[error("{faults} faults in {}: put back a backup, or export what can be read", path.display())]
     Faults { path: PathBuf, faults: usize },
 }
@@ -61,6 +63,8 @@ impl Failure {
             Failure::NoHome => 64,
             Failure::Open(OpenError::Missing { .. }) => 69,
             Failure::BackupExists { .. } | Failure::Backup { .. } => 73,
+            // As a shell says it of a program that Ctrl-C has ended.
+            Failure::Interrupted { .. } => 130,
             _ if self.is_closed_pipe() => 0,
             _ => 1,
         }

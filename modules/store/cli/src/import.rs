@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use midplane_store_backend::limits::VALUE_BYTES_MAX;
 use midplane_store_backend::sqlite::maintenance::Maintenance;
 use midplane_store_backend::{Batch, Write};
 
@@ -20,6 +21,10 @@ use crate::failure::Failure;
 /// Of one commit; a value may have more alone.
 const COMMIT_ENTRIES_MAX: usize = 500;
 const COMMIT_BYTES_MAX: usize = 1 << 20;
+/// Of one line: the largest value, in base64, with room for the rest of it.
+const LINE_BYTES_MAX: u64 = 2 * VALUE_BYTES_MAX as u64;
+/// As the kernel has it.
+const MODULE_LEN_MAX: usize = 32;
 
 pub(crate) fn run(file: &Path, from: Option<&Path>, merge: bool) -> Result<(), Failure> {
     let name = from.map_or_else(
@@ -30,19 +35,35 @@ pub(crate) fn run(file: &Path, from: Option<&Path>, merge: bool) -> Result<(), F
         from: name.clone(),
         source,
     };
-    let input: Box<dyn BufRead> = match from {
+    let mut input: Box<dyn BufRead> = match from {
         Some(path) => Box::new(BufReader::new(File::open(path).map_err(failed)?)),
         None => Box::new(io::stdin().lock()),
     };
     let mut import = Import::into(file, name.clone(), merge)?;
-    for line in input.lines() {
-        import.line(&line.map_err(failed)?)?;
+    let mut line = Vec::new();
+    while read_line(&mut input, &mut line).map_err(failed)? > 0 {
+        import.line(&line)?;
+        line.clear();
     }
     import.commit()?;
     let entries = import.imported;
     // It was for the person; the data is in the file.
     let _ = writeln!(io::stderr(), "midplane-store: {entries} entries are in");
     Ok(())
+}
+
+/// A line that is too long is cut, and then no entry.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    input.take(LINE_BYTES_MAX).read_until(b'\n', line)
+}
+
+/// Whether the kernel knows modules of such a name.
+fn is_module_name(name: &str) -> bool {
+    name.len() <= MODULE_LEN_MAX
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 struct Import {
@@ -81,12 +102,17 @@ impl Import {
         })
     }
 
-    fn line(&mut self, text: &str) -> Result<(), Failure> {
+    fn line(&mut self, text: &[u8]) -> Result<(), Failure> {
         self.line += 1;
-        let line: Line = serde_json::from_str(text).map_err(|error| self.malformed(error))?;
+        let line: Line = serde_json::from_slice(text).map_err(|error| self.malformed(error))?;
+        if !is_module_name(&line.module) {
+            let reason = "no module has such a name: a to z, 0 to 9, - and _, the first of them a letter, 32 at most";
+            return Err(self.malformed(reason));
+        }
         if self.taken.contains(&line.module) {
             return Err(Failure::NotEmpty {
                 module: line.module,
+                imported: self.imported,
             });
         }
         let decoded = |text: &str| BASE64_STANDARD.decode(text).map(Bytes::from);

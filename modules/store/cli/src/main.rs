@@ -8,6 +8,7 @@ mod check;
 mod export;
 mod failure;
 mod import;
+mod interrupts;
 mod stats;
 
 use std::io::{self, Write as _};

@@ -4,13 +4,15 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use bytes::Bytes;
 use midplane_store_backend::Batch;
 use midplane_store_backend::sqlite::maintenance::Maintenance;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn store(file: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_midplane-store"));
@@ -20,12 +22,8 @@ fn store(file: &Path, arguments: &[&str], input: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    // It may have refused before it has read all.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
 
@@ -97,6 +95,16 @@ fn what_cannot_be_read_is_named_with_its_line() {
             r#"{"module":"m","key":"YQ==","value":"","more":1}"#,
             "unknown field `more`",
         ),
+        (
+            r#"{"module":"../m","key":"YQ==","value":""}"#,
+            "no module has such a name",
+        ),
+        (
+            r#"{"module":"","key":"YQ==","value":""}"#,
+            "no module has such a name",
+        ),
+        (&"x".repeat(5 << 20), "expected value"),
+        (&format!("\"{}", "x".repeat(5 << 20)), "EOF while parsing"),
     ] {
         let input = format!("{EXPORTED}{bad}\n");
         let told = said(&store(&file, &["import", "--merge"], &input)).unwrap_err();
@@ -106,6 +114,10 @@ fn what_cannot_be_read_is_named_with_its_line() {
         );
         assert!(told.contains(expect), "{told}");
     }
+    let other = r#"{"module":"other","key":"YQ==","value":""}"#;
+    let told = said(&store(&file, &["import"], &format!("{other}\n{EXPORTED}"))).unwrap_err();
+    assert!(told.contains("chat keeps something already"), "{told}");
+    assert!(told.contains("0 entries of other modules are in"), "{told}");
     let told = said(&store(
         &file,
         &["import", "--merge"],
@@ -149,6 +161,66 @@ fn a_backup_is_a_store_and_never_takes_a_files_place() {
             .count()
             == 0
     );
+}
+
+#[test]
+fn a_backup_goes_through_no_link_and_says_what_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("state.db"), dir.path().join("link"));
+    fill(&file);
+    for leads_to in ["nowhere", "state.db"] {
+        symlink(leads_to, &link).unwrap();
+        let told = said(&store(&file, &["backup", link.to_str().unwrap()], "")).unwrap_err();
+        assert!(told.contains("is there already"), "{told}");
+        assert!(!dir.path().join("nowhere").exists());
+        fs::remove_file(&link).unwrap();
+    }
+    // The file itself may be named by a link.
+    symlink("state.db", &link).unwrap();
+    assert_eq!(said(&store(&link, &["export"], "")).unwrap(), EXPORTED);
+    let nobodys = dir.path().join("no-directory");
+    fs::write(&nobodys, "").unwrap();
+    let to = nobodys.join("copy");
+    let told = said(&store(&file, &["backup", to.to_str().unwrap()], "")).unwrap_err();
+    assert!(told.starts_with("73 "), "{told}");
+    assert!(told.contains("cannot make the backup"), "{told}");
+}
+
+#[test]
+fn an_interrupted_backup_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, copies) = (dir.path().join("state.db"), dir.path().join("copies"));
+    fs::create_dir(&copies).unwrap();
+    let large = Maintenance::open_or_make(&file).unwrap();
+    for n in 0..48_u8 {
+        let batch = Batch::put(Bytes::copy_from_slice(&[n]), vec![n; 1 << 20].into());
+        large.commit("m", &batch).unwrap();
+    }
+    drop(large);
+    let left = || fs::read_dir(&copies).unwrap().flatten().count();
+    let mut interrupted = 0;
+    for n in 0..20 {
+        let to = copies.join(n.to_string());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_midplane-store"));
+        command.arg("backup").arg(&to).arg("--file").arg(&file);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        while left() == 0 && child.try_wait().unwrap().is_none() {}
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        // It may be faster.
+        let _ = kill(pid, Signal::SIGINT);
+        let output = child.wait_with_output().unwrap();
+        match output.status.code() {
+            Some(0) => fs::remove_file(&to).unwrap(),
+            Some(130) => {
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert!(told.contains("there is no backup"), "{told}");
+                interrupted += 1;
+            }
+            code => panic!("{code:?} {output:?}"),
+        }
+        assert_eq!(left(), 0, "something is left");
+    }
+    assert!(interrupted > 0, "all of them were faster");
 }
 
 #[test]

@@ -65,6 +65,10 @@ impl StorageError {
             "store_busy" | "store_overloaded" | "store_closing" | "module_overloaded"
             | "module_unavailable" | "module_restarting" | "module_crashed" | "draining"
             | "starting" | "request_timeout" => StorageError::Unavailable(detail),
+            // The kernel's word, for what is more than the store reads.
+            "body_too_large" => StorageError::Invalid(
+                "the batch is larger than any that the store takes: commit it in parts".into(),
+            ),
             "module_not_loaded" | "not_granted" | "modules_only" => {
                 StorageError::Unreachable(detail)
             }

@@ -1,6 +1,8 @@
 //! Keeps notes in durable storage: `PUT`, `GET` and `DELETE /notes/{key}`, `GET /notes` for all keys, `POST /add/{key}` counts,
-//! here and in a mirror. `/raw/…` passes on whatever it is sent to the store, as a module with bad intentions would.
+//! here and in a mirror. `/measure` does the job of the benchmark, and `/raw/…` passes on whatever it is sent to the store, as a
+//! module with bad intentions would.
 
+mod measure;
 mod raw;
 
 use axum::Router;
@@ -24,6 +26,7 @@ async fn notes(mut ctx: Context) -> Result<Router> {
         .route("/notes", get(list))
         .route("/notes/{key}", get(read).put(write).delete(forget))
         .route("/add/{key}", post(add))
+        .route("/measure", post(measure::measure))
         .with_state(ctx.storage()))
 }
 

@@ -25,22 +25,28 @@ pub(crate) async fn pass_on(
         .parse()
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "no_path", "this is no path"))?;
     parts.headers.remove(http::header::AUTHORIZATION);
-    send(&calls, Request::from_parts(parts, body)).await
+    // Whole, so that the client has sent all of it before it is refused.
+    let body = axum::body::to_bytes(body, usize::MAX).await;
+    let body =
+        body.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "no_body", error.to_string()))?;
+    send(&calls, Request::from_parts(parts, body.into())).await
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Many {
     n: usize,
+    seen: u64,
 }
 
-/// Watches, which nothing answers before the first commit: what the first refusal says.
+/// Watches, which nothing answers before the next commit: what the first refusal says.
 pub(crate) async fn watches(
     State(calls): State<Calls>,
-    Query(Many { n }): Query<Many>,
+    Query(Many { n, seen }): Query<Many>,
 ) -> Result<String, Problem> {
     let watch = |_| {
         let mut request = Request::new(Body::empty());
-        *request.uri_mut() = http::Uri::from_static("/changes?seen=0");
+        let path = format!("/changes?seen={seen}");
+        *request.uri_mut() = path.parse().expect("digits make a path");
         send(&calls, request)
     };
     refused(stream::iter(0..n).map(watch).collect().await).await
@@ -49,7 +55,7 @@ pub(crate) async fn watches(
 /// Bodies that begin and do not go on: what the first refusal says.
 pub(crate) async fn uploads(
     State(calls): State<Calls>,
-    Query(Many { n }): Query<Many>,
+    Query(Many { n, .. }): Query<Many>,
 ) -> Result<String, Problem> {
     let upload = |_| {
         let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"\x01"))]);

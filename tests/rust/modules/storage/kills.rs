@@ -261,7 +261,7 @@ async fn store_process(notes: &Notes) -> Option<i32> {
 }
 
 /// A fraction of the time that a commit takes, which no timer would hit.
-fn pause(us: u64) {
+pub(super) fn pause(us: u64) {
     let until = Instant::now() + Duration::from_micros(us);
     while Instant::now() < until {
         std::hint::spin_loop();

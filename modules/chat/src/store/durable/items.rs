@@ -236,6 +236,7 @@ impl Durable {
         }
     }
 
+    #[cfg(test)]
     pub(super) async fn feedback(
         &self,
         user: &str,

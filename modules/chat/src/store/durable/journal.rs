@@ -19,7 +19,7 @@ use crate::store::{Change, Changes, Mark, StoreError};
 
 /// By one writer. A listener reads an epoch's threads each time, so not too many; and all who write at the moment when an
 /// epoch ends do so again, so not too few.
-const CHANGES_PER_EPOCH: u32 = 500;
+const CHANGES_PER_EPOCH: u32 = if cfg!(test) { 8 } else { 500 };
 /// Below the 1,000 operations of a batch of the module store's.
 const TRIMMED_AT_ONCE: usize = 900;
 

@@ -1,7 +1,7 @@
 //! Opening the file: whose it is, what is in it, and how a connection is set up.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,10 +65,17 @@ const WRITER_CACHE_KIB: i64 = 2_048;
 const READER_CACHE_KIB: i64 = 1_024;
 /// What the log shrinks to when it has been copied into the file: the size at which it is copied.
 const LOG_BYTES_KEPT: i64 = 4 << 20;
+/// Of the file format.
+const HEADER_LEN: u64 = 100;
 /// A writer in another process is done in a millisecond or so.
 const FIRST_RETRIES: i32 = 50;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The file that a link leads to. What stands beside it, the log and the bell, is found by its name, whatever it was opened by.
+pub(super) fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
 
 /// The writer's connection.
 pub(super) fn open_or_make(path: &Path, sync: Durability) -> Result<Connection, OpenError> {
@@ -173,9 +180,10 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
         path: path.to_owned(),
         source,
     };
-    // Opened by nobody but SQLite if it is there: to close it would end the locks that this process has on it.
     match fs::metadata(path) {
         Ok(there) if there.permissions().mode() & 0o077 == 0 => Ok(()),
+        // Refused when it is opened.
+        Ok(_) if !may_be_ours(path) => Ok(()),
         Ok(_) => fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut options = OpenOptions::new();
@@ -188,6 +196,14 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// By its first bytes (<https://www.sqlite.org/fileformat.html>, section 1.3). To close a file ends the locks that this process has
+/// on it, so this is for one that it has not open.
+fn may_be_ours(path: &Path) -> bool {
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEADER_LEN).read_to_end(&mut header));
+    read.is_ok() && schema::may_begin(&header)
 }
 
 /// SQLite's own pauses grow to a tenth of a second, in which a busy neighbour takes its turn again and again.

@@ -1,6 +1,7 @@
 //! What an operator does with the file, also while kernels use it: from a process of its own, which locks keep apart.
 
 use std::cell::OnceCell;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,18 +70,20 @@ impl Maintenance {
     /// # Errors
     /// [`OpenError::Missing`] where there is no file, and whatever else keeps it from being opened.
     pub fn open(path: &Path) -> Result<Maintenance, OpenError> {
+        let path = file::real(path);
         Ok(Maintenance {
-            connection: file::open_existing(path)?,
-            path: path.to_owned(),
+            connection: file::open_existing(&path)?,
+            path,
             bell: OnceCell::new(),
         })
     }
 
     /// As [`Maintenance::open`], but makes the file if it is not there.
     pub fn open_or_make(path: &Path) -> Result<Maintenance, OpenError> {
+        let path = file::real(path);
         Ok(Maintenance {
-            connection: file::open_or_make(path, file::Durability::Full)?,
-            path: path.to_owned(),
+            connection: file::open_or_make(&path, file::Durability::Full)?,
+            path,
             bell: OnceCell::new(),
         })
     }
@@ -153,12 +156,12 @@ impl Maintenance {
     }
 
     /// Copies the file, as of one moment, to `target`, which is empty. Writers go on meanwhile. `progress` is told of pages
-    /// still to copy, and of all.
+    /// still to copy, and of all, and may break it off.
     pub fn backup(
         &self,
         target: &Path,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<(), StoreError> {
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
         let failed_there = |error| fault::explain(target, "write to", &error);
         // Held to the end, so that the copy need not begin again whenever something is committed.
         let moment = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)
@@ -170,10 +173,13 @@ impl Maintenance {
             loop {
                 let step = backup.step(BACKUP_STEP_PAGES).map_err(failed_there)?;
                 let left = backup.progress();
-                progress(
+                let on = progress(
                     left.remaining.unsigned_abs().into(),
                     left.pagecount.unsigned_abs().into(),
                 );
+                if on.is_break() {
+                    return Ok(on);
+                }
                 match step {
                     StepResult::Done => break,
                     StepResult::More => {}
@@ -184,7 +190,8 @@ impl Maintenance {
         // One file, with nothing beside it; the store sets the mode anew when it opens it.
         copy.pragma_update(None, "journal_mode", "DELETE")
             .map_err(failed_there)?;
-        copy.close().map_err(|(_, error)| failed_there(error))
+        copy.close().map_err(|(_, error)| failed_there(error))?;
+        Ok(ControlFlow::Continue(()))
     }
 
     /// What is wrong with the file, a line each: its pages, and the counts that quotas are checked with.

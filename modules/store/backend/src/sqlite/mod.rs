@@ -21,7 +21,7 @@ mod write;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -63,7 +63,7 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`]; the file is left as it was.
     pub fn open(settings: &Settings) -> Result<Sqlite, OpenError> {
-        let path: Arc<Path> = settings.path.as_path().into();
+        let path: Arc<Path> = file::real(&settings.path).into();
         let sole = Sole::claim(&path)?;
         let connection = file::open_or_make(&path, settings.sync)?;
         let changes = Arc::new(Changes::new(Arc::clone(&path)));
@@ -85,29 +85,43 @@ impl Sqlite {
         })
     }
 
+    /// As [`Sqlite::close`], for whoever opens the file at once: what stands in the log is left there, so that nobody waits for
+    /// the disk to have it copied into the file. It is as safe there.
+    pub fn hand_over(&self) {
+        if let Some((_, writer, _)) = &*self.parts() {
+            writer.leave_log();
+        }
+        self.close();
+    }
+
     /// Finishes the commits that wait and closes the file; what is asked for afterwards is refused. Blocks until then.
     pub fn close(&self) {
         self.changes.end();
-        let open = self
-            .open
-            .lock()
-            .expect("no code panics under this lock")
-            .take();
+        let open = self.parts().take();
         drop(open);
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Option<(Readers, Writer, Sole)>> {
+        self.open.lock().expect("no code panics under this lock")
     }
 
     async fn read<T: Send + 'static>(
         &self,
+        module: &str,
         doing: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let path = Arc::clone(&self.path);
-        self.reads.ask(Box::new(move |connection| {
+        let question = move |connection: &Connection| {
+            if reply.is_closed() {
+                // Whoever asked has left, and nothing is changed by it.
+                return;
+            }
             let outcome = read(connection).map_err(|error| fault::explain(&path, doing, &error));
-            // Whoever asked may have left.
             let _ = reply.send(outcome);
-        }))?;
+        };
+        self.reads.ask(module, Box::new(question))?;
         answer.await.unwrap_or(Err(StoreError::Closing))
     }
 }
@@ -120,22 +134,22 @@ impl Drop for Sqlite {
 
 impl Backend for Sqlite {
     fn get<'a>(&'a self, module: &'a str, key: Bytes) -> Answer<'a, Option<Entry>> {
-        let module = module.to_owned();
+        let name = module.to_owned();
         Box::pin(async move {
             check_key(&key)?;
-            self.read("read from", move |connection| {
-                read::get(connection, &module, &key)
+            self.read(module, "read from", move |connection| {
+                read::get(connection, &name, &key)
             })
             .await
         })
     }
 
     fn scan<'a>(&'a self, module: &'a str, scan: Scan) -> Answer<'a, Page> {
-        let module = module.to_owned();
+        let name = module.to_owned();
         Box::pin(async move {
             scan.check()?;
-            self.read("read from", move |connection| {
-                read::scan(connection, &module, &scan)
+            self.read(module, "read from", move |connection| {
+                read::scan(connection, &name, &scan)
             })
             .await
         })
@@ -151,10 +165,10 @@ impl Backend for Sqlite {
     }
 
     fn usage<'a>(&'a self, module: &'a str) -> Answer<'a, Usage> {
-        let (module, quota_bytes) = (module.to_owned(), self.quota_bytes);
+        let (name, quota_bytes) = (module.to_owned(), self.quota_bytes);
         Box::pin(async move {
-            let kept = self.read("read from", move |connection| {
-                read::kept(connection, &module)
+            let kept = self.read(module, "read from", move |connection| {
+                read::kept(connection, &name)
             });
             Ok(kept.await?.usage(quota_bytes))
         })
@@ -165,7 +179,8 @@ impl Backend for Sqlite {
             // Before the version is read: what is committed after that is told.
             let mut told = self.changes.listen(module)?;
             let changes = Arc::clone(&self.changes);
-            self.read("watch", move |_| changes.look_out()).await?;
+            self.read(module, "watch", move |_| changes.look_out())
+                .await?;
             loop {
                 let version = self.usage(module).await?.version;
                 if version != seen {

@@ -6,14 +6,17 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 
 use super::file::{self, OpenError};
-use super::queue;
+use super::queue::{self, Load, Room};
 use crate::StoreError;
 
 /// Enough that one large scan does not hold up everybody; what is in memory takes microseconds, and more threads than
 /// processors would only take turns.
 const THREADS: usize = 2;
 /// Questions that may wait: a second's worth of them.
-const WAITING_MAX: usize = 4_096;
+const ROOM: Room = Room {
+    len: 4_096,
+    bytes: usize::MAX,
+};
 /// Statements that a connection keeps ready: all that there are.
 pub(super) const STATEMENTS_KEPT: usize = 16;
 
@@ -29,15 +32,15 @@ pub(super) struct Readers {
 pub(super) struct Queue(queue::Queue<Question>);
 
 impl Queue {
-    pub(super) fn ask(&self, question: Question) -> Result<(), StoreError> {
-        self.0.push(question, 0)
+    pub(super) fn ask(&self, module: &str, question: Question) -> Result<(), StoreError> {
+        self.0.push(module, question, Load::default())
     }
 }
 
 impl Readers {
     pub(super) fn start(path: &Path) -> Result<Readers, OpenError> {
         let mut readers = Readers {
-            queue: Queue(queue::Queue::new(WAITING_MAX, usize::MAX)),
+            queue: Queue(queue::Queue::new(ROOM)),
             threads: Vec::with_capacity(THREADS),
         };
         for _ in 0..THREADS {

@@ -50,6 +50,13 @@ pub(super) fn kind(connection: &Connection) -> rusqlite::Result<Kind> {
     })
 }
 
+/// Whether a file that begins so can be one of ours, or become one.
+pub(super) fn may_begin(header: &[u8]) -> bool {
+    const OFFSET: usize = 68;
+    let application_id = header.get(OFFSET..OFFSET + 4);
+    header.is_empty() || application_id == Some(&APPLICATION_ID.to_be_bytes())
+}
+
 /// Makes the tables in an empty file; in one that another process has just filled, nothing.
 pub(super) fn make(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;

@@ -6,25 +6,34 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
 use super::changes::Changes;
 use super::file::OpenError;
+use super::queue::{GroupSize, Load, Room};
 use super::readers::STATEMENTS_KEPT;
 use super::{fault, queue, write};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX};
 use crate::{Batch, StoreError, Version};
 
-/// Commits that may wait, and what they may hold in memory.
-const WAITING_MAX: usize = 1_024;
-const WAITING_BYTES_MAX: usize = 64 << 20;
-/// What one transaction takes at most: other processes wait for its end.
-const GROUP_LEN_MAX: usize = 256;
-const GROUP_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+/// Commits that may wait, and what they may hold in memory: as many as a module may have requests under way.
+const ROOM: Room = Room {
+    len: 1_024,
+    bytes: 64 << 20,
+};
+/// What one transaction takes at most: other processes, and whoever comes next, wait for its end. An operation takes some ten
+/// microseconds, so that this many take less than a tenth of a second on a slow machine.
+const GROUP_MAX: GroupSize = GroupSize {
+    len: 256,
+    bytes: 2 * BATCH_BYTES_MAX,
+    operations: 2 * BATCH_OPERATIONS_MAX,
+};
 
 type Outcome = Result<Version, StoreError>;
 
@@ -37,6 +46,8 @@ struct Commit {
 /// Dropping it carries out what waits, and closes the connection.
 pub(super) struct Writer {
     queue: Queue,
+    /// The log is not copied into the file when the connection, the last one, is closed.
+    leave_log: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,13 +62,16 @@ impl Queue {
         batch: Batch,
         reply: oneshot::Sender<Outcome>,
     ) -> Result<(), StoreError> {
-        let bytes = batch.bytes();
+        let load = Load {
+            bytes: batch.bytes(),
+            operations: batch.operations(),
+        };
         let commit = Commit {
             module: module.to_owned(),
             batch,
             reply,
         };
-        self.0.push(commit, bytes)
+        self.0.push(module, commit, load)
     }
 }
 
@@ -70,7 +84,7 @@ impl Writer {
         changes: Arc<Changes>,
     ) -> Result<Writer, OpenError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        let queue = Queue(queue::Queue::new(WAITING_MAX, WAITING_BYTES_MAX));
+        let queue = Queue(queue::Queue::new(ROOM));
         let Queue(commits) = queue.clone();
         let desk = Desk {
             connection,
@@ -79,17 +93,33 @@ impl Writer {
             quota_bytes,
             changes,
         };
+        let leave_log = Arc::<AtomicBool>::default();
+        let leaves_log = Arc::clone(&leave_log);
         let thread = std::thread::Builder::new().name("store-write".to_owned());
         let started = thread.spawn(move || {
-            while let Some(group) = commits.take_group(GROUP_LEN_MAX, GROUP_BYTES_MAX) {
+            while let Some(group) = commits.take_group(GROUP_MAX) {
                 desk.carry_out(group);
+            }
+            if leaves_log.load(Ordering::Relaxed) {
+                let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+                // If it is not left, closing takes longer.
+                let _ = desk.connection.set_db_config(leave, true);
             }
         });
         let thread = Some(started.map_err(|source| OpenError::Thread {
             name: "store-write",
             source,
         })?);
-        Ok(Writer { queue, thread })
+        Ok(Writer {
+            queue,
+            leave_log,
+            thread,
+        })
+    }
+
+    /// When it is dropped.
+    pub(super) fn leave_log(&self) {
+        self.leave_log.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn queue(&self) -> Queue {

@@ -1,6 +1,8 @@
 //! The store as other modules see it: the same for each way in which it keeps its keys, and for the one that the SDK has for
 //! unit tests.
 
+mod garbage;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -235,10 +237,7 @@ async fn limits_refuse_alike_and_say_which() {
                 "has 1048577 bytes, and 1048576 are allowed",
             ),
             (long(1_001), "has 1001 operations, and 1000 are allowed"),
-            (
-                largest.clone().put("x", large()),
-                "the batch has 5242881 bytes",
-            ),
+            (largest.clone().put("x", large()), "commit it in parts"),
             (Batch::new().put("k", "1").delete("k"), "writes \"k\" twice"),
         ] {
             match storage.commit(batch).await {
@@ -394,12 +393,12 @@ async fn the_file_passes_to_the_next_generation_and_back_if_that_is_refused() {
     // Handed over, and nobody took it: the old one goes on, also for those who watch meanwhile.
     let (told, ()) = tokio::join!(of_old.watch(Version(1)), async {
         tokio::task::yield_now().await;
-        old.close();
+        old.hand_over();
         of_old.put("k", "2").await.unwrap();
     });
     assert_eq!(told, Ok(Version(2)));
     // Handed over and taken: what still comes to the old one is for the new one.
-    old.close();
+    old.hand_over();
     let new = Arc::new(File::open(settings, draining.clone()).unwrap());
     let late = of_old.put("k", "late").await;
     assert!(
