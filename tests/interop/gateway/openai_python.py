@@ -26,14 +26,15 @@ def last_request():
     return upstream.seen()["requests"][-1]
 
 
-def raises(kind, call):
+def raises(kinds, call):
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     try:
         call()
     except openai.OpenAIError as error:
-        assert type(error) is kind, f"{type(error).__name__} and not {kind.__name__}: {error}"
+        assert type(error) in kinds, f"{type(error).__name__} and not {kinds}: {error}"
         assert SECRET not in f"{error} {error!r} {error.__dict__}", error
         return error
-    raise AssertionError(f"no {kind.__name__}")
+    raise AssertionError(f"none of {kinds}")
 
 
 def a_whole_completion():
@@ -162,7 +163,8 @@ def a_stream_that_breaks_is_an_error():
         ):
             error = raises(openai.APIError, lambda: list(call("broken")))
             assert error.code == "provider_broke_off" and "try again" in error.message, error.body
-            raises(openai.APIConnectionError, lambda: list(call("cut")))
+            # Where the module's first words and the cut come at once, nothing has left the kernel yet, and it says so with a 500.
+            raises((openai.APIConnectionError, openai.InternalServerError), lambda: list(call("cut")))
 
 
 def leaving_a_stream_stops_the_provider():
