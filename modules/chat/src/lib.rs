@@ -26,8 +26,14 @@ use crate::upstream::Upstream;
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
+    for name in ctx.config().secrets_in_clear() {
+        tracing::warn!(
+            name,
+            "the configuration holds what seems to be a secret, for all who may read its file"
+        );
+    }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
-    let upstream = Upstream::new(settings.upstream.clone());
+    let upstream = Upstream::new(settings.upstream.clone())?;
     let conversations = Conversations::new(settings, upstream, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations))

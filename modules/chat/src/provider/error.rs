@@ -40,6 +40,18 @@ pub(crate) enum ProviderError {
         "The provider at {0} cannot be reached: check `base_url` of the chat module and the network."
     )]
     Unreachable(String),
+    #[error(
+        "The certificate of {0} is not trusted: add its authority to the system's, or name its file in SSL_CERT_FILE."
+    )]
+    Untrusted(String),
+    #[error(
+        "The proxy {0} cannot be reached: check `proxy` of the chat module, or HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+    )]
+    ProxyUnreachable(String),
+    #[error(
+        "The proxy {0} does not let the request through: check `proxy` of the chat module, or HTTPS_PROXY, with its user and password."
+    )]
+    ProxyRefused(String),
     #[error("The provider sent nothing for {}: try again.", humantime::format_duration(*.0))]
     Silent(Duration),
     #[error("The provider's answer broke off: try again.")]
@@ -104,6 +116,9 @@ impl From<UpstreamError> for ProviderError {
             UpstreamError::Key(error) => ProviderError::NoKey(error.to_string()),
             UpstreamError::ConnectTimeout { authority, .. }
             | UpstreamError::Unreachable { authority, .. } => ProviderError::Unreachable(authority),
+            UpstreamError::Untrusted { authority } => ProviderError::Untrusted(authority),
+            UpstreamError::ProxyUnreachable { proxy, .. } => ProviderError::ProxyUnreachable(proxy),
+            UpstreamError::ProxyRefused { proxy } => ProviderError::ProxyRefused(proxy),
             UpstreamError::Silent(limit) => ProviderError::Silent(limit),
             UpstreamError::BrokenOff => ProviderError::BrokenOff,
         }
