@@ -14,6 +14,9 @@ pub(crate) trait Credential: Send + Sync {
 
     /// The key after its source was asked again, since the provider refused the one at hand.
     fn refreshed(&self) -> BoxFuture<'_, Result<Key, CredentialError>>;
+
+    /// For whom is asked, where what it costs is to be counted.
+    fn session(&self) -> Option<&Session>;
 }
 
 /// A provider's key, wiped when it is dropped.
@@ -66,6 +69,10 @@ impl Credential for Session {
             Ok(Key::from(&secret.map_err(CredentialError::Secret)?))
         }
         .boxed()
+    }
+
+    fn session(&self) -> Option<&Session> {
+        Some(self)
     }
 }
 

@@ -15,6 +15,7 @@ mod store;
 mod transcript;
 mod turn;
 mod upstream;
+mod usage;
 
 use axum::Router;
 use midplane_sdk::{Context, Result};
@@ -22,6 +23,7 @@ use midplane_sdk::{Context, Result};
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
@@ -34,7 +36,12 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
     let upstream = Upstream::new(settings.upstream.clone())?;
-    let conversations = Conversations::new(settings, upstream, ctx.draining());
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        Meter::new(&ctx.metrics()),
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations))
 }

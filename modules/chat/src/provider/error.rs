@@ -79,6 +79,30 @@ impl ProviderError {
         )
     }
 
+    /// One word for each, for counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            ProviderError::NoKey(_) => "no_key",
+            ProviderError::KeyRefused | ProviderError::Forbidden => "key_refused",
+            ProviderError::QuotaExhausted => "quota_exhausted",
+            ProviderError::RateLimited(_) => "rate_limited",
+            ProviderError::NotFound
+            | ProviderError::ConversationTooLong
+            | ProviderError::Rejected(_) => "rejected",
+            ProviderError::Unavailable(_) | ProviderError::Failed => "failed",
+            ProviderError::Unreachable(_)
+            | ProviderError::Untrusted(_)
+            | ProviderError::ProxyUnreachable(_)
+            | ProviderError::ProxyRefused(_) => "unreachable",
+            ProviderError::Silent(_) => "silent",
+            ProviderError::BrokenOff => "broken_off",
+            ProviderError::NotAStream | ProviderError::Malformed | ProviderError::ToolCall => {
+                "malformed"
+            }
+            ProviderError::Empty => "empty",
+        }
+    }
+
     /// What a status of 400 and above means; `code` is what the provider's body names.
     pub(crate) fn of_status(
         status: u16,
