@@ -42,6 +42,13 @@ impl Key {
     }
 }
 
+#[cfg(test)]
+impl Key {
+    pub(crate) fn for_tests(text: &str) -> Key {
+        Key(Zeroizing::new(text.to_owned()))
+    }
+}
+
 impl From<&Secret> for Key {
     fn from(secret: &Secret) -> Key {
         Key(Zeroizing::new(secret.expose().to_owned()))

@@ -82,3 +82,6 @@ pub(crate) enum Ending {
     /// The provider withheld the rest.
     Filtered,
 }
+
+#[cfg(test)]
+mod tests;
