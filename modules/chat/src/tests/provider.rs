@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) struct FakeProvider {
     address: std::net::SocketAddr,
@@ -107,6 +108,14 @@ fn end(api: &str) -> &'static str {
 
 impl FakeProvider {
     pub(crate) async fn start(replies: Vec<Reply>) -> FakeProvider {
+        FakeProvider::serve(replies, None).await
+    }
+
+    pub(crate) async fn start_tls(replies: Vec<Reply>, tls: TlsAcceptor) -> FakeProvider {
+        FakeProvider::serve(replies, Some(tls)).await
+    }
+
+    async fn serve(replies: Vec<Reply>, tls: Option<TlsAcceptor>) -> FakeProvider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -114,19 +123,15 @@ impl FakeProvider {
         let seen = Arc::clone(&requests);
         tokio::spawn(async move {
             for reply in replies {
-                let (mut connection, _) = listener.accept().await.unwrap();
-                let request = read_request(&mut connection).await;
-                seen.lock().unwrap().push(request);
-                // a client that had enough may be gone
-                let _ = connection.write_all(&reply.bytes).await;
-                if !reply.close {
-                    // the end of what the client sends is its leaving
-                    while connection
-                        .read(&mut [0; 64])
-                        .await
-                        .is_ok_and(|read| read > 0)
-                    {}
-                    let _ = closing.send(());
+                let (connection, _) = listener.accept().await.unwrap();
+                let (seen, closing) = (&seen, &closing);
+                match &tls {
+                    None => answer_one(connection, reply, seen, closing).await,
+                    // a client that does not trust the certificate leaves here
+                    Some(tls) => match tls.accept(connection).await {
+                        Ok(connection) => answer_one(connection, reply, seen, closing).await,
+                        Err(_) => continue,
+                    },
                 }
             }
         });
@@ -135,6 +140,10 @@ impl FakeProvider {
             requests,
             closed,
         }
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
     }
 
     pub(crate) fn base_url(&self) -> String {
@@ -151,7 +160,31 @@ impl FakeProvider {
     }
 }
 
-async fn read_request(connection: &mut TcpStream) -> String {
+async fn answer_one(
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
+    reply: Reply,
+    seen: &Mutex<Vec<String>>,
+    closing: &mpsc::UnboundedSender<()>,
+) {
+    let request = read_request(&mut connection).await;
+    seen.lock().unwrap().push(request);
+    // a client that had enough may be gone
+    let _ = connection.write_all(&reply.bytes).await;
+    let _ = connection.flush().await;
+    if reply.close {
+        let _ = connection.shutdown().await;
+        return;
+    }
+    // the end of what the client sends is its leaving
+    while connection
+        .read(&mut [0; 64])
+        .await
+        .is_ok_and(|read| read > 0)
+    {}
+    let _ = closing.send(());
+}
+
+async fn read_request(connection: &mut (impl AsyncRead + Unpin)) -> String {
     let mut request = String::new();
     let mut buffer = [0; 4096];
     loop {
