@@ -2,6 +2,8 @@
 
 mod faults;
 mod network;
+mod proxies;
+mod secrets;
 mod silence;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use midplane_sdk::{Session, testing};
 use serde_json::{Value, json};
 
+use self::proxies::{HttpProxy, SocksProxy};
 use super::{Conversation, Delta, Deltas, Ending, Message, OpenAi, Provider, ProviderError};
 use crate::config::Config;
 use crate::credential::{Credential, CredentialError, Key};
@@ -43,6 +46,10 @@ impl Credential for Keys {
 
 /// Asks for an answer with `members` as the module's configuration.
 fn ask(members: Value) -> Deltas {
+    ask_keyed(members, "sk-old")
+}
+
+fn ask_keyed(members: Value, key: &'static str) -> Deltas {
     let config: Config = serde_json::from_value(members).unwrap();
     let settings = config.check().unwrap();
     let upstream = Upstream::new(settings.upstream).unwrap();
@@ -51,7 +58,7 @@ fn ask(members: Value) -> Deltas {
         messages: vec![Message::user("hi")],
         ..Conversation::default()
     };
-    openai.answer(conversation, Arc::new(Keys("sk-old", "sk-new")))
+    openai.answer(conversation, Arc::new(Keys(key, "sk-new")))
 }
 
 fn config(provider: &FakeProvider, api: &str, more: Value) -> Value {

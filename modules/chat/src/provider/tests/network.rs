@@ -1,8 +1,6 @@
 //! The way to the provider: whom TLS trusts, and which proxies are used, with the environment as the system gives it. Each case
 //! asks in a process of its own, since a test cannot change the environment of the others.
 
-mod proxies;
-
 use std::path::Path;
 use std::process::Command;
 
@@ -12,7 +10,6 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use self::proxies::{HttpProxy, SocksProxy};
 use super::*;
 
 /// Holds the configuration that a child asks with.
