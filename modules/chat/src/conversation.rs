@@ -25,6 +25,7 @@ use crate::store::{Memory, Store, StoreError};
 use crate::transcript;
 use crate::turn::{Opening, Saves, Turn};
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 /// How long a turn may go on when the module drains: most answers end in it, and a reload should not take longer. Well
 /// below the 30 s after which the kernel cancels what has not drained.
@@ -70,11 +71,16 @@ pub(crate) enum Refusal {
 
 impl Conversations {
     /// To be called in the module's runtime.
-    pub(crate) fn new(settings: Settings, upstream: Upstream, draining: Draining) -> Conversations {
+    pub(crate) fn new(
+        settings: Settings,
+        upstream: Upstream,
+        meter: Meter,
+        draining: Draining,
+    ) -> Conversations {
         Conversations {
             store: Arc::new(Memory::default()),
             choice: settings.choice,
-            openai: Arc::new(OpenAi::new(settings.openai, upstream)),
+            openai: Arc::new(OpenAi::new(settings.openai, upstream, meter)),
             echo: Arc::new(settings.echo),
             models: settings.models,
             draining,

@@ -17,6 +17,7 @@ mod store;
 mod transcript;
 mod turn;
 mod upstream;
+mod usage;
 
 use axum::Router;
 use midplane_sdk::{Context, Result};
@@ -26,16 +27,28 @@ use crate::conversation::Conversations;
 use crate::gateway::Gateway;
 use crate::hosted::Hosted;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
+    for name in ctx.config().secrets_in_clear() {
+        tracing::warn!(
+            name,
+            "the configuration holds what seems to be a secret, for all who may read its file"
+        );
+    }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
-    let upstream = Upstream::new(settings.upstream.clone());
+    let upstream = Upstream::new(settings.upstream.clone())?;
     let gateway = Gateway::new(&settings, upstream.clone(), ctx.draining());
     gateway.allow_bodies(&mut ctx);
     let hosted = Hosted::new(&settings, upstream.clone());
-    let conversations = Conversations::new(settings, upstream, ctx.draining());
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        Meter::new(&ctx.metrics()),
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
         .merge(gateway::router(gateway))

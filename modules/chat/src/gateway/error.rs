@@ -129,7 +129,11 @@ impl GatewayError {
             GatewayError::Redirected(_)
             | GatewayError::Encoded
             | GatewayError::UnreadableModels
-            | GatewayError::Upstream(UpstreamError::Key(_)) => Some(false),
+            | GatewayError::Upstream(
+                UpstreamError::Key(_)
+                | UpstreamError::Untrusted { .. }
+                | UpstreamError::ProxyRefused { .. },
+            ) => Some(false),
             _ => None,
         }
     }
@@ -215,6 +219,16 @@ impl Failure {
                 StatusCode::BAD_GATEWAY,
                 "provider_unreachable",
                 "check `base_url` of the chat module and the network",
+            ),
+            UpstreamError::Untrusted { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "provider_untrusted",
+                "check `base_url` of the chat module and the certificates that the system trusts",
+            ),
+            UpstreamError::ProxyUnreachable { .. } | UpstreamError::ProxyRefused { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "proxy_failed",
+                "check `proxy` of the chat module, or the environment's proxies",
             ),
             UpstreamError::BrokenOff => {
                 (StatusCode::BAD_GATEWAY, "provider_broke_off", "try again")
@@ -315,6 +329,14 @@ mod tests {
             cause: None,
         });
         check(unreachable, 502, "provider_unreachable", None).await;
+        let untrusted = E::Upstream(UpstreamError::Untrusted {
+            authority: "host:1".to_owned(),
+        });
+        check(untrusted, 502, "provider_untrusted", Some("false")).await;
+        let proxy = E::Upstream(UpstreamError::ProxyRefused {
+            proxy: "proxy:1".to_owned(),
+        });
+        check(proxy, 502, "proxy_failed", Some("false")).await;
         let silent = E::Upstream(UpstreamError::Silent(Duration::from_secs(9)));
         check(silent, 504, "provider_timeout", None).await;
         let broken = E::Upstream(UpstreamError::BrokenOff);
