@@ -1,9 +1,10 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! answer, `actions` lets another module speak, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
+mod actions;
 mod answer;
 mod config;
 mod conversation;
@@ -23,7 +24,7 @@ use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::upstream::Upstream;
 
-#[midplane_sdk::module(name = "chat", grants = ["secrets"])]
+#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:*"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
