@@ -1,11 +1,13 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `actions` lets another module speak, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! answer, `actions` lets another module speak, `changes` tells other windows, `provider` talks to models through
+//! `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
 mod actions;
 mod answer;
+mod changes;
 mod config;
 mod conversation;
 mod credential;
@@ -17,21 +19,26 @@ mod transcript;
 mod turn;
 mod upstream;
 
+use std::sync::Arc;
+
 use axum::Router;
 use midplane_sdk::{Context, Result};
 
+use crate::changes::Feed;
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::upstream::Upstream;
 
-#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:*"])]
+#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store", "call:*"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
     let upstream = Upstream::new(settings.upstream.clone());
-    let conversations = Conversations::new(settings, upstream, ctx.draining());
+    let store = store::open(settings.store, &ctx).await?;
+    let feed = Feed::new(Arc::clone(&store));
+    let conversations = Conversations::new(settings, upstream, store, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
-    Ok(routes::router(conversations))
+    Ok(routes::router(conversations).merge(changes::router(feed, ctx.draining())))
 }
 
 #[cfg(test)]

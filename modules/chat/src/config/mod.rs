@@ -6,6 +6,7 @@
 mod actions;
 mod bounds;
 mod provider;
+mod store;
 mod tools;
 mod upstream;
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
+pub(crate) use self::store::StoreName;
 use self::tools::ToolConfig;
 pub(crate) use self::tools::ToolError;
 use crate::actions::Hook;
@@ -62,19 +64,11 @@ pub(crate) struct Config {
     /// Between the echo's words: `"20ms"`.
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
-    store: StoreName,
+    store: Option<StoreName>,
     /// The module that carries out custom actions.
     actions: Option<String>,
     /// What the client can do for the model.
     tools: Vec<ToolConfig>,
-}
-
-/// Threads live in memory, as long as this generation of the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StoreName {
-    #[default]
-    Memory,
 }
 
 /// The configuration, checked.
@@ -87,6 +81,7 @@ pub(crate) struct Settings {
     pub(crate) echo: Echo,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
+    pub(crate) store: Option<StoreName>,
     pub(crate) tools: Vec<Tool>,
 }
 
@@ -150,6 +145,7 @@ impl Config {
                 )?,
             },
             models,
+            store: self.store,
             tools: self.tools()?,
         })
     }

@@ -23,7 +23,7 @@ use crate::protocol::page::{Order, PAGE_SIZE_DEFAULT, Page, Scan};
 use crate::protocol::request::{Feedback, ListItems, Request, UpdateThread};
 use crate::protocol::thread::Thread;
 use crate::provider::{Echo, OpenAi, Tool};
-use crate::store::{Memory, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::turn::Saves;
 use crate::upstream::Upstream;
 
@@ -55,9 +55,14 @@ type EventStream = std::pin::Pin<Box<dyn Stream<Item = Event> + Send>>;
 
 impl Conversations {
     /// To be called in the module's runtime.
-    pub(crate) fn new(settings: Settings, upstream: Upstream, draining: Draining) -> Conversations {
+    pub(crate) fn new(
+        settings: Settings,
+        upstream: Upstream,
+        store: Arc<dyn Store>,
+        draining: Draining,
+    ) -> Conversations {
         Conversations {
-            store: Arc::new(Memory::default()),
+            store,
             choice: settings.choice,
             openai: Arc::new(OpenAi::new(settings.openai, upstream)),
             echo: Arc::new(settings.echo),
