@@ -18,6 +18,7 @@ mod store;
 mod transcript;
 mod turn;
 mod upstream;
+mod usage;
 
 use std::sync::Arc;
 
@@ -28,15 +29,23 @@ use crate::changes::Feed;
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store", "call:*"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
+    for name in ctx.config().secrets_in_clear() {
+        tracing::warn!(
+            name,
+            "the configuration holds what seems to be a secret, for all who may read its file"
+        );
+    }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
-    let upstream = Upstream::new(settings.upstream.clone());
+    let upstream = Upstream::new(settings.upstream.clone())?;
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
-    let conversations = Conversations::new(settings, upstream, store, ctx.draining());
+    let meter = Meter::new(&ctx.metrics());
+    let conversations = Conversations::new(settings, upstream, store, meter, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations).merge(changes::router(feed, ctx.draining())))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 mod conversations;
 mod models;
-mod provider;
+pub(crate) mod provider;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

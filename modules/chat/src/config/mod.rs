@@ -5,16 +5,20 @@
 
 mod actions;
 mod bounds;
+mod headers;
+mod hidden;
 mod provider;
 mod store;
 mod tools;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub(crate) use self::hidden::Hidden;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
 pub(crate) use self::store::StoreName;
@@ -56,6 +60,16 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "bounds::duration")]
     stall_timeout: Option<Duration>,
     retries: Option<u32>,
+    /// The header that takes the key, alone, in place of `Authorization: Bearer`: `"api-key"` for Azure.
+    api_key_header: Option<String>,
+    /// Sent with every request.
+    headers: BTreeMap<String, Hidden>,
+    /// Added to every address: `{ api-version = "2024-10-21" }` for Azure.
+    query: BTreeMap<String, Hidden>,
+    /// In place of those that the environment names: `"http://proxy:3128"`, `"socks5h://proxy"`.
+    proxy: Option<Hidden>,
+    /// Hosts that are reached without a proxy, as in `NO_PROXY`; `"*"` for all.
+    no_proxy: Option<String>,
     max_output_tokens: Option<u32>,
     /// Asks reasoning models for a summary of their thoughts; `api = "responses"` only.
     reasoning_summary: Option<ReasoningSummary>,
@@ -112,6 +126,24 @@ pub(crate) enum ConfigError {
         least: String,
         most: String,
     },
+    #[error("`{0}` is no name of a header: use letters, digits and hyphens")]
+    HeaderName(String),
+    #[error("the value of header `{0}` cannot be sent: use up to 4 KiB of visible ASCII")]
+    HeaderValue(String),
+    #[error("header `{0}` is given twice, in different spellings: keep one")]
+    HeaderTwice(String),
+    #[error("header `{0}` belongs to the request itself: remove it")]
+    HeaderTaken(String),
+    #[error("more than {0} headers are given: remove some")]
+    ManyHeaders(usize),
+    #[error(
+        "header `{0}` is where a key goes, which comes from the session: remove it, or name it in `api_key_header` alone"
+    )]
+    KeyInHeaders(String),
+    #[error(
+        "`proxy` is no proxy's URL: write it like `http://proxy:3128`, `https://proxy` or `socks5h://proxy:1080`"
+    )]
+    Proxy,
     #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
     SummaryWithoutResponses,
     #[error(

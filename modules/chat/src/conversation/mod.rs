@@ -26,6 +26,7 @@ use crate::provider::{Echo, OpenAi, Tool};
 use crate::store::{Store, StoreError};
 use crate::turn::Saves;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 /// How long a turn may go on when the module drains: most answers end in it, and a reload should not take longer. Well
 /// below the 30 s after which the kernel cancels what has not drained.
@@ -59,12 +60,13 @@ impl Conversations {
         settings: Settings,
         upstream: Upstream,
         store: Arc<dyn Store>,
+        meter: Meter,
         draining: Draining,
     ) -> Conversations {
         Conversations {
             store,
             choice: settings.choice,
-            openai: Arc::new(OpenAi::new(settings.openai, upstream)),
+            openai: Arc::new(OpenAi::new(settings.openai, upstream, meter)),
             echo: Arc::new(settings.echo),
             models: settings.models,
             tools: settings.tools,

@@ -15,6 +15,7 @@ mod responses;
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use conversation::{Conversation, Message, Part, Tool};
 pub(crate) use echo::Echo;
@@ -68,7 +69,8 @@ pub(crate) enum Delta {
 }
 
 /// Tokens, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Usage {
     pub(crate) input_tokens: u64,
     /// Of the input, what the provider had read before.
@@ -88,3 +90,6 @@ pub(crate) enum Ending {
     /// The provider withheld the rest.
     Filtered,
 }
+
+#[cfg(test)]
+mod tests;
