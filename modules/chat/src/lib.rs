@@ -1,10 +1,13 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! answer, `actions` lets another module speak, `changes` tells other windows, `provider` talks to models through
+//! `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
+mod actions;
 mod answer;
+mod changes;
 mod config;
 mod conversation;
 mod credential;
@@ -19,9 +22,12 @@ mod turn;
 mod upstream;
 mod usage;
 
+use std::sync::Arc;
+
 use axum::Router;
 use midplane_sdk::{Context, Result};
 
+use crate::changes::Feed;
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::gateway::Gateway;
@@ -29,7 +35,7 @@ use crate::hosted::Hosted;
 use crate::upstream::Upstream;
 use crate::usage::Meter;
 
-#[midplane_sdk::module(name = "chat", grants = ["secrets"])]
+#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store", "call:*"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     for name in ctx.config().secrets_in_clear() {
@@ -40,17 +46,16 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
     let upstream = Upstream::new(settings.upstream.clone())?;
-    let gateway = Gateway::new(&settings, upstream.clone(), ctx.draining());
+    let meter = Meter::new(&ctx.metrics());
+    let gateway = Gateway::new(&settings, upstream.clone(), meter.clone(), ctx.draining());
     gateway.allow_bodies(&mut ctx);
     let hosted = Hosted::new(&settings, upstream.clone());
-    let conversations = Conversations::new(
-        settings,
-        upstream,
-        Meter::new(&ctx.metrics()),
-        ctx.draining(),
-    );
+    let store = store::open(settings.store, &ctx).await?;
+    let feed = Feed::new(Arc::clone(&store));
+    let conversations = Conversations::new(settings, upstream, store, meter, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
+        .merge(changes::router(feed, ctx.draining()))
         .merge(gateway::router(gateway))
         .merge(hosted::router(hosted)))
 }

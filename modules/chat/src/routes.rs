@@ -90,26 +90,50 @@ fn frame(event: &Event) -> Bytes {
 }
 
 fn refuse_request(error: RequestError) -> Problem {
-    let (status, code) = match error {
-        RequestError::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        RequestError::Envelope(_) | RequestError::Params { .. } | RequestError::Unknown(_) => {
-            (StatusCode::BAD_REQUEST, "invalid_request")
-        }
-    };
-    Problem::new(status, code, error.to_string())
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        error.to_string(),
+    )
 }
 
 fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
-        Refusal::Store(StoreError::ThreadNotFound) => (StatusCode::NOT_FOUND, "thread_not_found"),
-        Refusal::Store(StoreError::ItemNotFound) => (StatusCode::NOT_FOUND, "item_not_found"),
-        Refusal::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
-        Refusal::Attachments => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        Refusal::Store(StoreError::UnknownCursor)
-        | Refusal::EmptyMessage
+        Refusal::Store(error) => return refuse_by_store(error),
+        Refusal::Attachments | Refusal::NotOffered(_) => {
+            (StatusCode::NOT_IMPLEMENTED, "not_offered")
+        }
+        Refusal::NoActions => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::NoPendingCall | Refusal::FormAnswered(_) => (StatusCode::CONFLICT, "conflict"),
+        Refusal::Action(_) => (StatusCode::BAD_GATEWAY, "action_failed"),
+        Refusal::EmptyMessage
         | Refusal::Model(_)
+        | Refusal::ToolChoice(_)
         | Refusal::NotAUserMessage(_)
+        | Refusal::NotAForm(_)
+        | Refusal::NotAWidget(_)
         | Refusal::LongTitle => (StatusCode::BAD_REQUEST, "invalid_request"),
     };
     Problem::new(status, code, refusal.to_string())
+}
+
+/// What a store failed with, as a client is told.
+pub(crate) fn refuse_by_store(error: &StoreError) -> Problem {
+    let (status, code) = match error {
+        StoreError::ThreadNotFound => (StatusCode::NOT_FOUND, "thread_not_found"),
+        StoreError::ItemNotFound => (StatusCode::NOT_FOUND, "item_not_found"),
+        StoreError::AttachmentNotFound => (StatusCode::NOT_FOUND, "attachment_not_found"),
+        StoreError::UnknownCursor => (StatusCode::BAD_REQUEST, "invalid_request"),
+        StoreError::Full { .. } | StoreError::NoRoom(_) => {
+            (StatusCode::INSUFFICIENT_STORAGE, "store_full")
+        }
+        StoreError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        StoreError::Contended | StoreError::Unavailable(_) | StoreError::Unreachable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+        }
+        StoreError::Newer { .. } | StoreError::Failed(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
+        }
+    };
+    Problem::new(status, code, error.to_string())
 }

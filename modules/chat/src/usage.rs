@@ -59,6 +59,27 @@ impl Meter {
         }
         .boxed()
     }
+
+    /// What an answer of `model` cost, for whoever asked.
+    pub(crate) fn add_tokens(&self, credential: &dyn Credential, model: &str, usage: Usage) {
+        for (kind, count) in [
+            ("input", usage.input_tokens),
+            ("cached_input", usage.cached_input_tokens),
+            ("output", usage.output_tokens),
+            ("reasoning", usage.reasoning_tokens),
+        ] {
+            if count > 0 {
+                let labels = [("kind", kind), ("model", model)];
+                add(&self.tokens, credential, &labels, count);
+            }
+        }
+    }
+
+    /// An answer that ended.
+    pub(crate) fn add_request(&self, credential: &dyn Credential, model: &str, outcome: &str) {
+        let labels = [("model", model), ("outcome", outcome)];
+        add(&self.requests, credential, &labels, 1);
+    }
 }
 
 struct Watched {
@@ -70,24 +91,10 @@ struct Watched {
 }
 
 impl Watched {
-    fn add_tokens(&self, usage: Usage) {
-        for (kind, count) in [
-            ("input", usage.input_tokens),
-            ("cached_input", usage.cached_input_tokens),
-            ("output", usage.output_tokens),
-            ("reasoning", usage.reasoning_tokens),
-        ] {
-            if count > 0 {
-                let labels = [("kind", kind), ("model", self.model.as_str())];
-                add(&self.meter.tokens, &*self.credential, &labels, count);
-            }
-        }
-    }
-
     fn end(&mut self, outcome: &str) {
         if !std::mem::replace(&mut self.ended, true) {
-            let labels = [("model", self.model.as_str()), ("outcome", outcome)];
-            add(&self.meter.requests, &*self.credential, &labels, 1);
+            self.meter
+                .add_request(&*self.credential, &self.model, outcome);
         }
     }
 }
@@ -99,7 +106,8 @@ impl Stream for Watched {
         let delta = ready!(self.deltas.poll_next_unpin(context));
         match &delta {
             Some(Ok(Delta::Usage(usage))) => {
-                self.add_tokens(*usage);
+                self.meter
+                    .add_tokens(&*self.credential, &self.model, *usage);
             }
             Some(Ok(Delta::Done(ending))) => self.end(match ending {
                 Ending::Complete => "complete",

@@ -3,11 +3,14 @@
 //! Everything that can be wrong is found here, before a request comes, and the message says what to mend. The members stand
 //! here, since they are one table in the file; each concern's checks stand in a file of their own.
 
+mod actions;
 mod bounds;
 mod gateway;
 mod headers;
 mod hidden;
 mod provider;
+mod store;
+mod tools;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -20,7 +23,11 @@ pub(crate) use self::gateway::GatewaySettings;
 pub(crate) use self::hidden::Hidden;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
-use crate::provider::{Echo, OpenAiSettings};
+pub(crate) use self::store::StoreName;
+use self::tools::ToolConfig;
+pub(crate) use self::tools::ToolError;
+use crate::actions::Hook;
+use crate::provider::{Echo, OpenAiSettings, Tool};
 use crate::upstream::UpstreamSettings;
 
 /// A person watching the echo waits no longer for a word.
@@ -74,20 +81,17 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
     gateway: gateway::GatewayTable,
-    store: StoreName,
-}
-
-/// Threads live in memory, as long as this generation of the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StoreName {
-    #[default]
-    Memory,
+    store: Option<StoreName>,
+    /// The module that carries out custom actions.
+    actions: Option<String>,
+    /// What the client can do for the model.
+    tools: Vec<ToolConfig>,
 }
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    pub(crate) actions: Option<Hook>,
     pub(crate) choice: Choice,
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
@@ -95,10 +99,18 @@ pub(crate) struct Settings {
     pub(crate) gateway: GatewaySettings,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
+    pub(crate) store: Option<StoreName>,
+    pub(crate) tools: Vec<Tool>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
+    #[error(
+        "`actions` is `{0}`, which is no name of a module: name the one that carries out actions"
+    )]
+    Actions(String),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     #[error(
         "`base_url` is `{url}`, {reason}: write it like `{BASE_URL_DEFAULT}` or `http://127.0.0.1:8080/v1`"
     )]
@@ -155,6 +167,7 @@ impl Config {
         let mut models = vec![openai.model.clone()];
         models.extend(self.models.iter().cloned());
         Ok(Settings {
+            actions: self.actions()?,
             choice: self.choice()?,
             openai,
             upstream: self.upstream()?,
@@ -169,6 +182,8 @@ impl Config {
             },
             gateway: self.gateway.check()?,
             models,
+            store: self.store,
+            tools: self.tools()?,
         })
     }
 }

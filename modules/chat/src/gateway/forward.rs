@@ -17,6 +17,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use midplane_sdk::{Draining, Session};
 
+use super::account::Account;
 use super::error::GatewayError;
 use super::mask::{Mask, Remembered};
 use super::models::Models;
@@ -43,6 +44,25 @@ pub(super) async fn answer(
 ) -> Result<Response, GatewayError> {
     let (parts, body) = request.into_parts();
     let body = Outbound::of(&parts, body, offered, &gateway.settings.models).await?;
+    let mut account = offered
+        .asks_a_model()
+        .then(|| Account::new(gateway.meter.clone(), session.clone()));
+    let answer = carry(gateway, offered, session, &parts, body, &mut account).await;
+    if let (Err(error), Some(account)) = (&answer, &mut account) {
+        account.fail(error);
+    }
+    answer
+}
+
+/// Takes the account along with an answer that can be passed on.
+async fn carry(
+    gateway: &Gateway,
+    offered: Offered,
+    session: Session,
+    parts: &Parts,
+    body: Outbound,
+    account: &mut Option<Account>,
+) -> Result<Response, GatewayError> {
     let (is_repeatable, trouble) = (body.is_repeatable, body.trouble);
     let mut request = Request::new(body.body);
     *request.method_mut() = parts.method.clone();
@@ -80,7 +100,10 @@ pub(super) async fn answer(
     {
         return listed(answer, &mask, &gateway.settings.models).await;
     }
-    Ok(passed_on(answer, mask, &gateway.draining))
+    if let Some(account) = account {
+        account.begin(status);
+    }
+    Ok(passed_on(answer, mask, &gateway.draining, account.take()))
 }
 
 /// A body on its way to the provider.
@@ -109,11 +132,7 @@ impl Outbound {
                 trouble,
             });
         }
-        let names_model = matches!(
-            offered,
-            Offered::ChatCompletions | Offered::CreateResponse | Offered::Embeddings
-        );
-        let looks_into = names_model && models.are_restricted();
+        let looks_into = offered.asks_a_model() && models.are_restricted();
         let is_short = body
             .size_hint()
             .exact()
@@ -175,7 +194,12 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-fn passed_on(answer: http::Response<Answer>, mask: Mask, draining: &Draining) -> Response {
+fn passed_on(
+    answer: http::Response<Answer>,
+    mask: Mask,
+    draining: &Draining,
+    account: Option<Account>,
+) -> Response {
     let (head, body) = answer.into_parts();
     let mut headers = headers::to_client(&head.headers, |bytes| mask.is_in(bytes));
     let relay = match is_event_stream(&headers) {
@@ -186,7 +210,7 @@ fn passed_on(answer: http::Response<Answer>, mask: Mask, draining: &Draining) ->
         }
         false => Relay::plain(body, mask),
     };
-    let mut response = Response::new(Body::from_stream(relay));
+    let mut response = Response::new(Body::from_stream(relay.counted(account)));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
     response

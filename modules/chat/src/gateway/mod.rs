@@ -3,8 +3,9 @@
 //!
 //! It decides what passes and changes nothing of it. `offered` says which calls, `headers` which fields, `models` which
 //! models; `forward` carries a request over, `relay` its answer back, and `mask` sees to it that the key is in neither an
-//! answer nor a log. What goes wrong here is an `error` in OpenAI's shape. Where there is no provider, `echo` answers.
+//! answer nor a log; `account` counts what an answer cost. What goes wrong here is an `error` in OpenAI's shape. Where there is no provider, `echo` answers.
 
+mod account;
 mod echo;
 mod error;
 mod forward;
@@ -13,6 +14,7 @@ mod mask;
 mod models;
 mod offered;
 mod relay;
+mod tally;
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ use self::offered::{NotOffered, Offered};
 use crate::config::{Choice, GatewaySettings, Settings};
 use crate::provider::Echo;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 /// What OpenAI takes in one request, with images in it.
 const BODY_BYTES_MAX: u64 = 50 << 20;
@@ -44,6 +47,7 @@ pub(crate) struct Gateway {
     settings: GatewaySettings,
     choice: Choice,
     upstream: Upstream,
+    meter: Meter,
     echo: Echo,
     draining: Draining,
 }
@@ -71,11 +75,17 @@ async fn serve(
 }
 
 impl Gateway {
-    pub(crate) fn new(settings: &Settings, upstream: Upstream, draining: Draining) -> Gateway {
+    pub(crate) fn new(
+        settings: &Settings,
+        upstream: Upstream,
+        meter: Meter,
+        draining: Draining,
+    ) -> Gateway {
         Gateway {
             settings: settings.gateway.clone(),
             choice: settings.choice,
             upstream,
+            meter,
             echo: settings.echo,
             draining,
         }

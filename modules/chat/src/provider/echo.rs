@@ -38,7 +38,7 @@ impl Provider for Echo {
     fn notice(&self) -> Option<Notice> {
         Some(Notice {
             level: NoticeLevel::Info,
-            title: "Echo".to_owned(),
+            title: Some("Echo".to_owned()),
             message: "No model answers here: the echo repeats your words. Give the session an API key, or configure \
                       `provider = \"openai\"`, to talk to a model."
                 .to_owned(),

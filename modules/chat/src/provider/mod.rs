@@ -24,6 +24,7 @@ pub(crate) use openai::{OpenAi, OpenAiSettings};
 
 use crate::credential::Credential;
 use crate::protocol::event::Notice;
+use crate::protocol::source::Annotation;
 
 /// What a provider says, piece by piece. Dropping it stops the request behind it at once.
 pub(crate) type Deltas = BoxStream<'static, Result<Delta, ProviderError>>;
@@ -38,11 +39,18 @@ pub(crate) trait Provider: Send + Sync {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Delta {
     Text(String),
+    /// What follows is of a further part of the message, or of a further message.
+    NextPart,
+    NextMessage,
+    /// Of the words so far.
+    Annotation(Annotation),
     /// Of the model's own refusal, in its words. It stands where the text would.
     Refusal(String),
+    /// The model thinks; it need not tell what.
+    Thinking,
     /// Of the model's reasoning, or a summary of it; a new `part` starts a new thought.
     Thought {
         part: u64,

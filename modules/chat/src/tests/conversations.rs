@@ -209,7 +209,7 @@ async fn bad_requests_are_problems_that_say_what_to_do() {
     refused(
         &module,
         ada(),
-        json!({"type": "input.transcribe", "params": {}}),
+        json!({"type": "input.transcribe", "params": {"audio_base64": "", "mime_type": "audio/webm"}}),
         501,
         "not offered",
     )

@@ -1,11 +1,14 @@
 //! A turn against a provider that says what the test says.
 
+use futures_util::future::FutureExt;
+use futures_util::stream::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
+use crate::answer::Answer;
 use crate::protocol::page::{Order, Scan};
 use crate::protocol::thread::ThreadMetadata;
-use crate::provider::Ending;
+use crate::provider::{Delta, Ending, ProviderError};
 use crate::store::Memory;
 
 type Said = Result<Delta, ProviderError>;
@@ -29,14 +32,21 @@ async fn stage(title: Option<&str>) -> Stage {
         store: store.clone(),
         user: "ada".to_owned(),
         thread: thread.id.clone(),
-        title: title.map(str::to_owned),
         events: Vec::new(),
-        notice: None,
-        deltas: stream::unfold(
-            said,
-            |mut said| async move { Some((said.recv().await?, said)) },
-        )
-        .boxed(),
+        steps: Vec::new(),
+        asked: Asked {
+            speaker: Speaker::Model {
+                deltas: stream::unfold(
+                    said,
+                    |mut said| async move { Some((said.recv().await?, said)) },
+                )
+                .boxed(),
+                answer: Box::new(Answer::new(thread.id.clone(), Vec::new(), None)),
+            },
+            notice: None,
+            title: title.map(str::to_owned),
+        },
+        ask_model: None,
         drained: async move {
             if drained.await.is_err() {
                 std::future::pending::<()>().await;
@@ -95,11 +105,7 @@ async fn kept(store: &Memory, thread: &ThreadId) -> Vec<String> {
 
 fn error(events: &[Event]) -> (&str, bool) {
     match events.last() {
-        Some(Event::Error {
-            message,
-            allow_retry,
-            ..
-        }) => (message, *allow_retry),
+        Some(Event::Error(error)) => (error.message.as_deref().unwrap(), error.allow_retry),
         other => panic!("no error ends the turn, but {other:?}"),
     }
 }
@@ -125,7 +131,9 @@ async fn a_title_given_meanwhile_stays() {
     let mut stage = stage(Some("Ours")).await;
     stage
         .store
-        .set_title("ada", &stage.thread, "Theirs".to_owned())
+        .update_thread("ada", &stage.thread, &|thread| {
+            thread.title = Some("Theirs".to_owned());
+        })
         .await
         .unwrap();
     stage.say("Hello");
