@@ -8,6 +8,7 @@
 mod account;
 mod echo;
 mod error;
+mod failure;
 mod forward;
 mod headers;
 mod mask;
@@ -26,7 +27,7 @@ use axum::routing::any;
 use http::Request;
 use midplane_sdk::{Context, Draining, Session};
 
-pub(crate) use self::error::Failure;
+pub(crate) use self::failure::Failure;
 pub(crate) use self::headers::X_UPSTREAM_REQUEST_ID;
 pub(crate) use self::mask::{Mask, Remembered};
 pub(crate) use self::models::Models;
