@@ -24,7 +24,7 @@ import sys
 WORDS = ["The ", "words ", "come ", "one ", "by ", "one."]
 TEXT = "".join(WORDS)
 ARGUMENTS = ['{"city":', ' "Paris"}']
-FLOOD_BYTES = 64 << 20
+FLOOD_BYTES = 32 << 20
 FLOOD_EVENT_BYTES = 64 << 10
 # What OpenAI says of every answer.
 FIELDS = {
