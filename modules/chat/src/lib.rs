@@ -1,16 +1,18 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `websocket` carries the same requests over one connection, `protocol` is the data, `conversation`
-//! carries out requests, `turn` and `answer` stream one answer, `provider` talks to models through `upstream`, `store` keeps
-//! threads, and `changes` tells other windows of them. Beside ChatKit, `gateway` passes OpenAI's own API through, and `hosted`
-//! has the provider host ChatKit. Mounted at `/api/chat` by the kernel, which has
+//! carries out requests, `turn` and `answer` stream one answer, `actions` lets another module speak, `provider` talks to models
+//! through `upstream`, `store` keeps threads, and `changes` tells other windows of them. Beside ChatKit, `gateway` passes OpenAI's
+//! own API through, and `hosted` has the provider host ChatKit. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
+mod actions;
 mod answer;
 mod changes;
 mod config;
 mod conversation;
 mod credential;
+mod drain;
 mod gateway;
 mod hosted;
 mod protocol;
@@ -20,6 +22,7 @@ mod store;
 mod transcript;
 mod turn;
 mod upstream;
+mod usage;
 mod websocket;
 
 use std::sync::Arc;
@@ -33,18 +36,26 @@ use crate::conversation::Conversations;
 use crate::gateway::Gateway;
 use crate::hosted::Hosted;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
-#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store"])]
+#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store", "call:*"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
+    for name in ctx.config().secrets_in_clear() {
+        tracing::warn!(
+            name,
+            "the configuration holds what seems to be a secret, for all who may read its file"
+        );
+    }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
-    let upstream = Upstream::new(settings.upstream.clone());
-    let gateway = Gateway::new(&settings, upstream.clone(), ctx.draining());
+    let upstream = Upstream::new(settings.upstream.clone())?;
+    let meter = Meter::new(&ctx.metrics());
+    let gateway = Gateway::new(&settings, upstream.clone(), meter.clone(), ctx.draining());
     gateway.allow_bodies(&mut ctx);
     let hosted = Hosted::new(&settings, upstream.clone());
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
-    let conversations = Conversations::new(settings, upstream, store, ctx.draining());
+    let conversations = Conversations::new(settings, upstream, store, meter, ctx.draining());
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
         .merge(changes::router(feed, ctx.draining()))

@@ -12,7 +12,7 @@ mod conversations;
 mod gateway;
 mod hosted;
 mod models;
-mod provider;
+pub(crate) mod provider;
 mod scripted;
 
 /// Longer than anything here takes; a test that waits so long has failed.

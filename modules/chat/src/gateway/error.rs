@@ -6,10 +6,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use midplane_sdk::SecretError;
 use serde_json::{Value, json};
 
-use crate::credential::CredentialError;
+use super::failure::Failure;
 use crate::upstream::UpstreamError;
 
 /// Tells OpenAI's SDKs whether to send the request again by themselves.
@@ -129,7 +128,11 @@ impl GatewayError {
             GatewayError::Redirected(_)
             | GatewayError::Encoded
             | GatewayError::UnreadableModels
-            | GatewayError::Upstream(UpstreamError::Key(_)) => Some(false),
+            | GatewayError::Upstream(
+                UpstreamError::Key(_)
+                | UpstreamError::Untrusted { .. }
+                | UpstreamError::ProxyRefused { .. },
+            ) => Some(false),
             _ => None,
         }
     }
@@ -172,65 +175,15 @@ impl IntoResponse for GatewayError {
     }
 }
 
-/// What it means for a request that the provider was not reached, for whoever must answer it.
-pub(crate) struct Failure {
-    pub(crate) status: StatusCode,
-    pub(crate) code: &'static str,
-    /// What to do.
-    pub(crate) hint: &'static str,
-}
-
-impl Failure {
-    pub(crate) fn of(error: &UpstreamError) -> Failure {
-        let (status, code, hint) = match error {
-            UpstreamError::Key(CredentialError::Secret(SecretError::Absent)) => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_api_key",
-                "create the session with a `secret_key_id`",
-            ),
-            UpstreamError::Key(CredentialError::Unusable) => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_api_key",
-                "store a valid key",
-            ),
-            UpstreamError::Key(CredentialError::Secret(SecretError::Denied)) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "key_denied",
-                "give it in `grants` of [modules.chat]",
-            ),
-            UpstreamError::Key(CredentialError::Secret(SecretError::Failed(_))) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "key_unavailable",
-                "mend its source and try again",
-            ),
-            UpstreamError::ConnectTimeout { .. } => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "provider_timeout",
-                "check `base_url` of the chat module and the network",
-            ),
-            UpstreamError::Silent(_) => {
-                (StatusCode::GATEWAY_TIMEOUT, "provider_timeout", "try again")
-            }
-            UpstreamError::Unreachable { .. } => (
-                StatusCode::BAD_GATEWAY,
-                "provider_unreachable",
-                "check `base_url` of the chat module and the network",
-            ),
-            UpstreamError::BrokenOff => {
-                (StatusCode::BAD_GATEWAY, "provider_broke_off", "try again")
-            }
-        };
-        Failure { status, code, hint }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use http_body_util::BodyExt;
+    use midplane_sdk::SecretError;
 
     use super::*;
+    use crate::credential::CredentialError;
 
     async fn check(error: GatewayError, status: u16, code: &str, retry: Option<&str>) {
         let response = error.clone().into_response();
@@ -315,6 +268,14 @@ mod tests {
             cause: None,
         });
         check(unreachable, 502, "provider_unreachable", None).await;
+        let untrusted = E::Upstream(UpstreamError::Untrusted {
+            authority: "host:1".to_owned(),
+        });
+        check(untrusted, 502, "provider_untrusted", Some("false")).await;
+        let proxy = E::Upstream(UpstreamError::ProxyRefused {
+            proxy: "proxy:1".to_owned(),
+        });
+        check(proxy, 502, "proxy_failed", Some("false")).await;
         let silent = E::Upstream(UpstreamError::Silent(Duration::from_secs(9)));
         check(silent, 504, "provider_timeout", None).await;
         let broken = E::Upstream(UpstreamError::BrokenOff);

@@ -4,7 +4,6 @@
 //! those are the gateway's.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -17,6 +16,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use midplane_sdk::{Draining, Session};
 
+use super::account::Account;
 use super::error::GatewayError;
 use super::mask::{Mask, Remembered};
 use super::models::Models;
@@ -24,6 +24,7 @@ use super::offered::Offered;
 use super::relay::Relay;
 use super::{Gateway, below, headers};
 use crate::credential::Credential;
+use crate::drain;
 use crate::upstream::{Answer, UpstreamBody, UpstreamError};
 
 /// Up to here a body is read whole before it is sent, which takes a client of the same machine no time, so that it can be sent
@@ -31,9 +32,6 @@ use crate::upstream::{Answer, UpstreamBody, UpstreamError};
 const REPEATABLE_BYTES_MAX: u64 = 1 << 20;
 /// Of the provider's list of models, where it has to be looked through. The longest known has under a megabyte.
 const MODELS_BYTES_MAX: usize = 8 << 20;
-/// How long a stream may go on when the module drains: just below the kernel's default `drain_timeout` of 30 s, behind which
-/// it would end the stream in a way that OpenAI's SDKs do not know.
-const DRAIN_GRACE: Duration = Duration::from_secs(25);
 
 pub(super) async fn answer(
     gateway: &Gateway,
@@ -43,6 +41,25 @@ pub(super) async fn answer(
 ) -> Result<Response, GatewayError> {
     let (parts, body) = request.into_parts();
     let body = Outbound::of(&parts, body, offered, &gateway.settings.models).await?;
+    let mut account = offered
+        .asks_a_model()
+        .then(|| Account::new(gateway.meter.clone(), session.clone()));
+    let answer = carry(gateway, offered, session, &parts, body, &mut account).await;
+    if let (Err(error), Some(account)) = (&answer, &mut account) {
+        account.fail(error);
+    }
+    answer
+}
+
+/// Takes the account along with an answer that can be passed on.
+async fn carry(
+    gateway: &Gateway,
+    offered: Offered,
+    session: Session,
+    parts: &Parts,
+    body: Outbound,
+    account: &mut Option<Account>,
+) -> Result<Response, GatewayError> {
     let (is_repeatable, trouble) = (body.is_repeatable, body.trouble);
     let mut request = Request::new(body.body);
     *request.method_mut() = parts.method.clone();
@@ -80,7 +97,10 @@ pub(super) async fn answer(
     {
         return listed(answer, &mask, &gateway.settings.models).await;
     }
-    Ok(passed_on(answer, mask, &gateway.draining))
+    if let Some(account) = account {
+        account.begin(status);
+    }
+    Ok(passed_on(answer, mask, &gateway.draining, account.take()))
 }
 
 /// A body on its way to the provider.
@@ -109,11 +129,7 @@ impl Outbound {
                 trouble,
             });
         }
-        let names_model = matches!(
-            offered,
-            Offered::ChatCompletions | Offered::CreateResponse | Offered::Embeddings
-        );
-        let looks_into = names_model && models.are_restricted();
+        let looks_into = offered.asks_a_model() && models.are_restricted();
         let is_short = body
             .size_hint()
             .exact()
@@ -175,7 +191,12 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-fn passed_on(answer: http::Response<Answer>, mask: Mask, draining: &Draining) -> Response {
+fn passed_on(
+    answer: http::Response<Answer>,
+    mask: Mask,
+    draining: &Draining,
+    account: Option<Account>,
+) -> Response {
     let (head, body) = answer.into_parts();
     let mut headers = headers::to_client(&head.headers, |bytes| mask.is_in(bytes));
     let relay = match is_event_stream(&headers) {
@@ -186,7 +207,7 @@ fn passed_on(answer: http::Response<Answer>, mask: Mask, draining: &Draining) ->
         }
         false => Relay::plain(body, mask),
     };
-    let mut response = Response::new(Body::from_stream(relay));
+    let mut response = Response::new(Body::from_stream(relay.counted(account)));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
     response
@@ -223,10 +244,5 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn drained(draining: &Draining) -> BoxFuture<'static, ()> {
-    let draining = draining.clone();
-    async move {
-        draining.wait().await;
-        tokio::time::sleep(DRAIN_GRACE).await;
-    }
-    .boxed()
+    drain::over(draining.clone()).boxed()
 }

@@ -8,11 +8,11 @@ use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
-use http::HeaderValue;
 use memchr::memmem;
+use midplane_sdk::Session;
 use zeroize::Zeroizing;
 
-use crate::credential::{Credential, CredentialError};
+use crate::credential::{Credential, CredentialError, Key};
 
 /// Shorter keys are what local servers are given for want of a real one (`ollama`, `lm-studio`, `no-key-required`): words that
 /// an answer may well hold. OpenAI's have 51 characters and more, those of other providers 32.
@@ -22,10 +22,11 @@ const COVER: u8 = b'*';
 /// A credential that remembers which keys it gave out, for as long as an answer to them may repeat them.
 pub(crate) struct Remembered<C> {
     of: C,
-    keys: Mutex<Vec<Key>>,
+    keys: Mutex<Vec<Form>>,
 }
 
-type Key = Zeroizing<Vec<u8>>;
+/// One way to write a key.
+type Form = Zeroizing<Vec<u8>>;
 
 impl<C: Credential> Remembered<C> {
     pub(crate) fn new(of: C) -> Remembered<C> {
@@ -47,27 +48,26 @@ impl<C: Credential> Remembered<C> {
         Mask::new(keys.iter().map(|key| key.as_slice()))
     }
 
-    fn remember(
-        &self,
-        bearer: Result<HeaderValue, CredentialError>,
-    ) -> Result<HeaderValue, CredentialError> {
-        let bearer = bearer?;
-        let value = bearer.as_bytes();
-        let key = value.strip_prefix(b"Bearer ").unwrap_or(value);
+    fn remember(&self, key: Key) -> Result<Key, CredentialError> {
+        let form = Zeroizing::new(key.bare()?.as_bytes().to_vec());
         let mut keys = self.keys.lock().expect("no code panics under this lock");
-        keys.push(Zeroizing::new(key.to_vec()));
+        keys.push(form);
         drop(keys);
-        Ok(bearer)
+        Ok(key)
     }
 }
 
 impl<C: Credential> Credential for Remembered<C> {
-    fn current(&self) -> BoxFuture<'_, Result<HeaderValue, CredentialError>> {
-        async { self.remember(self.of.current().await) }.boxed()
+    fn current(&self) -> BoxFuture<'_, Result<Key, CredentialError>> {
+        async { self.remember(self.of.current().await?) }.boxed()
     }
 
-    fn refreshed(&self) -> BoxFuture<'_, Result<HeaderValue, CredentialError>> {
-        async { self.remember(self.of.refreshed().await) }.boxed()
+    fn refreshed(&self) -> BoxFuture<'_, Result<Key, CredentialError>> {
+        async { self.remember(self.of.refreshed().await?) }.boxed()
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.of.session()
     }
 }
 
@@ -75,14 +75,14 @@ impl<C: Credential> Credential for Remembered<C> {
 #[derive(Default)]
 pub(crate) struct Mask {
     /// Every way to write every key.
-    forms: Vec<Key>,
+    forms: Vec<Form>,
     /// The end of what came, where that may be the beginning of a key.
     held: BytesMut,
 }
 
 impl Mask {
     pub(super) fn new<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Mask {
-        let mut forms: Vec<Key> = Vec::new();
+        let mut forms: Vec<Form> = Vec::new();
         for form in keys.filter(|key| key.len() >= KEY_LEN_MIN).flat_map(|key| {
             [
                 Zeroizing::new(key.to_vec()),
@@ -166,7 +166,7 @@ fn overlap(bytes: &[u8], form: &[u8]) -> usize {
 }
 
 /// As it stands in a JSON string; with slashes escaped, as some writers do (RFC 8259 section 7).
-fn json(key: &[u8], escapes_slash: bool) -> Key {
+fn json(key: &[u8], escapes_slash: bool) -> Form {
     let mut form = Zeroizing::new(Vec::with_capacity(2 * key.len()));
     for byte in key {
         if matches!(byte, b'"' | b'\\') || (escapes_slash && *byte == b'/') {

@@ -3,16 +3,19 @@
 //!
 //! It decides what passes and changes nothing of it. `offered` says which calls, `headers` which fields, `models` which
 //! models; `forward` carries a request over, `relay` its answer back, and `mask` sees to it that the key is in neither an
-//! answer nor a log. What goes wrong here is an `error` in OpenAI's shape. Where there is no provider, `echo` answers.
+//! answer nor a log; `account` counts what an answer cost. What goes wrong here is an `error` in OpenAI's shape. Where there is no provider, `echo` answers.
 
+mod account;
 mod echo;
 mod error;
+mod failure;
 mod forward;
 mod headers;
 mod mask;
 mod models;
 mod offered;
 mod relay;
+mod tally;
 
 use std::sync::Arc;
 
@@ -24,7 +27,7 @@ use axum::routing::any;
 use http::Request;
 use midplane_sdk::{Context, Draining, Session};
 
-pub(crate) use self::error::Failure;
+pub(crate) use self::failure::Failure;
 pub(crate) use self::headers::X_UPSTREAM_REQUEST_ID;
 pub(crate) use self::mask::{Mask, Remembered};
 pub(crate) use self::models::Models;
@@ -34,6 +37,7 @@ use self::offered::{NotOffered, Offered};
 use crate::config::{Choice, GatewaySettings, Settings};
 use crate::provider::Echo;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 /// What OpenAI takes in one request, with images in it.
 const BODY_BYTES_MAX: u64 = 50 << 20;
@@ -44,6 +48,7 @@ pub(crate) struct Gateway {
     settings: GatewaySettings,
     choice: Choice,
     upstream: Upstream,
+    meter: Meter,
     echo: Echo,
     draining: Draining,
 }
@@ -71,11 +76,17 @@ async fn serve(
 }
 
 impl Gateway {
-    pub(crate) fn new(settings: &Settings, upstream: Upstream, draining: Draining) -> Gateway {
+    pub(crate) fn new(
+        settings: &Settings,
+        upstream: Upstream,
+        meter: Meter,
+        draining: Draining,
+    ) -> Gateway {
         Gateway {
             settings: settings.gateway.clone(),
             choice: settings.choice,
             upstream,
+            meter,
             echo: settings.echo,
             draining,
         }

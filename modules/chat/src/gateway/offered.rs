@@ -21,6 +21,16 @@ pub(crate) enum Offered {
     RetrieveModel,
 }
 
+impl Offered {
+    /// Whether it names a model in its body, and costs.
+    pub(crate) fn asks_a_model(self) -> bool {
+        matches!(
+            self,
+            Offered::ChatCompletions | Offered::CreateResponse | Offered::Embeddings
+        )
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotOffered {
     Path,

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::Stream;
 use hyper::body::Body;
 
+use super::account::Account;
 use super::error::GatewayError;
 use super::mask::Mask;
 use crate::upstream::UpstreamError;
@@ -22,6 +23,7 @@ pub(super) struct Relay<B> {
     body: Option<B>,
     mask: Mask,
     kind: Kind,
+    account: Option<Account>,
 }
 
 enum Kind {
@@ -39,6 +41,7 @@ impl<B> Relay<B> {
             body: Some(body),
             mask,
             kind: Kind::Plain,
+            account: None,
         }
     }
 
@@ -50,11 +53,20 @@ impl<B> Relay<B> {
                 tail: Tail::default(),
                 drained,
             },
+            account: None,
         }
+    }
+
+    /// Has what passes by and how it ends counted.
+    pub(super) fn counted(self, account: Option<Account>) -> Relay<B> {
+        Relay { account, ..self }
     }
 
     fn end(&mut self, error: GatewayError) -> Result<Bytes, GatewayError> {
         self.body = None;
+        if let Some(account) = &mut self.account {
+            account.fail(&error);
+        }
         let held = self.mask.finish();
         match &self.kind {
             Kind::EventStream { tail, .. } if held.is_empty() && tail.ends_event() => {
@@ -84,7 +96,12 @@ where
             let piece = match Pin::new(body).poll_frame(context) {
                 // What trailers say is of the connection.
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => relay.mask.push(data),
+                    Ok(data) => {
+                        if let Some(account) = &mut relay.account {
+                            account.see(&data);
+                        }
+                        relay.mask.push(data)
+                    }
                     Err(_trailers) => continue,
                 },
                 Poll::Ready(Some(Err(error))) => {
@@ -92,6 +109,9 @@ where
                 }
                 Poll::Ready(None) => {
                     relay.body = None;
+                    if let Some(account) = &mut relay.account {
+                        account.complete();
+                    }
                     relay.mask.finish()
                 }
                 Poll::Pending => {

@@ -30,6 +30,12 @@ pub(crate) enum ProviderError {
     NotFound,
     #[error("The conversation is too long for the model: start a new thread.")]
     ConversationTooLong,
+    #[error("The provider's filter refuses this conversation: say it in other words.")]
+    Withheld,
+    #[error(
+        "The provider wants an API key (status 401): set `requires_key = true` for the chat module."
+    )]
+    KeyWanted,
     #[error(
         "The provider rejected the request (status {0}): check `api` and `model` of the chat module."
     )]
@@ -40,6 +46,18 @@ pub(crate) enum ProviderError {
         "The provider at {0} cannot be reached: check `base_url` of the chat module and the network."
     )]
     Unreachable(String),
+    #[error(
+        "The certificate of {0} is not trusted: add its authority to the system's, or name its file in SSL_CERT_FILE."
+    )]
+    Untrusted(String),
+    #[error(
+        "The proxy {0} cannot be reached: check `proxy` of the chat module, or HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+    )]
+    ProxyUnreachable(String),
+    #[error(
+        "The proxy {0} does not let the request through: check `proxy` of the chat module, or HTTPS_PROXY, with its user and password."
+    )]
+    ProxyRefused(String),
     #[error("The provider sent nothing for {}: try again.", humantime::format_duration(*.0))]
     Silent(Duration),
     #[error("The provider's answer broke off: try again.")]
@@ -63,8 +81,37 @@ impl ProviderError {
     pub(crate) fn allow_retry(&self) -> bool {
         !matches!(
             self,
-            ProviderError::Rejected(_) | ProviderError::ConversationTooLong
+            ProviderError::Rejected(_)
+                | ProviderError::ConversationTooLong
+                | ProviderError::Withheld
         )
+    }
+
+    /// One word for each, for counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            ProviderError::NoKey(_) => "no_key",
+            ProviderError::KeyRefused | ProviderError::KeyWanted | ProviderError::Forbidden => {
+                "key_refused"
+            }
+            ProviderError::QuotaExhausted => "quota_exhausted",
+            ProviderError::RateLimited(_) => "rate_limited",
+            ProviderError::NotFound
+            | ProviderError::ConversationTooLong
+            | ProviderError::Withheld
+            | ProviderError::Rejected(_) => "rejected",
+            ProviderError::Unavailable(_) | ProviderError::Failed => "failed",
+            ProviderError::Unreachable(_)
+            | ProviderError::Untrusted(_)
+            | ProviderError::ProxyUnreachable(_)
+            | ProviderError::ProxyRefused(_) => "unreachable",
+            ProviderError::Silent(_) => "silent",
+            ProviderError::BrokenOff => "broken_off",
+            ProviderError::NotAStream | ProviderError::Malformed | ProviderError::ToolCall => {
+                "malformed"
+            }
+            ProviderError::Empty => "empty",
+        }
     }
 
     /// What a status of 400 and above means; `code` is what the provider's body names.
@@ -78,6 +125,7 @@ impl ProviderError {
             (400 | 413 | 422, Some(Code::ContextLengthExceeded)) => {
                 ProviderError::ConversationTooLong
             }
+            (400, Some(Code::ContentFilter)) => ProviderError::Withheld,
             (401, _) => ProviderError::KeyRefused,
             (403, _) => ProviderError::Forbidden,
             (404, _) => ProviderError::NotFound,
@@ -93,6 +141,7 @@ impl ProviderError {
             Some(Code::InsufficientQuota) => ProviderError::QuotaExhausted,
             Some(Code::ContextLengthExceeded) => ProviderError::ConversationTooLong,
             Some(Code::RateLimitExceeded) => ProviderError::RateLimited(None),
+            Some(Code::ContentFilter) => ProviderError::Withheld,
             Some(Code::Other) | None => ProviderError::Failed,
         }
     }
@@ -104,6 +153,9 @@ impl From<UpstreamError> for ProviderError {
             UpstreamError::Key(error) => ProviderError::NoKey(error.to_string()),
             UpstreamError::ConnectTimeout { authority, .. }
             | UpstreamError::Unreachable { authority, .. } => ProviderError::Unreachable(authority),
+            UpstreamError::Untrusted { authority } => ProviderError::Untrusted(authority),
+            UpstreamError::ProxyUnreachable { proxy, .. } => ProviderError::ProxyUnreachable(proxy),
+            UpstreamError::ProxyRefused { proxy } => ProviderError::ProxyRefused(proxy),
             UpstreamError::Silent(limit) => ProviderError::Silent(limit),
             UpstreamError::BrokenOff => ProviderError::BrokenOff,
         }
@@ -115,8 +167,12 @@ impl From<UpstreamError> for ProviderError {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {
     InsufficientQuota,
+    /// The second is llama.cpp's.
+    #[serde(alias = "exceed_context_size_error")]
     ContextLengthExceeded,
     RateLimitExceeded,
+    /// Azure's.
+    ContentFilter,
     #[serde(other)]
     Other,
 }
@@ -128,14 +184,25 @@ pub(crate) struct ErrorBody {
 }
 
 #[derive(Debug, Deserialize)]
-struct ErrorMembers {
+pub(crate) struct ErrorMembers {
     #[serde(default)]
     code: serde_json::Value,
+    /// Where llama.cpp, whose codes are numbers, tells what happened.
+    #[serde(default)]
+    r#type: serde_json::Value,
 }
 
 impl ErrorBody {
     pub(crate) fn code(&self) -> Option<Code> {
-        Code::deserialize(&self.error.code).ok()
+        self.error.code()
+    }
+}
+
+impl ErrorMembers {
+    pub(crate) fn code(&self) -> Option<Code> {
+        let mut told = [&self.code, &self.r#type].map(|told| Code::deserialize(told).ok());
+        told.sort_by_key(|code| !matches!(code, Some(code) if *code != Code::Other));
+        told[0]
     }
 }
 
@@ -191,6 +258,24 @@ mod tests {
             400,
             r#"{"error":{"code":"context_length_exceeded"}}"#,
             "new thread",
+            false,
+        );
+        check(
+            400,
+            r#"{"error":{"code":400,"type":"exceed_context_size_error"}}"#,
+            "new thread",
+            false,
+        );
+        check(
+            400,
+            r#"{"error":{"code":"other","type":"insufficient_quota"}}"#,
+            "billing",
+            true,
+        );
+        check(
+            400,
+            r#"{"error":{"code":"content_filter","param":"prompt"}}"#,
+            "in other words",
             false,
         );
         check(400, r#"{"error":"text"}"#, "status 400", false);

@@ -217,3 +217,47 @@ async fn only_the_models_that_the_operator_names_are_offered() {
     let (response, ()) = tokio::join!(gateway.call(get("/v1/models")), provider);
     assert_eq!(json_of(response).await["data"], json!([{"id": "small"}]));
 }
+
+#[tokio::test]
+async fn what_an_answer_costs_and_how_it_ends_is_counted_for_the_session() {
+    let gateway = Gateway::start(json!({})).await;
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":6}"#;
+    let answer = format!(r#"{{"model":"tiny-1",{usage}}}"#);
+    for (status, body) in [("200 OK", answer.as_str()), ("429 Too Many", "{}")] {
+        let provider = async { gateway.provider.accept().await.answer(status, body).await };
+        let (response, ()) = tokio::join!(gateway.call(ask()), provider);
+        text(response).await;
+    }
+    let provider = async {
+        let mut exchange = gateway.provider.accept().await;
+        exchange.begin_event_stream().await;
+        exchange
+            .send_chunk(&format!("data: {{\"model\":\"tiny-1\",{usage}}}\n\n"))
+            .await;
+        exchange
+    };
+    let (response, exchange) = tokio::join!(gateway.call(ask()), provider);
+    let mut stream = response.into_body().into_data_stream();
+    next(&mut stream).await;
+    drop(stream);
+    exchange.closed().await;
+    let provider = async { gateway.provider.accept().await.answer("200 OK", "{}").await };
+    tokio::join!(gateway.call(get("/v1/models")), provider);
+    let tokens = |kind| {
+        let labels = [("kind", kind), ("model", "tiny-1")];
+        gateway.module.session_metric("tokens", &labels)
+    };
+    assert_eq!((tokens("input"), tokens("output")), (6, 12));
+    let ended = |model, outcome| {
+        let labels = [("model", model), ("outcome", outcome)];
+        gateway.module.session_metric("requests", &labels)
+    };
+    assert_eq!(ended("tiny-1", "complete"), 1);
+    assert_eq!(ended("tiny-1", "left"), 1);
+    assert_eq!(ended("unknown", "rate_limited"), 1);
+    assert_eq!(
+        ended("unknown", "complete"),
+        0,
+        "lists of models are not counted"
+    );
+}

@@ -1,5 +1,7 @@
 //! What a model reads of a thread, and the title a thread gets: pure functions of its items.
 
+mod item;
+
 use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::message::UserMessage;
 use crate::provider::Message;
@@ -13,15 +15,14 @@ const TITLE_CHARS_MAX: usize = 60;
 /// The messages of `items`, oldest first, as far back as a model can read; the newest always.
 pub(crate) fn messages<'a>(items: impl DoubleEndedIterator<Item = &'a Item>) -> Vec<Message> {
     let mut bytes = 0;
-    let newest_first =
-        items
-            .rev()
-            .filter_map(message)
-            .enumerate()
-            .take_while(|(index, message)| {
-                bytes += message.text_len();
-                *index == 0 || bytes <= BYTES_MAX
-            });
+    let newest_first = items
+        .rev()
+        .flat_map(|item| item::messages(item).into_iter().rev())
+        .enumerate()
+        .take_while(|(index, message)| {
+            bytes += message.text_len();
+            *index == 0 || bytes <= BYTES_MAX
+        });
     let mut messages: Vec<Message> = newest_first.map(|(_, message)| message).collect();
     messages.reverse();
     messages
@@ -35,35 +36,8 @@ pub(crate) fn title<'a>(mut items: impl Iterator<Item = &'a Item>) -> Option<Str
     })
 }
 
-fn message(item: &Item) -> Option<Message> {
-    Some(match &item.kind {
-        ItemKind::UserMessage(message) => Message::user(quoted(message) + &text(message)),
-        ItemKind::AssistantMessage { content } => {
-            Message::Assistant(content.iter().map(|part| part.text.as_str()).collect())
-        }
-        // The reference's words for it (`ThreadItemConverter` in `chatkit/agents.py`), which models are used to.
-        ItemKind::SdkHiddenContext { content } => {
-            let about = "Hidden context for the agent (not shown to the user):";
-            Message::user(format!(
-                "{about}\n<HiddenContext>\n{content}\n</HiddenContext>"
-            ))
-        }
-        _ => return None,
-    })
-}
-
 fn text(message: &UserMessage) -> String {
     message.content.iter().map(|part| part.text()).collect()
-}
-
-fn quoted(message: &UserMessage) -> String {
-    let quoted = message
-        .quoted_text
-        .as_deref()
-        .filter(|text| !text.trim().is_empty());
-    quoted
-        .map(|text| format!("The user is referring to this in particular:\n{text}\n\n"))
-        .unwrap_or_default()
 }
 
 fn title_of(text: &str) -> Option<String> {
