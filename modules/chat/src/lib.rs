@@ -1,10 +1,11 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
+//! answer, `provider` talks to models through `upstream`, `store` keeps threads, and `attachments` the files that go with messages. Mounted at `/api/chat` by the kernel, which has
 //! authenticated every request before.
 
 mod answer;
+mod attachments;
 mod config;
 mod conversation;
 mod credential;
@@ -12,25 +13,42 @@ mod protocol;
 mod provider;
 mod routes;
 mod store;
+mod title;
 mod transcript;
+mod transcription;
 mod turn;
 mod upstream;
+
+use std::sync::Arc;
 
 use axum::Router;
 use midplane_sdk::{Context, Result};
 
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
+use crate::store::{Memory, Store};
 use crate::upstream::Upstream;
 
 #[midplane_sdk::module(name = "chat", grants = ["secrets"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
+    if settings.choice != Choice::Echo {
+        transcription::allow_recordings(&mut ctx);
+    }
     let upstream = Upstream::new(settings.upstream.clone());
-    let conversations = Conversations::new(settings, upstream, ctx.draining());
+    let store: Arc<dyn Store> = Arc::new(Memory::default());
+    let attachments =
+        attachments::start(&mut ctx, settings.attachments.clone(), Arc::clone(&store))?;
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        store,
+        attachments.clone(),
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
-    Ok(routes::router(conversations))
+    Ok(routes::router(conversations, attachments))
 }
 
 #[cfg(test)]

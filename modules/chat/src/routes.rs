@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,6 +15,7 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use midplane_sdk::{Problem, Session};
 
+use crate::attachments::{self, Attachments};
 use crate::conversation::{Conversations, Refusal, Reply};
 use crate::protocol::event::Event;
 use crate::protocol::request::{Request, RequestError};
@@ -23,12 +24,15 @@ use crate::store::StoreError;
 /// Most events are a delta of a few words.
 const EVENT_BYTES: usize = 256;
 
-pub(crate) fn router(conversations: Conversations) -> Router {
+pub(crate) fn router(conversations: Conversations, attachments: Attachments) -> Router {
     Router::new()
         .route("/chatkit", post(chatkit))
+        // The kernel limits bodies, by route.
+        .layer(DefaultBodyLimit::disable())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::new(conversations))
+        .merge(attachments::router(attachments))
 }
 
 async fn chatkit(
@@ -56,7 +60,7 @@ async fn no_such_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "the chat module has no such route: POST /chatkit is where it listens",
+        "the chat module has no such route: POST /chatkit and /attachments/{id} are where it listens",
     )
 }
 
@@ -100,9 +104,9 @@ fn refuse_request(error: RequestError) -> Problem {
 fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
         Refusal::Store(error) => return refuse_by_store(error),
-        Refusal::Attachments | Refusal::NotOffered(_) => {
-            (StatusCode::NOT_IMPLEMENTED, "not_offered")
-        }
+        Refusal::Attachments(refusal) => return refusal.problem(),
+        Refusal::Transcription(refusal) => return refusal.problem(),
+        Refusal::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
         Refusal::EmptyMessage
         | Refusal::Model(_)
         | Refusal::NotAUserMessage(_)

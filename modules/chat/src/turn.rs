@@ -17,10 +17,11 @@ use crate::answer::{Answer, Step};
 use crate::protocol::event::{ErrorCode, Event, StreamError, StreamOptions};
 use crate::protocol::id::{ItemId, ThreadId};
 use crate::protocol::item::{Item, ItemKind};
-use crate::protocol::thread::{Thread, ThreadMetadata};
+use crate::protocol::thread::Thread;
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Delta, Deltas, ProviderError};
 use crate::store::Store;
+use crate::title::Titling;
 
 /// The reference's words, which tell the model not to go on with the answer that was left.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
@@ -31,7 +32,7 @@ pub(crate) struct Turn {
     user: String,
     thread: ThreadId,
     /// The title the thread gets when the answer is complete, if it has none then.
-    title: Option<String>,
+    title: Option<Titling>,
     steps: VecDeque<Step>,
     answer: Answer,
     deltas: Deltas,
@@ -56,7 +57,7 @@ pub(crate) struct Opening {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) user: String,
     pub(crate) thread: ThreadId,
-    pub(crate) title: Option<String>,
+    pub(crate) title: Option<Titling>,
     /// Events of what was kept before the answer: the thread, the user's message.
     pub(crate) events: Vec<Event>,
     /// What the user should know of the provider.
@@ -194,19 +195,11 @@ impl Turn {
         })
     }
 
-    /// The user may have given the thread a title meanwhile, or deleted it.
     async fn make_title(&mut self) -> Option<Event> {
-        let title = self.title.take()?;
-        let change = |thread: &mut ThreadMetadata| {
-            thread.title.get_or_insert_with(|| title.clone());
-        };
-        let thread = self
-            .store
-            .update_thread(&self.user, &self.thread, &change)
-            .await
-            .ok()?;
-        (thread.title.as_ref() == Some(&title)).then(|| Event::ThreadUpdated {
-            thread: Thread::without_items(thread),
+        let titling = self.title.take()?;
+        let titled = titling.give(&*self.store, &self.user, &self.thread).await?;
+        Some(Event::ThreadUpdated {
+            thread: Thread::without_items(titled),
         })
     }
 }

@@ -29,7 +29,7 @@ async fn stage(title: Option<&str>) -> Stage {
         store: store.clone(),
         user: "ada".to_owned(),
         thread: thread.id.clone(),
-        title: title.map(str::to_owned),
+        title: title.map(Titling::words),
         events: Vec::new(),
         notice: None,
         deltas: stream::unfold(
