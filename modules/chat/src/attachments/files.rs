@@ -56,8 +56,8 @@ pub(super) struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Absent,
-    Wanted { bytes: u64 },
-    Whole { bytes: u64 },
+    Wanted,
+    Whole,
 }
 
 /// A file in a user's folder, with the time since it was last written to.
@@ -152,14 +152,10 @@ impl Folder {
     }
 
     pub(super) fn standing(&self, id: &AttachmentId) -> io::Result<Standing> {
-        if let Some(found) = or_none(self.whole(id).metadata())? {
-            return Ok(Standing::Whole { bytes: found.len() });
-        }
-        Ok(match or_none(self.wanted(id).metadata())? {
-            Some(wanted) => Standing::Wanted {
-                bytes: wanted.len(),
-            },
-            None => Standing::Absent,
+        Ok(match self.whole(id).try_exists()? {
+            true => Standing::Whole,
+            false if self.wanted(id).try_exists()? => Standing::Wanted,
+            false => Standing::Absent,
         })
     }
 

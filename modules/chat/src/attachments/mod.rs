@@ -213,8 +213,8 @@ impl Attachments {
             }
         }
         match self.standing(user, id).await? {
-            Standing::Whole { .. } => Ok(record),
-            Standing::Wanted { .. } => Err(self.not_uploaded(record.attachment)),
+            Standing::Whole => Ok(record),
+            Standing::Wanted => Err(self.not_uploaded(record.attachment)),
             Standing::Absent => Err(Refusal::NotFound(id.clone())),
         }
     }

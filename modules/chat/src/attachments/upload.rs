@@ -30,11 +30,12 @@ impl Attachments {
         let record = self.record(user, id).await?;
         check_type(headers, &record.attachment.mime_type)?;
         let _turn = Turn::take(&self.0, id)?;
-        let announced = match self.standing(user, id).await? {
-            Standing::Wanted { bytes } => bytes,
-            Standing::Whole { .. } => return Err(Refusal::AlreadyUploaded(id.clone())),
+        match self.standing(user, id).await? {
+            Standing::Wanted => {}
+            Standing::Whole => return Err(Refusal::AlreadyUploaded(id.clone())),
             Standing::Absent => return Err(Refusal::NotFound(id.clone())),
-        };
+        }
+        let announced = record.size_bytes;
         check_length(headers, announced)?;
         let (folder, begun) = (self.folder(user), id.clone());
         let (file, part) = blocking(move || folder.begin(&begun))
@@ -229,6 +230,24 @@ mod tests {
             Err("not a form"),
         );
         assert!(check_type(&HeaderMap::new(), "image/png").is_ok());
+    }
+
+    #[test]
+    fn one_upload_of_an_attachment_at_a_time() {
+        let store = Arc::new(crate::store::Memory::default());
+        let Attachments(shared) = Attachments::new(None, "chat", "/nonexistent".as_ref(), store);
+        let first = Turn::take(&shared, &"atc_1".into()).unwrap();
+        let told = Turn::take(&shared, &"atc_1".into())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            told.contains("atc_1 is being uploaded by another request"),
+            "{told}"
+        );
+        assert!(Turn::take(&shared, &"atc_2".into()).is_ok());
+        drop(first);
+        assert!(Turn::take(&shared, &"atc_1".into()).is_ok());
     }
 
     #[test]

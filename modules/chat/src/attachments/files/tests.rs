@@ -49,10 +49,10 @@ fn a_file_is_wanted_then_whole_then_gone() {
     assert_eq!(folder.standing(&id).unwrap(), Standing::Absent);
     assert_eq!(folder.usage().unwrap(), Usage::default());
     folder.reserve(&id, 5, any).unwrap().unwrap();
-    assert_eq!(folder.standing(&id).unwrap(), Standing::Wanted { bytes: 5 });
+    assert_eq!(folder.standing(&id).unwrap(), Standing::Wanted);
     assert!(folder.open(&id).unwrap().is_none());
     assert!(upload(&folder, &id, b"hello"));
-    assert_eq!(folder.standing(&id).unwrap(), Standing::Whole { bytes: 5 });
+    assert_eq!(folder.standing(&id).unwrap(), Standing::Whole);
     assert_eq!(folder.read(&id, 100).unwrap(), Some((b"hello".to_vec(), 5)));
     assert_eq!(folder.read(&id, 2).unwrap(), Some((b"he".to_vec(), 5)));
     assert_eq!(names(&folder), ["atc_1"]);
@@ -83,7 +83,7 @@ fn half_an_upload_is_not_seen_and_not_kept() {
     folder.reserve(&id, 5, any).unwrap().unwrap();
     let (mut file, part) = folder.begin(&id).unwrap();
     file.write_all(b"hel").unwrap();
-    assert_eq!(folder.standing(&id).unwrap(), Standing::Wanted { bytes: 5 });
+    assert_eq!(folder.standing(&id).unwrap(), Standing::Wanted);
     assert_eq!(names(&folder).len(), 2);
     drop(part);
     assert_eq!(names(&folder), ["atc_1.wanted"]);
@@ -124,10 +124,7 @@ fn room_is_counted_from_the_announcement_and_once() {
         ..usage
     };
     assert_eq!(folder.usage().unwrap(), usage);
-    assert_eq!(
-        folder.standing(&second).unwrap(),
-        Standing::Whole { bytes: 7 }
-    );
+    assert_eq!(folder.standing(&second).unwrap(), Standing::Whole);
     // Of another user, nothing is counted.
     assert_eq!(files.folder("eve").usage().unwrap(), Usage::default());
 }
