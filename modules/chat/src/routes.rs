@@ -15,7 +15,6 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use midplane_sdk::{Problem, Session};
 
-use crate::attachments::{self, Attachments};
 use crate::conversation::{Conversations, Refusal, Reply};
 use crate::protocol::event::Event;
 use crate::protocol::request::{Request, RequestError};
@@ -24,7 +23,7 @@ use crate::store::StoreError;
 /// Most events are a delta of a few words.
 const EVENT_BYTES: usize = 256;
 
-pub(crate) fn router(conversations: Conversations, attachments: Attachments) -> Router {
+pub(crate) fn router(conversations: Conversations) -> Router {
     Router::new()
         .route("/chatkit", post(chatkit))
         // The kernel limits bodies, by route.
@@ -32,7 +31,6 @@ pub(crate) fn router(conversations: Conversations, attachments: Attachments) -> 
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::new(conversations))
-        .merge(attachments::router(attachments))
 }
 
 async fn chatkit(

@@ -6,6 +6,7 @@
 mod attachments;
 mod bounds;
 mod provider;
+mod store;
 mod upstream;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use self::attachments::AttachmentsMember;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
+pub(crate) use self::store::StoreName;
 use crate::attachments::limits::Limits;
 use crate::provider::{Echo, OpenAiSettings};
 use crate::title::Titles;
@@ -68,15 +70,7 @@ pub(crate) struct Config {
     transcription_model: Option<String>,
     /// How a thread gets its title: `words`, `model` or `none`.
     titles: Titles,
-    store: StoreName,
-}
-
-/// Threads live in memory, as long as this generation of the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StoreName {
-    #[default]
-    Memory,
+    store: Option<StoreName>,
 }
 
 /// The configuration, checked.
@@ -92,6 +86,7 @@ pub(crate) struct Settings {
     pub(crate) titles: Titles,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
+    pub(crate) store: Option<StoreName>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +156,7 @@ impl Config {
             .to_owned(),
             titles: self.titles,
             models,
+            store: self.store,
         })
     }
 }

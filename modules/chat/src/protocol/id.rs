@@ -19,15 +19,15 @@ macro_rules! id {
         #[serde(transparent)]
         pub(crate) struct $name(Arc<str>);
 
-        impl $name {
-            pub(crate) fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        impl $name {
+            pub(crate) fn as_str(&self) -> &str {
+                &self.0
             }
         }
 
@@ -90,6 +90,10 @@ impl ItemId {
 }
 
 impl AttachmentId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn generate() -> AttachmentId {
         AttachmentId(generate("atc"))
     }

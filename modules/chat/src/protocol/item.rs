@@ -1,6 +1,6 @@
 //! The items of a thread.
 //!
-//! Items are stored as they are written here, and read by the version before and the one after: `store/record.rs` has the rules.
+//! Items are stored as they are written here, and read by the version before and the one after: `store/durable/record.rs` has the rules.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

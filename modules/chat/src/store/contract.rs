@@ -42,6 +42,10 @@ macro_rules! tests_of {
 }
 
 tests_of!(memory, Memory::default());
+tests_of!(
+    durable,
+    Durable::new(midplane_sdk::testing::storage(1 << 20))
+);
 
 pub(super) fn at(micros: u64) -> Timestamp {
     Timestamp::from_micros(micros)
@@ -347,20 +351,20 @@ async fn an_attachment_is_of_its_user_and_is_found_by_all(store: &dyn Store) {
         created_at: at(1),
         is_uploaded: false,
     };
-    for (user, id) in [("ada", "x"), ("ada", "y"), ("b/o b", "x")] {
+    for (user, id) in [("ada", "atc_x"), ("ada", "atc_y"), ("b/o b", "atc_x")] {
         store.save_attachment(user, attachment(id)).await.unwrap();
     }
-    let mut uploaded = attachment("x");
+    let mut uploaded = attachment("atc_x");
     uploaded.is_uploaded = true;
     uploaded.attachment.thread_id = Some("t1".into());
     store
         .save_attachment("ada", uploaded.clone())
         .await
         .unwrap();
-    let [x, y] = ["x", "y"].map(AttachmentId::from);
+    let [x, y] = ["atc_x", "atc_y"].map(AttachmentId::from);
     assert_eq!(store.attachment("ada", &x).await.unwrap(), uploaded);
     let other = store.attachment("b/o b", &x).await.unwrap();
-    assert_eq!(other, attachment("x"));
+    assert_eq!(other, attachment("atc_x"));
     let gone = StoreError::AttachmentNotFound;
     assert_eq!(store.attachment("bob", &x).await.unwrap_err(), gone);
     assert_eq!(store.delete_attachment("bob", &x).await.unwrap_err(), gone);
@@ -376,7 +380,7 @@ async fn an_attachment_is_of_its_user_and_is_found_by_all(store: &dyn Store) {
             format!("{} {}", key.user, key.id)
         }));
     }
-    assert_eq!(found, ["ada x", "ada y", "b/o b x"]);
+    assert_eq!(found, ["ada atc_x", "ada atc_y", "b/o b atc_x"]);
 
     store.delete_attachment("ada", &y).await.unwrap();
     assert_eq!(store.attachment("ada", &y).await.unwrap_err(), gone);

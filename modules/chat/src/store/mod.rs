@@ -7,8 +7,10 @@
 mod attachment;
 #[cfg(test)]
 mod contract;
+mod durable;
 mod error;
 mod memory;
+mod open;
 
 use futures_util::future::BoxFuture;
 
@@ -19,8 +21,10 @@ use crate::protocol::request::FeedbackKind;
 use crate::protocol::thread::ThreadMetadata;
 
 pub(crate) use attachment::{AttachmentKey, StoredAttachment};
+use durable::Durable;
 pub(crate) use error::StoreError;
 pub(crate) use memory::Memory;
+pub(crate) use open::open;
 
 /// What an operation of a store comes to.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
