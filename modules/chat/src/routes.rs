@@ -104,10 +104,15 @@ fn refuse(refusal: Refusal) -> Problem {
         Refusal::Store(error) => return refuse_by_store(error),
         Refusal::Attachments(refusal) => return refusal.problem(),
         Refusal::Transcription(refusal) => return refusal.problem(),
-        Refusal::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::NoActions => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::NoPendingCall | Refusal::FormAnswered(_) => (StatusCode::CONFLICT, "conflict"),
+        Refusal::Action(_) => (StatusCode::BAD_GATEWAY, "action_failed"),
         Refusal::EmptyMessage
         | Refusal::Model(_)
+        | Refusal::ToolChoice(_)
         | Refusal::NotAUserMessage(_)
+        | Refusal::NotAForm(_)
+        | Refusal::NotAWidget(_)
         | Refusal::LongTitle => (StatusCode::BAD_REQUEST, "invalid_request"),
     };
     Problem::new(status, code, refusal.to_string())

@@ -12,7 +12,7 @@ mod attachments;
 mod conversations;
 mod dictation;
 mod models;
-mod provider;
+pub(crate) mod provider;
 mod titles;
 
 /// Longer than anything here takes; a test that waits so long has failed.

@@ -3,23 +3,32 @@
 //! Everything that can be wrong is found here, before a request comes, and the message says what to mend. The members stand
 //! here, since they are one table in the file; each concern's checks stand in a file of their own.
 
+mod actions;
 mod attachments;
 mod bounds;
+mod headers;
+mod hidden;
 mod provider;
 mod store;
+mod tools;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use self::attachments::AttachmentsMember;
+pub(crate) use self::hidden::Hidden;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
 pub(crate) use self::store::StoreName;
+use self::tools::ToolConfig;
+pub(crate) use self::tools::ToolError;
+use crate::actions::Hook;
 use crate::attachments::limits::Limits;
-use crate::provider::{Echo, OpenAiSettings};
+use crate::provider::{Echo, OpenAiSettings, Tool};
 use crate::title::Titles;
 use crate::transcription;
 use crate::upstream::UpstreamSettings;
@@ -56,6 +65,16 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "bounds::duration")]
     stall_timeout: Option<Duration>,
     retries: Option<u32>,
+    /// The header that takes the key, alone, in place of `Authorization: Bearer`: `"api-key"` for Azure.
+    api_key_header: Option<String>,
+    /// Sent with every request.
+    headers: BTreeMap<String, Hidden>,
+    /// Added to every address: `{ api-version = "2024-10-21" }` for Azure.
+    query: BTreeMap<String, Hidden>,
+    /// In place of those that the environment names: `"http://proxy:3128"`, `"socks5h://proxy"`.
+    proxy: Option<Hidden>,
+    /// Hosts that are reached without a proxy, as in `NO_PROXY`; `"*"` for all.
+    no_proxy: Option<String>,
     max_output_tokens: Option<u32>,
     /// Asks reasoning models for a summary of their thoughts; `api = "responses"` only.
     reasoning_summary: Option<ReasoningSummary>,
@@ -71,11 +90,16 @@ pub(crate) struct Config {
     /// How a thread gets its title: `words`, `model` or `none`.
     titles: Titles,
     store: Option<StoreName>,
+    /// The module that carries out custom actions.
+    actions: Option<String>,
+    /// What the client can do for the model.
+    tools: Vec<ToolConfig>,
 }
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    pub(crate) actions: Option<Hook>,
     pub(crate) choice: Choice,
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
@@ -87,10 +111,17 @@ pub(crate) struct Settings {
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
     pub(crate) store: Option<StoreName>,
+    pub(crate) tools: Vec<Tool>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
+    #[error(
+        "`actions` is `{0}`, which is no name of a module: name the one that carries out actions"
+    )]
+    Actions(String),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     #[error(
         "`base_url` is `{url}`, {reason}: write it like `{BASE_URL_DEFAULT}` or `http://127.0.0.1:8080/v1`"
     )]
@@ -110,6 +141,24 @@ pub(crate) enum ConfigError {
         least: String,
         most: String,
     },
+    #[error("`{0}` is no name of a header: use letters, digits and hyphens")]
+    HeaderName(String),
+    #[error("the value of header `{0}` cannot be sent: use up to 4 KiB of visible ASCII")]
+    HeaderValue(String),
+    #[error("header `{0}` is given twice, in different spellings: keep one")]
+    HeaderTwice(String),
+    #[error("header `{0}` belongs to the request itself: remove it")]
+    HeaderTaken(String),
+    #[error("more than {0} headers are given: remove some")]
+    ManyHeaders(usize),
+    #[error(
+        "header `{0}` is where a key goes, which comes from the session: remove it, or name it in `api_key_header` alone"
+    )]
+    KeyInHeaders(String),
+    #[error(
+        "`proxy` is no proxy's URL: write it like `http://proxy:3128`, `https://proxy` or `socks5h://proxy:1080`"
+    )]
+    Proxy,
     #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
     SummaryWithoutResponses,
     #[error(
@@ -135,6 +184,7 @@ impl Config {
         let mut models = vec![openai.model.clone()];
         models.extend(self.models.iter().cloned());
         Ok(Settings {
+            actions: self.actions()?,
             choice: self.choice()?,
             openai,
             upstream: self.upstream()?,
@@ -157,6 +207,7 @@ impl Config {
             titles: self.titles,
             models,
             store: self.store,
+            tools: self.tools()?,
         })
     }
 }

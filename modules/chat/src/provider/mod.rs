@@ -15,6 +15,7 @@ mod responses;
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use conversation::{Conversation, Message, Part, Tool};
 pub(crate) use echo::Echo;
@@ -23,6 +24,7 @@ pub(crate) use openai::{OpenAi, OpenAiSettings};
 
 use crate::credential::Credential;
 use crate::protocol::event::Notice;
+use crate::protocol::source::Annotation;
 
 /// What a provider says, piece by piece. Dropping it stops the request behind it at once.
 pub(crate) type Deltas = BoxStream<'static, Result<Delta, ProviderError>>;
@@ -37,11 +39,18 @@ pub(crate) trait Provider: Send + Sync {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Delta {
     Text(String),
+    /// What follows is of a further part of the message, or of a further message.
+    NextPart,
+    NextMessage,
+    /// Of the words so far.
+    Annotation(Annotation),
     /// Of the model's own refusal, in its words. It stands where the text would.
     Refusal(String),
+    /// The model thinks; it need not tell what.
+    Thinking,
     /// Of the model's reasoning, or a summary of it; a new `part` starts a new thought.
     Thought {
         part: u64,
@@ -60,7 +69,8 @@ pub(crate) enum Delta {
 }
 
 /// Tokens, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Usage {
     pub(crate) input_tokens: u64,
     /// Of the input, what the provider had read before.
@@ -80,3 +90,6 @@ pub(crate) enum Ending {
     /// The provider withheld the rest.
     Filtered,
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use super::{chat_completions, responses};
 use crate::config::{Api, ReasoningSummary};
 use crate::credential::Credential;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
 #[derive(Debug, Clone)]
 pub(crate) struct OpenAiSettings {
@@ -29,10 +30,11 @@ pub(crate) struct OpenAiSettings {
 pub(crate) struct OpenAi {
     settings: OpenAiSettings,
     client: Client,
+    meter: Meter,
 }
 
 impl OpenAi {
-    pub(crate) fn new(settings: OpenAiSettings, upstream: Upstream) -> OpenAi {
+    pub(crate) fn new(settings: OpenAiSettings, upstream: Upstream, meter: Meter) -> OpenAi {
         let client = Client {
             upstream,
             path: match settings.api {
@@ -41,7 +43,11 @@ impl OpenAi {
             },
             retries: settings.retries,
         };
-        OpenAi { settings, client }
+        OpenAi {
+            settings,
+            client,
+            meter,
+        }
     }
 }
 
@@ -58,12 +64,15 @@ impl Provider for OpenAi {
         let client = self.client.clone();
         let tools = conversation.tools.into_iter().map(|tool| tool.name);
         let tools = tools.collect();
-        stream::once(async move {
-            let events = client.open(Bytes::from(body), &*credential).await?;
+        let model = conversation.model;
+        let model = model.unwrap_or_else(|| self.settings.model.clone());
+        let asking = Arc::clone(&credential);
+        let answer = stream::once(async move {
+            let events = client.open(Bytes::from(body), &*asking).await?;
             Ok::<_, ProviderError>(deltas(events, reader, tools))
-        })
-        .try_flatten()
-        .boxed()
+        });
+        self.meter
+            .watch(answer.try_flatten().boxed(), credential, model)
     }
 }
 

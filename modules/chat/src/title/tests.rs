@@ -4,7 +4,7 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::credential::CredentialError;
+use crate::credential::{Credential, CredentialError, Key};
 use crate::protocol::id::ItemId;
 use crate::protocol::message::{AssistantContent, InferenceOptions, UserContent, UserMessage};
 use crate::protocol::timestamp::Timestamp;
@@ -36,16 +36,16 @@ impl Provider for Says {
 }
 
 impl Credential for NoKey {
-    fn current(
-        &self,
-    ) -> futures_util::future::BoxFuture<'_, Result<http::HeaderValue, CredentialError>> {
+    fn current(&self) -> futures_util::future::BoxFuture<'_, Result<Key, CredentialError>> {
         Box::pin(async { Err(CredentialError::Unusable) })
     }
 
-    fn refreshed(
-        &self,
-    ) -> futures_util::future::BoxFuture<'_, Result<http::HeaderValue, CredentialError>> {
+    fn refreshed(&self) -> futures_util::future::BoxFuture<'_, Result<Key, CredentialError>> {
         self.current()
+    }
+
+    fn session(&self) -> Option<&midplane_sdk::Session> {
+        None
     }
 }
 

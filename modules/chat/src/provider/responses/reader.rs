@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Deserialize;
 
+use crate::protocol::source::{Annotation, FileSource, Source, SourceBase, UrlSource};
 use crate::provider::calls::{Call, Calls, Fragment};
 use crate::provider::error::{Code, ProviderError};
 use crate::provider::openai::Reader;
@@ -16,6 +17,8 @@ enum StreamEvent {
     Text(TextDelta),
     #[serde(rename = "response.refusal.delta")]
     Refusal(TextDelta),
+    #[serde(rename = "response.output_text.annotation.added")]
+    Annotation { annotation: Citation },
     #[serde(rename = "response.reasoning_summary_text.delta")]
     Thought {
         #[serde(default)]
@@ -86,8 +89,72 @@ enum OutputItem {
         #[serde(default)]
         arguments: String,
     },
+    Reasoning {},
     #[serde(other)]
     Other,
+}
+
+/// What the words rest on. A member that is missing makes it one that is left out, not a stream that cannot be read.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Citation {
+    FileCitation {
+        #[serde(default)]
+        filename: Option<String>,
+        #[serde(default)]
+        index: Option<u64>,
+    },
+    ContainerFileCitation {
+        #[serde(default)]
+        filename: Option<String>,
+        #[serde(default)]
+        end_index: Option<u64>,
+    },
+    UrlCitation {
+        #[serde(default)]
+        url: Option<String>,
+        #[serde(default)]
+        title: Option<String>,
+        #[serde(default)]
+        end_index: Option<u64>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+impl Citation {
+    /// As `ResponseStreamConverter` in `chatkit/agents.py` has it: nothing for a file without a name.
+    fn annotation(self) -> Option<Annotation> {
+        let file = |filename: Option<String>, index| {
+            let filename = filename.filter(|name| !name.is_empty())?;
+            let source = FileSource {
+                base: SourceBase::titled(filename.as_str()),
+                filename,
+            };
+            Some(Annotation::new(Source::File(source), index))
+        };
+        match self {
+            Citation::FileCitation { filename, index } => file(filename, index),
+            Citation::ContainerFileCitation {
+                filename,
+                end_index,
+            } => file(filename, end_index),
+            Citation::UrlCitation {
+                url,
+                title,
+                end_index,
+            } => {
+                let url = url?;
+                let source = UrlSource {
+                    base: SourceBase::titled(title.unwrap_or_else(|| url.clone())),
+                    url,
+                    attribution: None,
+                };
+                Some(Annotation::new(Source::Url(source), end_index))
+            }
+            Citation::Other => None,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -166,12 +233,15 @@ impl Reader for ResponsesReader {
     fn read(&mut self, data: &str, deltas: &mut VecDeque<Delta>) -> Result<(), ProviderError> {
         match serde_json::from_str(data).map_err(|_| ProviderError::Malformed)? {
             StreamEvent::Text(text) => {
-                deltas.extend(self.paragraph(&text));
+                deltas.extend(self.place(&text));
                 deltas.push_back(Delta::Text(text.delta));
             }
             StreamEvent::Refusal(text) => {
-                deltas.extend(self.paragraph(&text));
+                deltas.extend(self.place(&text));
                 deltas.push_back(Delta::Refusal(text.delta));
+            }
+            StreamEvent::Annotation { annotation } => {
+                deltas.extend(annotation.annotation().map(Delta::Annotation));
             }
             StreamEvent::Thought {
                 output_index,
@@ -191,16 +261,16 @@ impl Reader for ResponsesReader {
                     text: delta,
                 });
             }
-            StreamEvent::ItemAdded { output_index, item } => {
-                if let OutputItem::FunctionCall { call_id, name, .. } = item {
-                    self.calls.add(Fragment {
-                        index: Some(output_index),
-                        call_id: Some(call_id),
-                        name: Some(name),
-                        arguments: None,
-                    })?;
-                }
-            }
+            StreamEvent::ItemAdded { output_index, item } => match item {
+                OutputItem::FunctionCall { call_id, name, .. } => self.calls.add(Fragment {
+                    index: Some(output_index),
+                    call_id: Some(call_id),
+                    name: Some(name),
+                    arguments: None,
+                })?,
+                OutputItem::Reasoning {} => deltas.push_back(Delta::Thinking),
+                OutputItem::Other => {}
+            },
             StreamEvent::Arguments {
                 output_index,
                 delta,
@@ -253,11 +323,15 @@ impl Reader for ResponsesReader {
 }
 
 impl ResponsesReader {
-    /// What goes between two parts: one message for the user, though the model may say it in several.
-    fn paragraph(&mut self, text: &TextDelta) -> Option<Delta> {
+    /// What goes between two parts of a message, or between two messages.
+    fn place(&mut self, text: &TextDelta) -> Option<Delta> {
         let at = (text.output_index, text.content_index);
         let before = self.text_at.replace(at)?;
-        (before != at).then(|| Delta::Text("\n\n".to_owned()))
+        match before {
+            same if same == at => None,
+            (output_index, _) if output_index == at.0 => Some(Delta::NextPart),
+            _ => Some(Delta::NextMessage),
+        }
     }
 }
 
@@ -310,7 +384,7 @@ mod tests {
                 thought(1, "Oh."),
                 said("Hel"),
                 said("lo"),
-                said("\n\n"),
+                Delta::NextMessage,
                 said("again"),
                 Delta::Refusal("!".to_owned()),
                 Delta::Usage(Usage {
@@ -358,7 +432,9 @@ mod tests {
             done(2, "c2", "find", "{}"),
             completed(),
         ]);
-        assert_eq!(whole.unwrap(), expect);
+        let whole: Vec<Delta> = whole.unwrap();
+        assert_eq!(whole[0], Delta::Thinking);
+        assert_eq!(whole[1..], expect);
         // from a server that leaves out the ends
         let halves = read(&[
             added(1, "c1", "look"),
@@ -380,6 +456,42 @@ mod tests {
         assert_eq!(cut.unwrap(), [Delta::Done(Ending::LengthLimit)]);
         let bad = read(&[&half[..], &[completed()]].concat());
         assert_eq!(bad.unwrap_err(), ProviderError::ToolCall);
+    }
+
+    #[test]
+    fn parts_and_what_they_rest_on_are_told() {
+        let text = |part, delta| json!({"type": "response.output_text.delta", "output_index": 0, "content_index": part, "delta": delta});
+        let cite = |annotation: Value| {
+            json!({"type": "response.output_text.annotation.added", "output_index": 0, "content_index": 1,
+                                              "annotation_index": 0, "annotation": annotation})
+        };
+        let deltas = read(&[
+            text(0, "a"),
+            text(1, "b"),
+            cite(json!({"type": "url_citation", "url": "https://a/", "title": "A", "start_index": 0, "end_index": 1})),
+            cite(json!({"type": "file_citation", "file_id": "f", "filename": "f.txt", "index": 2})),
+            cite(json!({"type": "container_file_citation", "container_id": "c", "file_id": "f", "filename": "g.txt", "start_index": 0, "end_index": 3})),
+            cite(json!({"type": "file_citation", "file_id": "f", "index": 2})),
+            cite(json!({"type": "file_path", "file_id": "f", "index": 2})),
+        ])
+        .unwrap();
+        let told: Vec<Value> = deltas
+            .iter()
+            .filter_map(|delta| match delta {
+                Delta::Annotation(annotation) => serde_json::to_value(annotation).ok(),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(deltas[1], Delta::NextPart);
+        let file = |name: &str, index: u64| json!({"type": "annotation", "source": {"type": "file", "title": name, "filename": name}, "index": index});
+        assert_eq!(
+            told,
+            [
+                json!({"type": "annotation", "source": {"type": "url", "title": "A", "url": "https://a/"}, "index": 1}),
+                file("f.txt", 2),
+                file("g.txt", 3),
+            ]
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a model reads of a thread: a pure function of its items and of what is attached to them.
 
+mod item;
+
 use crate::attachments::Contents;
-use crate::protocol::item::{Item, ItemKind};
-use crate::protocol::message::UserMessage;
-use crate::provider::{Message, Part};
+use crate::protocol::item::Item;
+use crate::provider::Message;
 
 /// Of the newest messages, about 128,000 tokens of English: what today's models take.
 const BYTES_MAX: usize = 512 * 1024;
@@ -16,7 +17,7 @@ pub(crate) fn messages<'a>(
     let mut bytes = 0;
     let newest_first = items
         .rev()
-        .filter_map(|item| message(item, attached))
+        .flat_map(|item| item::messages(item, attached).into_iter().rev())
         .enumerate()
         .take_while(|(index, message)| {
             bytes += message.text_len();
@@ -27,43 +28,12 @@ pub(crate) fn messages<'a>(
     messages
 }
 
-fn message(item: &Item, attached: &Contents) -> Option<Message> {
-    Some(match &item.kind {
-        ItemKind::UserMessage(message) => {
-            let (text, attached) = (quoted(message) + &message.text(), attached.of(&item.id));
-            // Providers refuse a part without words; without any part there is no message.
-            let text = (!text.is_empty() || attached.is_empty()).then_some(Part::Text(text));
-            Message::User(text.into_iter().chain(attached.iter().cloned()).collect())
-        }
-        ItemKind::AssistantMessage { content } => {
-            Message::Assistant(content.iter().map(|part| part.text.as_str()).collect())
-        }
-        // The reference's words for it (`ThreadItemConverter` in `chatkit/agents.py`), which models are used to.
-        ItemKind::SdkHiddenContext { content } => {
-            let about = "Hidden context for the agent (not shown to the user):";
-            Message::user(format!(
-                "{about}\n<HiddenContext>\n{content}\n</HiddenContext>"
-            ))
-        }
-        _ => return None,
-    })
-}
-
-fn quoted(message: &UserMessage) -> String {
-    let quoted = message
-        .quoted_text
-        .as_deref()
-        .filter(|text| !text.trim().is_empty());
-    quoted
-        .map(|text| format!("The user is referring to this in particular:\n{text}\n\n"))
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::id::ItemId;
-    use crate::protocol::message::{AssistantContent, InferenceOptions, UserContent};
+    use crate::protocol::item::ItemKind;
+    use crate::protocol::message::{AssistantContent, InferenceOptions, UserContent, UserMessage};
     use crate::protocol::timestamp::Timestamp;
 
     fn item(kind: ItemKind) -> Item {
