@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 
 use self::files::{Files, Folder, Standing, Usage};
 use self::kind::Kind;
-use self::limits::{FILES_PER_USER_MAX, Limits, NAME_BYTES_MAX, WANTED_PER_USER_MAX};
+use self::limits::{FILES_PER_USER_MAX, Limits, WANTED_PER_USER_MAX};
 use crate::config::Config;
 use crate::protocol::attachment::{
     Attachment, AttachmentKind, CreateAttachment, UploadDescriptor, UploadMethod,
@@ -107,8 +107,10 @@ impl Attachments {
             size_bytes,
             mime_type,
         } = request;
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return Err(Refusal::Name);
+        if name.is_empty() || name.len() > limits.name_bytes || name.chars().any(char::is_control) {
+            return Err(Refusal::Name {
+                most: limits.name_bytes,
+            });
         }
         let mime_type = kind::media_type(&mime_type, &name).ok_or(Refusal::NoType)?;
         if !limits.types.allow(&mime_type) {

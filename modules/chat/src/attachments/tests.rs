@@ -38,6 +38,7 @@ impl Stage {
             file_bytes: 64 << 20,
             user_bytes: 1 << 30,
             per_message: 10,
+            name_bytes: 255,
             types: Types::Known,
             base_url: "http://localhost".to_owned(),
         };
