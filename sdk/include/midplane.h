@@ -47,6 +47,9 @@ extern "C" {
 /// The note's type.
 #define MP_NOTE_TYPE 1
 
+/// The version that is described here.
+#define MP_METRICS_API_VERSION 1
+
 /// Why `mp_module.poll` is called.
 
 /// The task was begun or woken.
@@ -90,6 +93,17 @@ extern "C" {
 
 /// It acts for the session of the request it is made for, and ends with that request.
 #define MP_CALL_FOR_SESSION 1
+
+/// Kinds of `mp_metric_head.kind`.
+
+/// Only grows, also from one generation to the next.
+#define MP_METRIC_COUNTER 1
+
+/// The running generation's own: each begins without a value.
+#define MP_METRIC_GAUGE 2
+
+/// As a counter.
+#define MP_METRIC_HISTOGRAM 3
 
 /// Bits of `mp_descriptor_body.grants`: what the module wants to be given.
 
@@ -339,8 +353,8 @@ typedef struct mp_host {
     /// Adds to the state that is handed over. During `mp_module.save` only, else `MP_INVALID`;
     /// `MP_TOO_LARGE` over `[limits] state_bytes`.
     mp_status (*state_write)(uint64_t owner, mp_slice bytes);
-    /// A table of functions by name and version, as `mp_call_api` for `call`, 1; null when this kernel has none of it. It stays
-    /// valid for as long as the module is loaded.
+    /// A table of functions by name and version: `mp_call_api` for `call`, 1; `mp_metrics_api` for `metrics`, 1. Null when this
+    /// kernel has none of it. It stays valid for as long as the module is loaded.
     const void *(*get_api)(mp_slice name, uint32_t version);
     /// Answers a request with `MP_HEAD_WEBSOCKET` by opening the WebSocket; messages may be sent at once. `protocol` is one of
     /// those in `sec-websocket-protocol`, or absent; `headers` are added to the answer. Messages of more than `message_bytes`
@@ -422,6 +436,57 @@ typedef struct mp_call_api {
     /// read from the descriptor, until there are none.
     mp_status (*news)(uint64_t owner, mp_call *dst, size_t cap, size_t *len);
 } mp_call_api;
+
+/// The kernel's name for a metric of this generation's.
+typedef uint64_t mp_metric;
+
+/// The kernel's name for one series; never used again when that has gone.
+typedef uint64_t mp_series;
+
+/// What a metric is. Borrowed for the call of `mp_metrics_api.metric`.
+typedef struct mp_metric_head {
+    /// `sizeof(mp_metric_head)` of the module.
+    uint32_t size;
+    /// One of `MP_METRIC_*`.
+    uint32_t kind;
+    /// As OpenMetrics has it, without colons and without a suffix of OpenMetrics' own (`_total`); the kernel adds
+    /// `midplane_module_`, the module's name and `_` in front.
+    mp_slice name;
+    /// A sentence for people.
+    mp_slice help;
+    /// Of a histogram: the upper bounds of its buckets, growing, without infinity.
+    const double *bounds;
+    size_t bounds_len;
+} mp_metric_head;
+
+/// Numbers in `GET /metrics`. All functions may be called from any thread. What they refuse is counted, and logged once.
+typedef struct mp_metrics_api {
+    /// `sizeof(mp_metrics_api)` of the kernel: a function beyond it is not there.
+    uint32_t size;
+    /// Reserved, zero.
+    uint32_t flags;
+    /// Declares a metric, or finds the one of that name. `MP_INVALID` for a name, a help or
+    /// bounds that cannot be, or where this generation has declared it otherwise; `MP_FULL` over
+    /// the number of metrics a module may have.
+    mp_status (*metric)(uint64_t owner, const mp_metric_head *head, mp_metric *out);
+    /// Finds or begins the series with these labels, in any order. With a `session`'s id, of a counter only, what is added
+    /// counts for the series without it and, in a metric of its own whose name ends with `_by_session`, for the session, until
+    /// that ends. `MP_FULL` over the number of series a metric may have: what is added to `out` is
+    /// counted as dropped. `MP_INVALID` for labels that cannot be.
+    mp_status (*series)(uint64_t owner,
+                        mp_metric metric,
+                        const mp_header *labels,
+                        size_t labels_len,
+                        mp_slice session,
+                        mp_series *out);
+    /// Adds to a counter, or to a gauge, which may also go down. `MP_GONE`: the series has gone, as
+    /// with its session; ask for it again.
+    mp_status (*add)(mp_series series, int64_t n);
+    /// Sets a gauge; to no infinity, and a number.
+    mp_status (*set)(mp_series series, double value);
+    /// Puts a value into a histogram: 0 or more.
+    mp_status (*observe)(mp_series series, double value);
+} mp_metrics_api;
 
 /// The note's description. Texts are UTF-8 and end at the first zero byte or with the field.
 typedef struct mp_descriptor_body {
@@ -543,132 +608,61 @@ static inline int mp_is(mp_slice slice, const char *text) {
 }
 
 // The layouts: a compiler that would lay them out otherwise says so here.
-static_assert(sizeof(mp_slice) == 16, "size of mp_slice");
-static_assert(offsetof(mp_slice, ptr) == 0, "mp_slice.ptr");
-static_assert(offsetof(mp_slice, len) == 8, "mp_slice.len");
-static_assert(sizeof(mp_header) == 32, "size of mp_header");
-static_assert(offsetof(mp_header, name) == 0, "mp_header.name");
-static_assert(offsetof(mp_header, value) == 16, "mp_header.value");
-static_assert(sizeof(mp_session) == 112, "size of mp_session");
-static_assert(offsetof(mp_session, size) == 0, "mp_session.size");
-static_assert(offsetof(mp_session, flags) == 4, "mp_session.flags");
-static_assert(offsetof(mp_session, id) == 8, "mp_session.id");
-static_assert(offsetof(mp_session, user) == 24, "mp_session.user");
-static_assert(offsetof(mp_session, scope) == 40, "mp_session.scope");
-static_assert(offsetof(mp_session, metadata) == 56, "mp_session.metadata");
-static_assert(offsetof(mp_session, environment) == 72, "mp_session.environment");
-static_assert(offsetof(mp_session, secret_key_id) == 88, "mp_session.secret_key_id");
-static_assert(offsetof(mp_session, expires_at) == 104, "mp_session.expires_at");
-static_assert(sizeof(mp_request_head) == 112, "size of mp_request_head");
-static_assert(offsetof(mp_request_head, size) == 0, "mp_request_head.size");
-static_assert(offsetof(mp_request_head, flags) == 4, "mp_request_head.flags");
-static_assert(offsetof(mp_request_head, method) == 8, "mp_request_head.method");
-static_assert(offsetof(mp_request_head, path) == 24, "mp_request_head.path");
-static_assert(offsetof(mp_request_head, query) == 40, "mp_request_head.query");
-static_assert(offsetof(mp_request_head, headers) == 56, "mp_request_head.headers");
-static_assert(offsetof(mp_request_head, headers_len) == 64, "mp_request_head.headers_len");
-static_assert(offsetof(mp_request_head, request_id) == 72, "mp_request_head.request_id");
-static_assert(offsetof(mp_request_head, session) == 88, "mp_request_head.session");
-static_assert(offsetof(mp_request_head, content_length) == 96, "mp_request_head.content_length");
-static_assert(offsetof(mp_request_head, caller) == 104, "mp_request_head.caller");
-static_assert(sizeof(mp_init) == 72, "size of mp_init");
-static_assert(offsetof(mp_init, size) == 0, "mp_init.size");
-static_assert(offsetof(mp_init, flags) == 4, "mp_init.flags");
-static_assert(offsetof(mp_init, owner) == 8, "mp_init.owner");
-static_assert(offsetof(mp_init, name) == 16, "mp_init.name");
-static_assert(offsetof(mp_init, generation) == 32, "mp_init.generation");
-static_assert(offsetof(mp_init, config) == 40, "mp_init.config");
-static_assert(offsetof(mp_init, data_dir) == 56, "mp_init.data_dir");
-static_assert(sizeof(mp_instance) == 16, "size of mp_instance");
-static_assert(offsetof(mp_instance, size) == 0, "mp_instance.size");
-static_assert(offsetof(mp_instance, flags) == 4, "mp_instance.flags");
-static_assert(offsetof(mp_instance, ptr) == 8, "mp_instance.ptr");
-static_assert(sizeof(mp_module) == 104, "size of mp_module");
-static_assert(offsetof(mp_module, size) == 0, "mp_module.size");
-static_assert(offsetof(mp_module, abi_major) == 4, "mp_module.abi_major");
-static_assert(offsetof(mp_module, abi_minor) == 6, "mp_module.abi_minor");
-static_assert(offsetof(mp_module, flags) == 8, "mp_module.flags");
-static_assert(offsetof(mp_module, init) == 16, "mp_module.init");
-static_assert(offsetof(mp_module, restore) == 24, "mp_module.restore");
-static_assert(offsetof(mp_module, probe) == 32, "mp_module.probe");
-static_assert(offsetof(mp_module, begin) == 40, "mp_module.begin");
-static_assert(offsetof(mp_module, poll) == 48, "mp_module.poll");
-static_assert(offsetof(mp_module, drop_task) == 56, "mp_module.drop_task");
-static_assert(offsetof(mp_module, on_session) == 64, "mp_module.on_session");
-static_assert(offsetof(mp_module, openapi) == 72, "mp_module.openapi");
-static_assert(offsetof(mp_module, quiesce) == 80, "mp_module.quiesce");
-static_assert(offsetof(mp_module, save) == 88, "mp_module.save");
-static_assert(offsetof(mp_module, fini) == 96, "mp_module.fini");
-static_assert(sizeof(mp_host) == 152, "size of mp_host");
-static_assert(offsetof(mp_host, size) == 0, "mp_host.size");
-static_assert(offsetof(mp_host, abi_major) == 4, "mp_host.abi_major");
-static_assert(offsetof(mp_host, abi_minor) == 6, "mp_host.abi_minor");
-static_assert(offsetof(mp_host, fail) == 8, "mp_host.fail");
-static_assert(offsetof(mp_host, log) == 16, "mp_host.log");
-static_assert(offsetof(mp_host, log_level) == 24, "mp_host.log_level");
-static_assert(offsetof(mp_host, wake) == 32, "mp_host.wake");
-static_assert(offsetof(mp_host, body_read) == 40, "mp_host.body_read");
-static_assert(offsetof(mp_host, respond) == 48, "mp_host.respond");
-static_assert(offsetof(mp_host, respond_start) == 56, "mp_host.respond_start");
-static_assert(offsetof(mp_host, body_write) == 64, "mp_host.body_write");
-static_assert(offsetof(mp_host, body_end) == 72, "mp_host.body_end");
-static_assert(offsetof(mp_host, secret_get) == 80, "mp_host.secret_get");
-static_assert(offsetof(mp_host, secret_refresh) == 88, "mp_host.secret_refresh");
-static_assert(offsetof(mp_host, body_limit) == 96, "mp_host.body_limit");
-static_assert(offsetof(mp_host, state_write) == 104, "mp_host.state_write");
-static_assert(offsetof(mp_host, get_api) == 112, "mp_host.get_api");
-static_assert(offsetof(mp_host, ws_accept) == 120, "mp_host.ws_accept");
-static_assert(offsetof(mp_host, ws_recv) == 128, "mp_host.ws_recv");
-static_assert(offsetof(mp_host, ws_send) == 136, "mp_host.ws_send");
-static_assert(offsetof(mp_host, ws_close) == 144, "mp_host.ws_close");
-static_assert(sizeof(mp_call_head) == 96, "size of mp_call_head");
-static_assert(offsetof(mp_call_head, size) == 0, "mp_call_head.size");
-static_assert(offsetof(mp_call_head, flags) == 4, "mp_call_head.flags");
-static_assert(offsetof(mp_call_head, module) == 8, "mp_call_head.module");
-static_assert(offsetof(mp_call_head, method) == 24, "mp_call_head.method");
-static_assert(offsetof(mp_call_head, path) == 40, "mp_call_head.path");
-static_assert(offsetof(mp_call_head, query) == 56, "mp_call_head.query");
-static_assert(offsetof(mp_call_head, headers) == 72, "mp_call_head.headers");
-static_assert(offsetof(mp_call_head, headers_len) == 80, "mp_call_head.headers_len");
-static_assert(offsetof(mp_call_head, content_length) == 88, "mp_call_head.content_length");
-static_assert(sizeof(mp_caller) == 32, "size of mp_caller");
-static_assert(offsetof(mp_caller, size) == 0, "mp_caller.size");
-static_assert(offsetof(mp_caller, flags) == 4, "mp_caller.flags");
-static_assert(offsetof(mp_caller, module) == 8, "mp_caller.module");
-static_assert(offsetof(mp_caller, generation) == 24, "mp_caller.generation");
-static_assert(sizeof(mp_call_api) == 72, "size of mp_call_api");
-static_assert(offsetof(mp_call_api, size) == 0, "mp_call_api.size");
-static_assert(offsetof(mp_call_api, flags) == 4, "mp_call_api.flags");
-static_assert(offsetof(mp_call_api, start) == 8, "mp_call_api.start");
-static_assert(offsetof(mp_call_api, body_write) == 16, "mp_call_api.body_write");
-static_assert(offsetof(mp_call_api, body_end) == 24, "mp_call_api.body_end");
-static_assert(offsetof(mp_call_api, response) == 32, "mp_call_api.response");
-static_assert(offsetof(mp_call_api, body_read) == 40, "mp_call_api.body_read");
-static_assert(offsetof(mp_call_api, forget) == 48, "mp_call_api.forget");
-static_assert(offsetof(mp_call_api, listen) == 56, "mp_call_api.listen");
-static_assert(offsetof(mp_call_api, news) == 64, "mp_call_api.news");
-static_assert(sizeof(mp_descriptor_body) == 1056, "size of mp_descriptor_body");
-static_assert(offsetof(mp_descriptor_body, magic) == 0, "mp_descriptor_body.magic");
-static_assert(offsetof(mp_descriptor_body, len) == 8, "mp_descriptor_body.len");
-static_assert(offsetof(mp_descriptor_body, abi_major) == 12, "mp_descriptor_body.abi_major");
-static_assert(offsetof(mp_descriptor_body, abi_minor) == 14, "mp_descriptor_body.abi_minor");
-static_assert(offsetof(mp_descriptor_body, grants) == 16, "mp_descriptor_body.grants");
-static_assert(offsetof(mp_descriptor_body, flags) == 20, "mp_descriptor_body.flags");
-static_assert(offsetof(mp_descriptor_body, state_schema_min) == 24, "mp_descriptor_body.state_schema_min");
-static_assert(offsetof(mp_descriptor_body, state_schema_max) == 28, "mp_descriptor_body.state_schema_max");
-static_assert(offsetof(mp_descriptor_body, name) == 32, "mp_descriptor_body.name");
-static_assert(offsetof(mp_descriptor_body, version) == 96, "mp_descriptor_body.version");
-static_assert(offsetof(mp_descriptor_body, public_routes) == 160, "mp_descriptor_body.public_routes");
-static_assert(offsetof(mp_descriptor_body, internal_routes) == 416, "mp_descriptor_body.internal_routes");
-static_assert(offsetof(mp_descriptor_body, calls) == 672, "mp_descriptor_body.calls");
-static_assert(offsetof(mp_descriptor_body, sdk) == 928, "mp_descriptor_body.sdk");
-static_assert(offsetof(mp_descriptor_body, compiler) == 992, "mp_descriptor_body.compiler");
-static_assert(sizeof(mp_descriptor) == 1080, "size of mp_descriptor");
-static_assert(offsetof(mp_descriptor, name_len) == 0, "mp_descriptor.name_len");
-static_assert(offsetof(mp_descriptor, body_len) == 4, "mp_descriptor.body_len");
-static_assert(offsetof(mp_descriptor, note_type) == 8, "mp_descriptor.note_type");
-static_assert(offsetof(mp_descriptor, note_name) == 12, "mp_descriptor.note_name");
-static_assert(offsetof(mp_descriptor, body) == 24, "mp_descriptor.body");
+#define MP_AT(type, field, offset) static_assert(offsetof(type, field) == offset, #type "." #field)
+static_assert(sizeof(mp_slice) == 16, "size of mp_slice"); MP_AT(mp_slice, ptr, 0); MP_AT(mp_slice, len, 8);
+static_assert(sizeof(mp_header) == 32, "size of mp_header"); MP_AT(mp_header, name, 0); MP_AT(mp_header, value, 16);
+static_assert(sizeof(mp_session) == 112, "size of mp_session"); MP_AT(mp_session, size, 0); MP_AT(mp_session, flags, 4);
+MP_AT(mp_session, id, 8); MP_AT(mp_session, user, 24); MP_AT(mp_session, scope, 40); MP_AT(mp_session, metadata, 56);
+MP_AT(mp_session, environment, 72); MP_AT(mp_session, secret_key_id, 88); MP_AT(mp_session, expires_at, 104);
+static_assert(sizeof(mp_request_head) == 112, "size of mp_request_head"); MP_AT(mp_request_head, size, 0);
+MP_AT(mp_request_head, flags, 4); MP_AT(mp_request_head, method, 8); MP_AT(mp_request_head, path, 24);
+MP_AT(mp_request_head, query, 40); MP_AT(mp_request_head, headers, 56); MP_AT(mp_request_head, headers_len, 64);
+MP_AT(mp_request_head, request_id, 72); MP_AT(mp_request_head, session, 88); MP_AT(mp_request_head, content_length, 96);
+MP_AT(mp_request_head, caller, 104);
+static_assert(sizeof(mp_init) == 72, "size of mp_init"); MP_AT(mp_init, size, 0); MP_AT(mp_init, flags, 4);
+MP_AT(mp_init, owner, 8); MP_AT(mp_init, name, 16); MP_AT(mp_init, generation, 32); MP_AT(mp_init, config, 40);
+MP_AT(mp_init, data_dir, 56);
+static_assert(sizeof(mp_instance) == 16, "size of mp_instance"); MP_AT(mp_instance, size, 0);
+MP_AT(mp_instance, flags, 4); MP_AT(mp_instance, ptr, 8);
+static_assert(sizeof(mp_module) == 104, "size of mp_module"); MP_AT(mp_module, size, 0); MP_AT(mp_module, abi_major, 4);
+MP_AT(mp_module, abi_minor, 6); MP_AT(mp_module, flags, 8); MP_AT(mp_module, init, 16); MP_AT(mp_module, restore, 24);
+MP_AT(mp_module, probe, 32); MP_AT(mp_module, begin, 40); MP_AT(mp_module, poll, 48); MP_AT(mp_module, drop_task, 56);
+MP_AT(mp_module, on_session, 64); MP_AT(mp_module, openapi, 72); MP_AT(mp_module, quiesce, 80);
+MP_AT(mp_module, save, 88); MP_AT(mp_module, fini, 96);
+static_assert(sizeof(mp_host) == 152, "size of mp_host"); MP_AT(mp_host, size, 0); MP_AT(mp_host, abi_major, 4);
+MP_AT(mp_host, abi_minor, 6); MP_AT(mp_host, fail, 8); MP_AT(mp_host, log, 16); MP_AT(mp_host, log_level, 24);
+MP_AT(mp_host, wake, 32); MP_AT(mp_host, body_read, 40); MP_AT(mp_host, respond, 48); MP_AT(mp_host, respond_start, 56);
+MP_AT(mp_host, body_write, 64); MP_AT(mp_host, body_end, 72); MP_AT(mp_host, secret_get, 80);
+MP_AT(mp_host, secret_refresh, 88); MP_AT(mp_host, body_limit, 96); MP_AT(mp_host, state_write, 104);
+MP_AT(mp_host, get_api, 112); MP_AT(mp_host, ws_accept, 120); MP_AT(mp_host, ws_recv, 128);
+MP_AT(mp_host, ws_send, 136); MP_AT(mp_host, ws_close, 144);
+static_assert(sizeof(mp_call_head) == 96, "size of mp_call_head"); MP_AT(mp_call_head, size, 0);
+MP_AT(mp_call_head, flags, 4); MP_AT(mp_call_head, module, 8); MP_AT(mp_call_head, method, 24);
+MP_AT(mp_call_head, path, 40); MP_AT(mp_call_head, query, 56); MP_AT(mp_call_head, headers, 72);
+MP_AT(mp_call_head, headers_len, 80); MP_AT(mp_call_head, content_length, 88);
+static_assert(sizeof(mp_caller) == 32, "size of mp_caller"); MP_AT(mp_caller, size, 0); MP_AT(mp_caller, flags, 4);
+MP_AT(mp_caller, module, 8); MP_AT(mp_caller, generation, 24);
+static_assert(sizeof(mp_call_api) == 72, "size of mp_call_api"); MP_AT(mp_call_api, size, 0);
+MP_AT(mp_call_api, flags, 4); MP_AT(mp_call_api, start, 8); MP_AT(mp_call_api, body_write, 16);
+MP_AT(mp_call_api, body_end, 24); MP_AT(mp_call_api, response, 32); MP_AT(mp_call_api, body_read, 40);
+MP_AT(mp_call_api, forget, 48); MP_AT(mp_call_api, listen, 56); MP_AT(mp_call_api, news, 64);
+static_assert(sizeof(mp_metric_head) == 56, "size of mp_metric_head"); MP_AT(mp_metric_head, size, 0);
+MP_AT(mp_metric_head, kind, 4); MP_AT(mp_metric_head, name, 8); MP_AT(mp_metric_head, help, 24);
+MP_AT(mp_metric_head, bounds, 40); MP_AT(mp_metric_head, bounds_len, 48);
+static_assert(sizeof(mp_metrics_api) == 48, "size of mp_metrics_api"); MP_AT(mp_metrics_api, size, 0);
+MP_AT(mp_metrics_api, flags, 4); MP_AT(mp_metrics_api, metric, 8); MP_AT(mp_metrics_api, series, 16);
+MP_AT(mp_metrics_api, add, 24); MP_AT(mp_metrics_api, set, 32); MP_AT(mp_metrics_api, observe, 40);
+static_assert(sizeof(mp_descriptor_body) == 1056, "size of mp_descriptor_body"); MP_AT(mp_descriptor_body, magic, 0);
+MP_AT(mp_descriptor_body, len, 8); MP_AT(mp_descriptor_body, abi_major, 12); MP_AT(mp_descriptor_body, abi_minor, 14);
+MP_AT(mp_descriptor_body, grants, 16); MP_AT(mp_descriptor_body, flags, 20);
+MP_AT(mp_descriptor_body, state_schema_min, 24); MP_AT(mp_descriptor_body, state_schema_max, 28);
+MP_AT(mp_descriptor_body, name, 32); MP_AT(mp_descriptor_body, version, 96);
+MP_AT(mp_descriptor_body, public_routes, 160); MP_AT(mp_descriptor_body, internal_routes, 416);
+MP_AT(mp_descriptor_body, calls, 672); MP_AT(mp_descriptor_body, sdk, 928); MP_AT(mp_descriptor_body, compiler, 992);
+static_assert(sizeof(mp_descriptor) == 1080, "size of mp_descriptor"); MP_AT(mp_descriptor, name_len, 0);
+MP_AT(mp_descriptor, body_len, 4); MP_AT(mp_descriptor, note_type, 8); MP_AT(mp_descriptor, note_name, 12);
+MP_AT(mp_descriptor, body, 24);
+#undef MP_AT
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,13 @@
 //! The chat module: the ChatKit server protocol over OpenAI-compatible providers.
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
-//! answer, `changes` tells other windows, `provider` talks to models through `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
-//! authenticated every request before.
+//! answer, `actions` lets another module speak, `changes` tells other windows, `provider` talks to models through
+//! `upstream`, `store` keeps threads, and `attachments` the files that go with messages. Mounted at `/api/chat` by the
+//! kernel, which has authenticated every request before.
 
+mod actions;
 mod answer;
+mod attachments;
 mod changes;
 mod config;
 mod conversation;
@@ -13,9 +16,12 @@ mod protocol;
 mod provider;
 mod routes;
 mod store;
+mod title;
 mod transcript;
+mod transcription;
 mod turn;
 mod upstream;
+mod usage;
 
 use std::sync::Arc;
 
@@ -26,17 +32,39 @@ use crate::changes::Feed;
 use crate::config::{Choice, Config};
 use crate::conversation::Conversations;
 use crate::upstream::Upstream;
+use crate::usage::Meter;
 
-#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store"])]
+#[midplane_sdk::module(name = "chat", grants = ["secrets", "call:store", "call:*"])]
 async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
+    for name in ctx.config().secrets_in_clear() {
+        tracing::warn!(
+            name,
+            "the configuration holds what seems to be a secret, for all who may read its file"
+        );
+    }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
-    let upstream = Upstream::new(settings.upstream.clone());
+    if settings.choice != Choice::Echo {
+        transcription::allow_recordings(&mut ctx);
+    }
+    let upstream = Upstream::new(settings.upstream.clone())?;
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
-    let conversations = Conversations::new(settings, upstream, store, ctx.draining());
+    let meter = Meter::new(&ctx.metrics());
+    let limits = settings.attachments.clone();
+    let attachments = attachments::start(&mut ctx, limits, Arc::clone(&store))?;
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        store,
+        attachments.clone(),
+        meter,
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
-    Ok(routes::router(conversations).merge(changes::router(feed, ctx.draining())))
+    Ok(routes::router(conversations)
+        .merge(attachments::router(attachments))
+        .merge(changes::router(feed, ctx.draining())))
 }
 
 #[cfg(test)]

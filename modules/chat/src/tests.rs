@@ -8,9 +8,12 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod attachments;
 mod conversations;
+mod dictation;
 mod models;
-mod provider;
+pub(crate) mod provider;
+mod titles;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -49,6 +49,8 @@ layouts! {
     CallHead, size 96, align 8, size 0, flags 4, module 8, method 24, path 40, query 56, headers 72, headers_len 80, content_length 88;
     Caller, size 32, align 8, size 0, flags 4, module 8, generation 24;
     CallApi, size 72, align 8, size 0, flags 4, start 8, body_write 16, body_end 24, response 32, body_read 40, forget 48, listen 56, news 64;
+    MetricHead, size 56, align 8, size 0, kind 4, name 8, help 24, bounds 40, bounds_len 48;
+    MetricsApi, size 48, align 8, size 0, flags 4, metric 8, series 16, add 24, set 32, observe 40;
     DescriptorBody, size 1056, align 4, magic 0, len 8, abi_major 12, abi_minor 14, grants 16, flags 20, state_schema_min 24,
         state_schema_max 28, name 32, version 96, public_routes 160, internal_routes 416, calls 672, sdk 928, compiler 992;
     Descriptor, size 1080, align 4, name_len 0, body_len 4, note_type 8, note_name 12, body 24;

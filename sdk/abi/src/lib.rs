@@ -23,12 +23,16 @@
 mod calls;
 mod descriptor;
 mod layout;
+mod metrics;
 
 pub use calls::{CALL_API, CALL_API_VERSION, Call, CallApi, CallHead, Caller, call};
 pub use descriptor::{Descriptor, DescriptorBody, NOTE_NAME, NOTE_TYPE, grant};
 #[cfg(target_pointer_width = "64")]
 #[doc(hidden)]
 pub use layout::{LAYOUTS, Layout};
+pub use metrics::{
+    METRICS_API, METRICS_API_VERSION, Metric, MetricHead, MetricsApi, Series, metric,
+};
 
 use core::ffi::c_void;
 
@@ -385,8 +389,8 @@ pub struct Host {
     /// Adds to the state that is handed over. During [`Module::save`] only, else [`status::INVALID`];
     /// [`status::TOO_LARGE`] over `[limits] state_bytes`.
     pub state_write: unsafe extern "C" fn(owner: u64, bytes: Slice) -> Status,
-    /// A table of functions by name and version, as [`CallApi`] for `call`, 1; null when this kernel has none of it. It stays
-    /// valid for as long as the module is loaded.
+    /// A table of functions by name and version: [`CallApi`] for `call`, 1; [`MetricsApi`] for `metrics`, 1. Null when this
+    /// kernel has none of it. It stays valid for as long as the module is loaded.
     pub get_api: unsafe extern "C" fn(name: Slice, version: u32) -> *const c_void,
     /// Answers a request with [`head::WEBSOCKET`] by opening the WebSocket; messages may be sent at once. `protocol` is one of
     /// those in `sec-websocket-protocol`, or absent; `headers` are added to the answer. Messages of more than `message_bytes`

@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::boundary::calls::Switch;
 use crate::boundary::host;
+use crate::boundary::metrics::Meter;
 use crate::boundary::task::CheckFuture;
 use crate::calls::{CallError, Calls};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::state::Handover;
 use crate::storage::Storage;
@@ -251,6 +253,11 @@ impl<C> Context<C> {
     /// before the first operation.
     pub fn storage(&self) -> Storage {
         Storage::over(self.calls())
+    }
+
+    /// Numbers of the module's own in the kernel's `GET /metrics`: see [`metrics`](crate::metrics).
+    pub fn metrics(&self) -> Metrics {
+        Metrics(Meter::new(self.owner))
     }
 
     /// Runs work in the background until it ends or the generation does.

@@ -13,9 +13,11 @@ use serde_json::Value;
 
 use crate::boundary::instance::ModuleService;
 use crate::boundary::loopback::{self, Answerer, ClientSocket, Loaded};
+use crate::boundary::metrics::Meter;
 use crate::calls::Caller;
 use crate::context::Context;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::state::Saved;
 use crate::storage::Storage;
 use crate::ws::Message;
@@ -191,6 +193,30 @@ impl Module {
         serde_json::from_str(&self.0.openapi()?).ok()
     }
 
+    /// What the module has counted under these labels, for whomever: a counter's or a gauge's value, cut to a whole number that
+    /// is not negative, or how many values a histogram has. 0 before the first.
+    ///
+    /// # Panics
+    /// When the module has declared no metric `name`.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.number(name, labels, false)
+    }
+
+    /// The same, counted for sessions only: what [`Counter::add_for`](crate::Counter::add_for) added.
+    ///
+    /// # Panics
+    /// As [`Module::metric`].
+    pub fn session_metric(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.number(name, labels, true)
+    }
+
+    fn number(&self, name: &str, labels: &[(&str, &str)], for_sessions: bool) -> u64 {
+        match self.0.metric(name, labels, for_sessions) {
+            Some(number) => number as u64,
+            None => panic!("the module has declared no metric `{name}`, or its name is refused"),
+        }
+    }
+
     /// What the module hands over to the next generation; `None` when that is nothing.
     ///
     /// # Errors
@@ -240,6 +266,11 @@ pub fn caller(module: impl Into<String>) -> Caller {
 /// Storage in memory, with a quota of its own: nothing else sees it, and it goes with its last clone.
 pub fn storage(quota_bytes: u64) -> Storage {
     Storage::in_memory(quota_bytes)
+}
+
+/// Metrics of no module's: they take everything and show nothing. For what is tested without a module.
+pub fn metrics() -> Metrics {
+    Metrics(Meter::NOWHERE)
 }
 
 /// A session for `user`, with nothing else.

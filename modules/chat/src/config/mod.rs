@@ -3,20 +3,34 @@
 //! Everything that can be wrong is found here, before a request comes, and the message says what to mend. The members stand
 //! here, since they are one table in the file; each concern's checks stand in a file of their own.
 
+mod actions;
+mod attachments;
 mod bounds;
+mod headers;
+mod hidden;
 mod provider;
 mod store;
+mod tools;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::attachments::AttachmentsMember;
+pub(crate) use self::hidden::Hidden;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
 pub(crate) use self::store::StoreName;
-use crate::provider::{Echo, OpenAiSettings};
+use self::tools::ToolConfig;
+pub(crate) use self::tools::ToolError;
+use crate::actions::Hook;
+use crate::attachments::limits::Limits;
+use crate::provider::{Echo, OpenAiSettings, Tool};
+use crate::title::Titles;
+use crate::transcription;
 use crate::upstream::UpstreamSettings;
 
 /// A person watching the echo waits no longer for a word.
@@ -51,29 +65,63 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "bounds::duration")]
     stall_timeout: Option<Duration>,
     retries: Option<u32>,
+    /// The header that takes the key, alone, in place of `Authorization: Bearer`: `"api-key"` for Azure.
+    api_key_header: Option<String>,
+    /// Sent with every request.
+    headers: BTreeMap<String, Hidden>,
+    /// Added to every address: `{ api-version = "2024-10-21" }` for Azure.
+    query: BTreeMap<String, Hidden>,
+    /// In place of those that the environment names: `"http://proxy:3128"`, `"socks5h://proxy"`.
+    proxy: Option<Hidden>,
+    /// Hosts that are reached without a proxy, as in `NO_PROXY`; `"*"` for all.
+    no_proxy: Option<String>,
     max_output_tokens: Option<u32>,
     /// Asks reasoning models for a summary of their thoughts; `api = "responses"` only.
     reasoning_summary: Option<ReasoningSummary>,
+    /// `false` for servers that choke on `stream_options`; `api = "chat_completions"` only.
+    stream_usage: Option<bool>,
     /// Between the echo's words: `"20ms"`.
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
+    /// `false`, or how much may be attached.
+    attachments: AttachmentsMember,
+    /// The provider's, for dictation.
+    transcription_model: Option<String>,
+    /// How a thread gets its title: `words`, `model` or `none`.
+    titles: Titles,
     store: Option<StoreName>,
+    /// The module that carries out custom actions.
+    actions: Option<String>,
+    /// What the client can do for the model.
+    tools: Vec<ToolConfig>,
 }
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    pub(crate) actions: Option<Hook>,
     pub(crate) choice: Choice,
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
     pub(crate) echo: Echo,
+    /// `None`: switched off.
+    pub(crate) attachments: Option<Limits>,
+    pub(crate) transcription_model: String,
+    pub(crate) titles: Titles,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
     pub(crate) store: Option<StoreName>,
+    pub(crate) tools: Vec<Tool>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
+    #[error(
+        "`actions` is `{0}`, which is no name of a module: name the one that carries out actions"
+    )]
+    Actions(String),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     #[error(
         "`base_url` is `{url}`, {reason}: write it like `{BASE_URL_DEFAULT}` or `http://127.0.0.1:8080/v1`"
     )]
@@ -93,12 +141,40 @@ pub(crate) enum ConfigError {
         least: String,
         most: String,
     },
+    #[error("`{0}` is no name of a header: use letters, digits and hyphens")]
+    HeaderName(String),
+    #[error("the value of header `{0}` cannot be sent: use up to 4 KiB of visible ASCII")]
+    HeaderValue(String),
+    #[error("header `{0}` is given twice, in different spellings: keep one")]
+    HeaderTwice(String),
+    #[error("header `{0}` belongs to the request itself: remove it")]
+    HeaderTaken(String),
+    #[error("more than {0} headers are given: remove some")]
+    ManyHeaders(usize),
+    #[error(
+        "header `{0}` is where a key goes, which comes from the session: remove it, or name it in `api_key_header` alone"
+    )]
+    KeyInHeaders(String),
+    #[error(
+        "`proxy` is no proxy's URL: write it like `http://proxy:3128`, `https://proxy` or `socks5h://proxy:1080`"
+    )]
+    Proxy,
     #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
     SummaryWithoutResponses,
+    #[error(
+        "`stream_usage` is for `api = \"chat_completions\"`: remove it, the Responses API always tells the usage"
+    )]
+    UsageWithResponses,
     #[error(
         "`requires_key = false` does not go with an automatic provider: set `provider = \"openai\"`"
     )]
     KeylessWithoutProvider,
+    #[error(
+        "`{0}` is no media type for `attachments.types`: write it like `image/png` or `text/*`"
+    )]
+    MediaType(String),
+    #[error("`attachments.base_url` {reason}: write it like `http://localhost`")]
+    AttachmentsUrl { reason: &'static str },
 }
 
 impl Config {
@@ -108,6 +184,7 @@ impl Config {
         let mut models = vec![openai.model.clone()];
         models.extend(self.models.iter().cloned());
         Ok(Settings {
+            actions: self.actions()?,
             choice: self.choice()?,
             openai,
             upstream: self.upstream()?,
@@ -120,8 +197,17 @@ impl Config {
                     ECHO_DELAY_MAX,
                 )?,
             },
+            attachments: self.attachments()?,
+            transcription_model: bounds::non_empty(
+                "transcription_model",
+                &self.transcription_model,
+            )?
+            .unwrap_or(transcription::MODEL_DEFAULT)
+            .to_owned(),
+            titles: self.titles,
             models,
             store: self.store,
+            tools: self.tools()?,
         })
     }
 }

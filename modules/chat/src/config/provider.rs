@@ -75,6 +75,9 @@ impl Config {
         if self.reasoning_summary.is_some() && self.api != Api::Responses {
             return Err(ConfigError::SummaryWithoutResponses);
         }
+        if self.stream_usage.is_some() && self.api == Api::Responses {
+            return Err(ConfigError::UsageWithResponses);
+        }
         Ok(OpenAiSettings {
             api: self.api,
             model,
@@ -85,6 +88,7 @@ impl Config {
             },
             max_output_tokens: self.max_output_tokens,
             reasoning_summary: self.reasoning_summary,
+            stream_usage: self.stream_usage.unwrap_or(true),
         })
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::upstream::KeyHeader;
 
 fn check(config: Value) -> Result<Settings, String> {
     let config: Config = serde_json::from_value(config).map_err(|error| error.to_string())?;
@@ -44,6 +45,7 @@ fn everything_can_be_set() {
 fn what_is_wrong_is_said_with_what_to_do() {
     let refused = |config: Value, expect: &str| {
         let error = check(config.clone()).expect_err(&config.to_string());
+        assert!(!error.contains("hunter2"), "{error}");
         assert!(error.contains(expect), "{config}: {error}");
     };
     refused(
@@ -72,6 +74,22 @@ fn what_is_wrong_is_said_with_what_to_do() {
         json!({"base_url": "http://me:hunter2@host", "model": "m"}),
         "holds a credential",
     );
+    let header = |name: &str| json!({"headers": {name: "hunter2"}});
+    refused(header("a b"), "`a b` is no name of a header");
+    refused(header("Authorization"), "comes from the session");
+    refused(header("Content-Length"), "belongs to the request");
+    refused(
+        json!({"headers": {"api-key": "hunter2"}, "api_key_header": "Api-Key"}),
+        "comes from the session",
+    );
+    refused(json!({"headers": {"a": "b", "A": "c"}}), "given twice");
+    refused(
+        json!({"headers": {"a": "hunter2\nb: c"}}),
+        "the value of header `a` cannot be sent",
+    );
+    refused(json!({"api_key_header": "host"}), "belongs to the request");
+    refused(json!({"query": {"": "x"}}), "`query` is empty");
+    refused(json!({"proxy": "hunter2://p"}), "`proxy` is no proxy's URL");
     refused(json!({"model": " "}), "`model` is empty");
     refused(json!({"timeout": "soon"}), "is not a duration like");
     refused(
@@ -96,9 +114,38 @@ fn what_is_wrong_is_said_with_what_to_do() {
         "needs `api = \"responses\"`",
     );
     refused(
+        json!({"stream_usage": true}),
+        "`stream_usage` is for `api = \"chat_completions\"`",
+    );
+    refused(
         json!({"requires_key": false}),
         "set `provider = \"openai\"`",
     );
-    let error = check(json!({"base_url": "http://me:hunter2@host", "model": "m"})).unwrap_err();
-    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn what_goes_along_with_requests_is_written_once() {
+    let config: Config = serde_json::from_value(json!({
+        "headers": {"X-Team": "blue", "x-session-token": "hunter2"},
+        "query": {"api-version": "2024-10-21", "a b": "c&d=ü"},
+        "api_key_header": "api-key",
+        "proxy": "http://ada:hunter2@proxy:3128", "no_proxy": "localhost",
+    }))
+    .unwrap();
+    let settings = config.check().unwrap().upstream;
+    assert_eq!(settings.headers["x-team"], "blue");
+    assert_eq!(
+        settings.query,
+        "a%20b=c%26d%3D%C3%BC&api-version=2024-10-21"
+    );
+    assert_eq!(
+        settings.key_header,
+        KeyHeader::Bare(http::HeaderName::from_static("api-key"))
+    );
+    assert_eq!(
+        config.secrets_in_clear(),
+        ["headers.x-session-token", "proxy"]
+    );
+    let shown = format!("{config:?} {settings:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
 }

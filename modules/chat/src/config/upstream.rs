@@ -8,7 +8,7 @@ use http::uri::Scheme;
 use super::bounds::within;
 use super::provider::BASE_URL_DEFAULT;
 use super::{Config, ConfigError};
-use crate::upstream::UpstreamSettings;
+use crate::upstream::{ProxySettings, UpstreamSettings, is_usable_proxy};
 
 /// The longest silence of a provider; models that reason in secret need about a minute.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
@@ -24,9 +24,14 @@ impl Config {
     pub(super) fn upstream(&self) -> Result<UpstreamSettings, ConfigError> {
         let wait = |name, given, default| within(name, given, default, TIMEOUT_MIN, TIMEOUT_MAX);
         let timeout = wait("timeout", self.timeout, TIMEOUT_DEFAULT)?;
+        let key_header = self.key_header()?;
         Ok(UpstreamSettings {
             base_url: base_url(self.base_url.as_deref().unwrap_or(BASE_URL_DEFAULT))?,
+            query: self.query()?,
             requires_key: self.requires_key.unwrap_or(true),
+            headers: self.headers(&key_header)?,
+            key_header,
+            proxy: self.proxy()?,
             connect_timeout: within(
                 "connect_timeout",
                 self.connect_timeout,
@@ -36,6 +41,20 @@ impl Config {
             )?,
             first_byte_timeout: wait("first_byte_timeout", self.first_byte_timeout, timeout)?,
             stall_timeout: wait("stall_timeout", self.stall_timeout, timeout)?,
+        })
+    }
+
+    fn proxy(&self) -> Result<ProxySettings, ConfigError> {
+        let proxy = self.proxy.clone();
+        if proxy
+            .as_ref()
+            .is_some_and(|proxy| !is_usable_proxy(proxy.expose()))
+        {
+            return Err(ConfigError::Proxy);
+        }
+        Ok(ProxySettings {
+            proxy,
+            no_proxy: self.no_proxy.clone(),
         })
     }
 }
@@ -61,7 +80,7 @@ fn base_url(url: &str) -> Result<Uri, ConfigError> {
         });
     }
     if uri.query().is_some() {
-        return Err(refuse("which has a query"));
+        return Err(refuse("which has a query, that belongs in `query`"));
     }
     let scheme = uri.scheme();
     if scheme != Some(&Scheme::HTTPS) && scheme != Some(&Scheme::HTTP) {

@@ -130,7 +130,7 @@ impl fmt::Display for AttachmentId {
 #[cfg(test)]
 impl From<&str> for AttachmentId {
     fn from(text: &str) -> AttachmentId {
-        AttachmentId::parse(text).expect("a test's id has the right form")
+        AttachmentId(text.into())
     }
 }
 

@@ -40,6 +40,18 @@ pub(crate) enum ProviderError {
         "The provider at {0} cannot be reached: check `base_url` of the chat module and the network."
     )]
     Unreachable(String),
+    #[error(
+        "The certificate of {0} is not trusted: add its authority to the system's, or name its file in SSL_CERT_FILE."
+    )]
+    Untrusted(String),
+    #[error(
+        "The proxy {0} cannot be reached: check `proxy` of the chat module, or HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+    )]
+    ProxyUnreachable(String),
+    #[error(
+        "The proxy {0} does not let the request through: check `proxy` of the chat module, or HTTPS_PROXY, with its user and password."
+    )]
+    ProxyRefused(String),
     #[error("The provider sent nothing for {}: try again.", humantime::format_duration(*.0))]
     Silent(Duration),
     #[error("The provider's answer broke off: try again.")]
@@ -52,6 +64,8 @@ pub(crate) enum ProviderError {
     NotAStream,
     #[error("The provider's event stream cannot be read: check `api` of the chat module.")]
     Malformed,
+    #[error("The model called a tool in a way that cannot be understood: try again.")]
+    ToolCall,
     #[error("The provider said nothing: try again.")]
     Empty,
 }
@@ -63,6 +77,30 @@ impl ProviderError {
             self,
             ProviderError::Rejected(_) | ProviderError::ConversationTooLong
         )
+    }
+
+    /// One word for each, for counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            ProviderError::NoKey(_) => "no_key",
+            ProviderError::KeyRefused | ProviderError::Forbidden => "key_refused",
+            ProviderError::QuotaExhausted => "quota_exhausted",
+            ProviderError::RateLimited(_) => "rate_limited",
+            ProviderError::NotFound
+            | ProviderError::ConversationTooLong
+            | ProviderError::Rejected(_) => "rejected",
+            ProviderError::Unavailable(_) | ProviderError::Failed => "failed",
+            ProviderError::Unreachable(_)
+            | ProviderError::Untrusted(_)
+            | ProviderError::ProxyUnreachable(_)
+            | ProviderError::ProxyRefused(_) => "unreachable",
+            ProviderError::Silent(_) => "silent",
+            ProviderError::BrokenOff => "broken_off",
+            ProviderError::NotAStream | ProviderError::Malformed | ProviderError::ToolCall => {
+                "malformed"
+            }
+            ProviderError::Empty => "empty",
+        }
     }
 
     /// What a status of 400 and above means; `code` is what the provider's body names.
@@ -102,6 +140,9 @@ impl From<UpstreamError> for ProviderError {
             UpstreamError::Key(error) => ProviderError::NoKey(error.to_string()),
             UpstreamError::ConnectTimeout { authority, .. }
             | UpstreamError::Unreachable { authority, .. } => ProviderError::Unreachable(authority),
+            UpstreamError::Untrusted { authority } => ProviderError::Untrusted(authority),
+            UpstreamError::ProxyUnreachable { proxy, .. } => ProviderError::ProxyUnreachable(proxy),
+            UpstreamError::ProxyRefused { proxy } => ProviderError::ProxyRefused(proxy),
             UpstreamError::Silent(limit) => ProviderError::Silent(limit),
             UpstreamError::BrokenOff => ProviderError::BrokenOff,
         }

@@ -1,11 +1,14 @@
 //! A turn against a provider that says what the test says.
 
+use futures_util::future::FutureExt;
+use futures_util::stream::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
+use crate::answer::Answer;
 use crate::protocol::page::{Order, Scan};
 use crate::protocol::thread::ThreadMetadata;
-use crate::provider::Ending;
+use crate::provider::{Delta, Ending, ProviderError};
 use crate::store::Memory;
 
 type Said = Result<Delta, ProviderError>;
@@ -29,14 +32,21 @@ async fn stage(title: Option<&str>) -> Stage {
         store: store.clone(),
         user: "ada".to_owned(),
         thread: thread.id.clone(),
-        title: title.map(str::to_owned),
         events: Vec::new(),
-        notice: None,
-        deltas: stream::unfold(
-            said,
-            |mut said| async move { Some((said.recv().await?, said)) },
-        )
-        .boxed(),
+        steps: Vec::new(),
+        asked: Asked {
+            speaker: Speaker::Model {
+                deltas: stream::unfold(
+                    said,
+                    |mut said| async move { Some((said.recv().await?, said)) },
+                )
+                .boxed(),
+                answer: Box::new(Answer::new(thread.id.clone(), Vec::new(), None)),
+            },
+            notice: None,
+            title: title.map(Titling::words),
+        },
+        ask_model: None,
         drained: async move {
             if drained.await.is_err() {
                 std::future::pending::<()>().await;

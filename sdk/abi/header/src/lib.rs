@@ -48,7 +48,7 @@ pub fn header() -> Result<String, Error> {
     let abi = here.join("../src/lib.rs");
     let config = Config::from_file(here.join("cbindgen.toml")).map_err(Error::Config)?;
     let mut sources = read(&abi)?;
-    for file in ["calls.rs", "descriptor.rs"] {
+    for file in ["calls.rs", "metrics.rs", "descriptor.rs"] {
         sources += &read(&here.join("../src").join(file))?;
     }
     let groups = constants::groups(&sources);
@@ -104,25 +104,31 @@ fn note_name() -> &'static str {
     name.expect("ASCII").trim_end_matches('\0')
 }
 
+/// The header's lines are no longer.
+const LINE_LEN_MAX: usize = 120;
+
 fn layouts(names: &Names) -> String {
     let mut text = String::from(
-        "// The layouts: a compiler that would lay them out otherwise says so here.\n",
+        "// The layouts: a compiler that would lay them out otherwise says so here.\n\
+         #define MP_AT(type, field, offset) static_assert(offsetof(type, field) == offset, #type \".\" #field)\n",
     );
     for layout in midplane_abi::LAYOUTS {
         let name = names
             .of(layout.name)
             .expect("cbindgen.toml names every struct");
         let size = layout.size;
-        _ = writeln!(
-            text,
-            "static_assert(sizeof({name}) == {size}, \"size of {name}\");"
-        );
+        let mut line = format!("static_assert(sizeof({name}) == {size}, \"size of {name}\");");
         for (field, offset) in layout.fields {
-            _ = writeln!(
-                text,
-                "static_assert(offsetof({name}, {field}) == {offset}, \"{name}.{field}\");"
-            );
+            let at = format!("MP_AT({name}, {field}, {offset});");
+            if line.len() + 1 + at.len() > LINE_LEN_MAX {
+                _ = writeln!(text, "{line}");
+                line.clear();
+            } else {
+                line.push(' ');
+            }
+            line += &at;
         }
+        _ = writeln!(text, "{line}");
     }
-    text.trim_end().to_owned()
+    text + "#undef MP_AT"
 }

@@ -1,11 +1,12 @@
 //! Stands in for the kernel in unit tests: the same tables and trampolines, without a process, a socket or a token.
 //!
 //! Here a module is loaded and its tasks are polled. `exchange` is what both sides touch of one request, `host` are the functions
-//! that the module calls, `calls` its requests to other modules, `socket` its WebSockets.
+//! that the module calls, `calls` its requests to other modules, `metrics` what it counts, `socket` its WebSockets.
 
 mod calls;
 mod exchange;
 mod host;
+mod metrics;
 mod socket;
 
 use std::ffi::c_void;
@@ -189,6 +190,16 @@ impl Drop for DataDir {
 impl Loaded {
     pub(crate) fn needs_secret(&self) -> bool {
         self.flags & instance::NEEDS_SECRET != 0
+    }
+
+    /// See [`metrics::number`].
+    pub(crate) fn metric(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        for_sessions: bool,
+    ) -> Option<f64> {
+        metrics::number(self.owner, name, labels, for_sessions)
     }
 
     pub(crate) fn openapi(&self) -> Option<String> {
@@ -393,6 +404,7 @@ impl Drop for Loaded {
             let _ = finished.join();
         }
         calls::unregister(self.owner);
+        metrics::unregister(self.owner);
     }
 }
 

@@ -8,6 +8,7 @@ use midplane_abi::{self as abi, Header, Request, Slice, Status, status};
 
 use super::calls;
 use super::exchange::with_call;
+use super::metrics;
 use super::socket::{ws_accept, ws_close, ws_recv, ws_send};
 
 /// The response window, as the kernel's default.
@@ -250,6 +251,9 @@ unsafe extern "C" fn get_api(name: Slice, version: u32) -> *const c_void {
     let name = unsafe { name.bytes() }.unwrap_or_default();
     if name == abi::CALL_API.as_bytes() && version == abi::CALL_API_VERSION {
         return std::ptr::from_ref(&calls::TABLE).cast();
+    }
+    if name == abi::METRICS_API.as_bytes() && version == abi::METRICS_API_VERSION {
+        return std::ptr::from_ref(&metrics::TABLE).cast();
     }
     std::ptr::null()
 }
