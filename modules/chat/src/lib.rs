@@ -2,12 +2,13 @@
 //!
 //! `routes` speaks HTTP, `websocket` carries the same requests over one connection, `protocol` is the data, `conversation`
 //! carries out requests, `turn` and `answer` stream one answer, `actions` lets another module speak, `provider` talks to models
-//! through `upstream`, `store` keeps threads, and `changes` tells other windows of them. Beside ChatKit, `gateway` passes OpenAI's
-//! own API through, and `hosted` has the provider host ChatKit. Mounted at `/api/chat` by the kernel, which has
-//! authenticated every request before.
+//! through `upstream`, `store` keeps threads, `attachments` the files that go with messages, and `changes` tells other windows.
+//! Beside ChatKit, `gateway` passes OpenAI's own API through, and `hosted` has the provider host ChatKit. Mounted at `/api/chat`
+//! by the kernel, which has authenticated every request before.
 
 mod actions;
 mod answer;
+mod attachments;
 mod changes;
 mod config;
 mod conversation;
@@ -19,7 +20,9 @@ mod protocol;
 mod provider;
 mod routes;
 mod store;
+mod title;
 mod transcript;
+mod transcription;
 mod turn;
 mod upstream;
 mod usage;
@@ -48,6 +51,9 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
         );
     }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
+    if settings.choice != Choice::Echo {
+        transcription::allow_recordings(&mut ctx);
+    }
     let upstream = Upstream::new(settings.upstream.clone())?;
     let meter = Meter::new(&ctx.metrics());
     let gateway = Gateway::new(&settings, upstream.clone(), meter.clone(), ctx.draining());
@@ -55,9 +61,19 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let hosted = Hosted::new(&settings, upstream.clone());
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
-    let conversations = Conversations::new(settings, upstream, store, meter, ctx.draining());
+    let limits = settings.attachments.clone();
+    let attachments = attachments::start(&mut ctx, limits, Arc::clone(&store))?;
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        store,
+        attachments.clone(),
+        meter,
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
+        .merge(attachments::router(attachments))
         .merge(changes::router(feed, ctx.draining()))
         .merge(gateway::router(gateway))
         .merge(hosted::router(hosted)))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -28,6 +28,8 @@ pub(crate) fn router(conversations: Conversations) -> Router {
     Router::new()
         .route("/chatkit", post(chatkit))
         .route("/ws", get(websocket::open))
+        // The kernel limits bodies, by route.
+        .layer(DefaultBodyLimit::disable())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::new(conversations))
@@ -58,7 +60,8 @@ async fn no_such_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "the chat module has no such route: it listens at POST /chatkit and GET /ws",
+        "the chat module has no such route: it listens at POST /chatkit, GET /ws, GET /changes, /attachments/{id}, /v1/… and \
+         POST /chatkit/sessions",
     )
 }
 
@@ -102,9 +105,8 @@ pub(crate) fn refuse_request(error: RequestError) -> Problem {
 pub(crate) fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
         Refusal::Store(error) => return refuse_by_store(error),
-        Refusal::Attachments | Refusal::NotOffered(_) => {
-            (StatusCode::NOT_IMPLEMENTED, "not_offered")
-        }
+        Refusal::Attachments(refusal) => return refusal.problem(),
+        Refusal::Transcription(refusal) => return refusal.problem(),
         Refusal::NoActions => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
         Refusal::NoPendingCall | Refusal::FormAnswered(_) => (StatusCode::CONFLICT, "conflict"),
         Refusal::Action(_) => (StatusCode::BAD_GATEWAY, "action_failed"),

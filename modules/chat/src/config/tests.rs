@@ -54,6 +54,14 @@ fn what_is_wrong_is_said_with_what_to_do() {
     );
     refused(json!({"provider": "ollama"}), "unknown variant `ollama`");
     refused(
+        json!({"titles": "poem"}),
+        "unknown variant `poem`, expected one of `words`",
+    );
+    refused(
+        json!({"transcription_model": ""}),
+        "`transcription_model` is empty",
+    );
+    refused(
         json!({"base_url": "api.openai.com"}),
         "`model` is missing: name a model that `api.openai.com` serves",
     );

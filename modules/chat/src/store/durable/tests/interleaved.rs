@@ -14,6 +14,12 @@ use crate::store::memory::Memory;
 const USERS: [&str; 2] = ["ada", "bob"];
 const QUOTA_BYTES: u64 = 256 << 20;
 
+/// How many runs: more for whoever has the time.
+fn seeds(default: u64) -> u64 {
+    let wanted = std::env::var("MIDPLANE_TEST_SEEDS");
+    wanted.map_or(default, |wanted| wanted.parse().expect("a number of seeds"))
+}
+
 fn user(random: &Random) -> &'static str {
     USERS[random.below(2) as usize]
 }
@@ -82,7 +88,7 @@ async fn act(store: &dyn Store, random: &Random) -> String {
 
 #[tokio::test]
 async fn one_after_the_other_both_do_what_the_model_does() {
-    for seed in 0..30 {
+    for seed in 0..seeds(15) {
         let storage = midplane_sdk::testing::storage(QUOTA_BYTES);
         let random = Random::new(seed);
         let two = [0, 1].map(|_| Durable::new(storage.clone()));
@@ -102,7 +108,7 @@ async fn one_after_the_other_both_do_what_the_model_does() {
 
 #[tokio::test(start_paused = true)]
 async fn all_at_once_nothing_is_torn_and_listeners_know_all() {
-    for seed in 0..40 {
+    for seed in 0..seeds(20) {
         let storage = midplane_sdk::testing::storage(QUOTA_BYTES);
         let random = Random::new(seed);
         let failing = (seed % 2 == 1).then_some(25);
@@ -120,7 +126,7 @@ async fn all_at_once_nothing_is_torn_and_listeners_know_all() {
         });
         // What a listener believes to be there, by what it is told and then looks at.
         let mut seen = Known::new();
-        let slow = Durable::new(Shaky::slow(&storage, &random).storage());
+        let slow = Durable::new(Shaky::slow(&storage, &random).patient().storage());
         let mut workers = std::pin::pin!(join_all(workers));
         loop {
             tokio::select! {
@@ -153,7 +159,7 @@ async fn all_at_once_nothing_is_torn_and_listeners_know_all() {
 
 #[tokio::test(start_paused = true)]
 async fn every_acknowledged_item_is_there_once_and_in_its_writer_s_order() {
-    for seed in 0..20 {
+    for seed in 0..seeds(10) {
         let storage = midplane_sdk::testing::storage(QUOTA_BYTES);
         let random = Random::new(seed);
         let shaky = Shaky::failing(&storage, &random, Some(15));

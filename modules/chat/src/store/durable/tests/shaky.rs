@@ -36,6 +36,8 @@ impl Random {
 pub(super) struct Shaky {
     behind: Storage,
     random: Random,
+    /// Turns of others', at most, before a request is carried out, and behind that.
+    pause: u64,
     /// One of so many requests fails, before it is carried out or behind that.
     failing: Option<u64>,
     /// Of commits, before none is carried out any more.
@@ -49,10 +51,16 @@ impl Shaky {
         Shaky {
             behind: behind.clone(),
             random: random.clone(),
+            pause: 3,
             failing: None,
             left: Arc::new(AtomicU64::new(u64::MAX)),
             has_ended: Arc::default(),
         }
+    }
+
+    /// So slow that others do much meanwhile.
+    pub(super) fn patient(self) -> Shaky {
+        Shaky { pause: 60, ..self }
     }
 
     /// Of whose requests one of so many fails.
@@ -113,7 +121,7 @@ impl Shaky {
     }
 
     async fn pause(&self) {
-        for _ in 0..self.random.below(4) {
+        for _ in 0..self.random.below(self.pause + 1) {
             tokio::task::yield_now().await;
         }
     }
