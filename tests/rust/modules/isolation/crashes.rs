@@ -124,17 +124,17 @@ impl Ends {
         }
         expect_sample(
             &apart.kernel,
-            "midplane_module_crashes_total{module=\"crash\"} 1.0",
+            "midplane_module_crashes_total{module=\"crash\"} 1",
         )
         .await;
         expect_sample(
             &apart.kernel,
-            "midplane_module_restarts_total{module=\"crash\"} 1.0",
+            "midplane_module_restarts_total{module=\"crash\"} 1",
         )
         .await;
         expect_sample(
             &apart.kernel,
-            "midplane_module_processes{module=\"crash\"} 1.0",
+            "midplane_module_processes{module=\"crash\"} 1",
         )
         .await;
         apart.expect_unnoticed().await;
@@ -257,7 +257,7 @@ async fn two_that_crash_by_turns_do_not_hinder_each_other() {
     faults("marker").send().await.expect_status(200);
     assert_eq!(apart.text("marker").await, "");
     assert!(!stream.rest().await.1);
-    let label = |name: &str| format!("midplane_module_generation{{module=\"{name}\"}} 2.0");
+    let label = |name: &str| format!("midplane_module_generation{{module=\"{name}\"}} 2");
     expect_sample(&apart.kernel, &label("crash")).await;
     expect_sample(&apart.kernel, &label("faults")).await;
     apart.expect_unnoticed().await;
