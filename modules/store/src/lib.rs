@@ -1,9 +1,11 @@
 //! The module store: durable ordered keys for other modules, over calls between modules.
 //!
-//! `routes` speaks HTTP to modules, `wire` reads and writes what crosses, `problem` tells failures,
-//! `shares` keeps one module from taking all of it, `handover` passes the file from one generation to the next.
+//! `routes` speaks HTTP to modules, `wire` reads and writes what crosses, `problem` tells failures, `complaints` how often the
+//! operator hears of them, `shares` keeps one module from taking all of it, `handover` passes the file from one generation to the
+//! next.
 //! What keeps the keys is a [`Backend`](midplane_store_backend::Backend), and nothing here knows which one.
 
+mod complaints;
 mod config;
 mod handover;
 mod problem;

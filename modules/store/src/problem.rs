@@ -1,5 +1,8 @@
 //! A failure of the store as an answer: a code for the SDK, a sentence for a person.
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,6 +12,10 @@ use midplane_sdk::Problem;
 use midplane_sdk::storage::wire::CONFLICT_KEY;
 use midplane_store_backend::limits::{BATCH_BYTES_MAX, VALUE_BYTES_MAX};
 use midplane_store_backend::{StoreError, Version, written_key};
+
+use crate::complaints::Complaints;
+
+static COMPLAINTS: LazyLock<Complaints> = LazyLock::new(Complaints::default);
 
 /// What a request was refused with.
 #[derive(Debug)]
@@ -67,7 +74,9 @@ impl IntoResponse for Refusal {
         if status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::INSUFFICIENT_STORAGE
         {
             // Whoever called may keep it to itself; the operator has to know.
-            tracing::error!(%error, code, "the store failed");
+            if let Some(withheld) = COMPLAINTS.another(code, Instant::now()) {
+                tracing::error!(%error, code, withheld, "the store failed");
+            }
         }
         let mut response = Problem::new(status, code, error.to_string()).into_response();
         let headers = response.headers_mut();

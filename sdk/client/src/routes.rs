@@ -149,15 +149,24 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(Error::protocol)
     }
 
-    /// `DELETE /modules/{name}`: takes no new requests, gives those under way this long, and unloads it.
+    /// `DELETE /modules/{name}`: takes no new requests, gives those under way this long, and unloads it. With `force` also when
+    /// other modules may call it, whose calls are refused from then on.
     ///
     /// # Errors
-    /// Those of [`send`](Client::send).
-    pub async fn unload_module(&self, name: &str, drain_ms: Option<u64>) -> Result<Receipt, Error> {
+    /// Those of [`send`](Client::send); without `force`, `module_in_use` names those that may call it.
+    pub async fn unload_module(
+        &self,
+        name: &str,
+        drain_ms: Option<u64>,
+        force: bool,
+    ) -> Result<Receipt, Error> {
         let text = drain_ms.map(|ms| ms.to_string());
         let path = with_query(
             &segment("/modules/", name, ""),
-            &[("drain_ms", text.as_deref())],
+            &[
+                ("drain_ms", text.as_deref()),
+                ("force", force.then_some("true")),
+            ],
         );
         let drain = Duration::from_millis(drain_ms.unwrap_or(0));
         let deadline = self.patience().saturating_add(drain);

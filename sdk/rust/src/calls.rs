@@ -38,7 +38,8 @@ pub enum CallError {
     NotGranted { module: String },
     /// No module of that name is loaded.
     NotLoaded { module: String },
-    /// It is the ninth of calls that led one to another: two modules call each other.
+    /// It is the ninth of calls that led one to another: two modules call each other. Calls of spawned tasks are not counted so:
+    /// a cycle of those ends as [`CallError::TooMany`].
     TooDeep { module: String },
     /// The module has 1,024 calls under way.
     TooMany,

@@ -239,8 +239,10 @@ async fn asks_each_route_as_the_api_names_it() {
         .unwrap();
     assert_eq!(server.last().line, "POST /modules/m/reload?wait=drained");
     assert_eq!(server.last().body, json!({"config": {"a": 1}}));
-    client.unload_module("m", Some(50)).await.unwrap();
+    client.unload_module("m", Some(50), false).await.unwrap();
     assert_eq!(server.last().line, "DELETE /modules/m?drain_ms=50");
+    client.unload_module("m", None, true).await.unwrap();
+    assert_eq!(server.last().line, "DELETE /modules/m?force=true");
     let source = ModuleSource {
         path: "/m.so".into(),
         ..ModuleSource::default()
