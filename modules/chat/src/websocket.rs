@@ -157,7 +157,7 @@ impl Connection {
     fn left(self) {
         if self.conversations.is_draining() && !self.requests.is_empty() {
             let rest = self.answers.for_each(|_| future::ready(()));
-            self.conversations.saves().run(rest);
+            self.conversations.saves().detach(rest);
         }
     }
 }
