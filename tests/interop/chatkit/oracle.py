@@ -6,6 +6,7 @@ import json
 import logging
 from datetime import datetime
 
+import chatkit.agents
 from agents import Agent, FunctionTool, RunConfig, Runner, StopAtTools, set_tracing_disabled
 from agents.models.openai_responses import OpenAIResponsesModel
 from chatkit.agents import AgentContext, ClientToolCall, ThreadItemConverter, stream_agent_response
@@ -31,6 +32,18 @@ set_tracing_disabled(True)
 logging.disable(logging.CRITICAL)
 EVENT = TypeAdapter(ThreadStreamEvent)
 ITEM = TypeAdapter(ThreadItem)
+
+
+convert_annotation = chatkit.agents._convert_annotation
+
+
+async def convert_any_annotation(annotation, converter):
+    """As the package does, but of the class that the client openai 3 gives an annotation, too: its own fails on that."""
+    plain = annotation.model_dump() if hasattr(annotation, "model_dump") else annotation
+    return await convert_annotation(plain, converter)
+
+
+chatkit.agents._convert_annotation = convert_any_annotation
 
 
 class InMemory(Store):
