@@ -51,14 +51,14 @@ pub(crate) fn commit(fault: &str, asked: &Asked) -> Response {
         "no_stream" => Json(json!([])).into_response(),
         "not_json" => "hello".into_response(),
         "huge" => stream_of(stream::iter(vec![Ok("x".repeat(64 * 1024)); 20])),
+        // Enough that the head and the first of it leave before the failure.
         "cut" => {
-            let cut = stream::iter([frame(before).map_err(|never| match never {})])
+            let line = json!({"type": "progress_update", "text": "x".repeat(1024)});
+            let lines = stream::iter(std::iter::repeat_n(line, 1024).map(frame));
+            let cut = lines
+                .map(|line| line.map_err(|never| match never {}))
                 .chain(stream::iter([Err(std::io::Error::other("on purpose"))]));
-            (
-                [(CONTENT_TYPE, "text/event-stream")],
-                Body::from_stream(cut),
-            )
-                .into_response()
+            ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(cut)).into_response()
         }
         "fails" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         "forbids" => StatusCode::FORBIDDEN.into_response(),
