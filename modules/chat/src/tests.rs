@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod actions;
 mod attachments;
 mod conversations;
 mod dictation;
@@ -17,6 +18,7 @@ mod models;
 pub(crate) mod provider;
 mod scripted;
 mod titles;
+mod tools;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
