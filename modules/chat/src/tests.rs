@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 mod conversations;
 mod models;
 pub(crate) mod provider;
+mod usage;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
