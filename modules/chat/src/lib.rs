@@ -2,11 +2,12 @@
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
 //! answer, `actions` lets another module speak, `changes` tells other windows, `provider` talks to models through
-//! `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
-//! authenticated every request before.
+//! `upstream`, `store` keeps threads, and `attachments` the files that go with messages. Mounted at `/api/chat` by the
+//! kernel, which has authenticated every request before.
 
 mod actions;
 mod answer;
+mod attachments;
 mod changes;
 mod config;
 mod conversation;
@@ -15,7 +16,9 @@ mod protocol;
 mod provider;
 mod routes;
 mod store;
+mod title;
 mod transcript;
+mod transcription;
 mod turn;
 mod upstream;
 mod usage;
@@ -41,13 +44,27 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
         );
     }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
+    if settings.choice != Choice::Echo {
+        transcription::allow_recordings(&mut ctx);
+    }
     let upstream = Upstream::new(settings.upstream.clone())?;
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
     let meter = Meter::new(&ctx.metrics());
-    let conversations = Conversations::new(settings, upstream, store, meter, ctx.draining());
+    let limits = settings.attachments.clone();
+    let attachments = attachments::start(&mut ctx, limits, Arc::clone(&store))?;
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        store,
+        attachments.clone(),
+        meter,
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
-    Ok(routes::router(conversations).merge(changes::router(feed, ctx.draining())))
+    Ok(routes::router(conversations)
+        .merge(attachments::router(attachments))
+        .merge(changes::router(feed, ctx.draining())))
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod attachments;
 mod conversations;
+mod dictation;
 mod models;
 pub(crate) mod provider;
+mod titles;
 mod usage;
 
 /// Longer than anything here takes; a test that waits so long has failed.

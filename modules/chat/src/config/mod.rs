@@ -4,6 +4,7 @@
 //! here, since they are one table in the file; each concern's checks stand in a file of their own.
 
 mod actions;
+mod attachments;
 mod bounds;
 mod headers;
 mod hidden;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::attachments::AttachmentsMember;
 pub(crate) use self::hidden::Hidden;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
 use self::provider::{BASE_URL_DEFAULT, ProviderName};
@@ -25,7 +27,10 @@ pub(crate) use self::store::StoreName;
 use self::tools::ToolConfig;
 pub(crate) use self::tools::ToolError;
 use crate::actions::Hook;
+use crate::attachments::limits::Limits;
 use crate::provider::{Echo, OpenAiSettings, Tool};
+use crate::title::Titles;
+use crate::transcription;
 use crate::upstream::UpstreamSettings;
 
 /// A person watching the echo waits no longer for a word.
@@ -78,6 +83,12 @@ pub(crate) struct Config {
     /// Between the echo's words: `"20ms"`.
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
+    /// `false`, or how much may be attached.
+    attachments: AttachmentsMember,
+    /// The provider's, for dictation.
+    transcription_model: Option<String>,
+    /// How a thread gets its title: `words`, `model` or `none`.
+    titles: Titles,
     store: Option<StoreName>,
     /// The module that carries out custom actions.
     actions: Option<String>,
@@ -93,6 +104,10 @@ pub(crate) struct Settings {
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
     pub(crate) echo: Echo,
+    /// `None`: switched off.
+    pub(crate) attachments: Option<Limits>,
+    pub(crate) transcription_model: String,
+    pub(crate) titles: Titles,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
     pub(crate) store: Option<StoreName>,
@@ -154,6 +169,12 @@ pub(crate) enum ConfigError {
         "`requires_key = false` does not go with an automatic provider: set `provider = \"openai\"`"
     )]
     KeylessWithoutProvider,
+    #[error(
+        "`{0}` is no media type for `attachments.types`: write it like `image/png` or `text/*`"
+    )]
+    MediaType(String),
+    #[error("`attachments.base_url` {reason}: write it like `http://localhost`")]
+    AttachmentsUrl { reason: &'static str },
 }
 
 impl Config {
@@ -176,6 +197,14 @@ impl Config {
                     ECHO_DELAY_MAX,
                 )?,
             },
+            attachments: self.attachments()?,
+            transcription_model: bounds::non_empty(
+                "transcription_model",
+                &self.transcription_model,
+            )?
+            .unwrap_or(transcription::MODEL_DEFAULT)
+            .to_owned(),
+            titles: self.titles,
             models,
             store: self.store,
             tools: self.tools()?,
