@@ -53,6 +53,7 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     let meter = Meter::new(&ctx.metrics());
     let limits = settings.attachments.clone();
     let attachments = attachments::start(&mut ctx, limits, Arc::clone(&store))?;
+    let usage = usage::router(Arc::clone(&store));
     let conversations = Conversations::new(
         settings,
         upstream,
@@ -64,6 +65,7 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
         .merge(attachments::router(attachments))
+        .merge(usage)
         .merge(changes::router(feed, ctx.draining())))
 }
 

@@ -65,6 +65,62 @@ async fn tokens_and_requests_are_counted_for_the_session_that_asked() {
 }
 
 #[tokio::test]
+async fn what_each_answer_of_a_thread_cost_is_told_to_its_user_alone() {
+    let get = async |module: &Module, session: SessionBuilder, path: String| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = module.call(Some(session), request).await;
+        (response.status(), text(response).await)
+    };
+    for api in ["responses", "chat_completions"] {
+        let provider = FakeProvider::start(vec![with_usage(api), with_usage(api)]).await;
+        let module =
+            start(json!({"base_url": provider.base_url(), "api": api, "model": "tiny"})).await;
+        let said = events(&module, ada().secret("sk-test"), create("hi")).await;
+        let thread = said[0]["thread"]["id"].clone();
+        let again = on(
+            "threads.add_user_message",
+            &thread,
+            json!({"input": input("again")}),
+        );
+        events(&module, ada().secret("sk-test"), again).await;
+        let path = format!("/threads/{}/usage?order=asc", thread.as_str().unwrap());
+        let (status, page) = get(&module, ada(), path.clone()).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        let page: Value = serde_json::from_str(&page).unwrap();
+        let items = json(
+            &module,
+            ada(),
+            on("items.list", &thread, json!({"order": "asc"})),
+        )
+        .await;
+        let usage = json!({"input_tokens": 20, "cached_input_tokens": 5, "output_tokens": 7, "reasoning_tokens": 3});
+        let cost = |item: usize| {
+            let item = &items["data"][item];
+            json!({"item_id": item["id"], "created_at": item["created_at"], "model": "tiny", "usage": usage})
+        };
+        assert_eq!(
+            page,
+            json!({"data": [cost(1), cost(3)], "has_more": false}),
+            "{api}"
+        );
+        assert!(
+            !items.to_string().contains("tokens"),
+            "the protocol's items have no such member: {items}"
+        );
+        let (_, page) = get(&module, ada(), format!("{path}&limit=2")).await;
+        let page: Value = serde_json::from_str(&page).unwrap();
+        assert_eq!(
+            (&page["data"], &page["has_more"]),
+            (&json!([cost(1)]), &json!(true))
+        );
+        let (status, _) = get(&module, testing::session("bob"), path.clone()).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        let (status, _) = get(&module, ada(), format!("{path}&limit=x")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_was_left_is_counted_as_left() {
     let mut provider = FakeProvider::start(vec![Reply::open("responses", "Hel")]).await;
     let module = start(json!({"base_url": provider.base_url(), "model": "tiny"})).await;
