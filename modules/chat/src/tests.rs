@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 mod attachments;
 mod conversations;
 mod dictation;
+mod keys;
 mod models;
 pub(crate) mod provider;
 mod titles;
