@@ -3,8 +3,9 @@ use std::io;
 use serde_json::json;
 
 use super::*;
+use crate::look::Look;
 use crate::mock::{Answer, Kernel, host_key, next_turn, turn};
-use crate::terminal::Look;
+use crate::session::{Access, Wanted};
 
 const LONG_S: u64 = 600;
 
@@ -94,8 +95,8 @@ async fn a_token_that_is_expired_or_refused_is_replaced() {
         ],
     );
     let mut conversation = kernel.conversation(None);
-    conversation.threads().await.unwrap();
-    conversation.threads().await.unwrap();
+    threads::newest(conversation.server()).await.unwrap();
+    threads::newest(conversation.server()).await.unwrap();
     let last = kernel.asked().pop().unwrap();
     assert_eq!(last.credential, "token-2");
 
@@ -106,13 +107,15 @@ async fn a_token_that_is_expired_or_refused_is_replaced() {
         vec![refused(), Answer::Json(200, json!({"data": []}))],
     );
     let mut conversation = kernel.conversation(None);
-    assert_eq!(conversation.threads().await.unwrap(), []);
+    assert_eq!(threads::newest(conversation.server()).await.unwrap(), []);
     let last = kernel.asked().pop().unwrap();
     assert_eq!(last.credential, "token-2");
 
     // But not for ever.
     let kernel = Kernel::start(LONG_S, vec![refused(), refused()]);
-    let failure = kernel.conversation(None).threads().await.unwrap_err();
+    let failure = threads::newest(kernel.conversation(None).server())
+        .await
+        .unwrap_err();
     assert!(failure.to_string().starts_with("get another"), "{failure}");
     assert_eq!(kernel.chat_requests().len(), 2);
 }
@@ -203,7 +206,12 @@ async fn what_is_no_answer_is_a_failure() {
 async fn without_a_kernel_or_its_key_the_failure_says_which() {
     let kernel = Kernel::start(LONG_S, Vec::new());
     let say = async |socket, host_key_file| {
-        Conversation::new(Access::new(Some(socket), Some(host_key_file), None))
+        let wanted = Wanted {
+            socket: Some(socket),
+            host_key_file: Some(host_key_file),
+            ..Wanted::default()
+        };
+        Conversation::new(Server::new(Access::new(wanted)), None)
             .say("hi", &mut terminal())
             .await
             .unwrap_err()
@@ -242,18 +250,17 @@ async fn an_opened_thread_goes_on_from_its_end() {
         ],
     );
     let mut conversation = kernel.conversation(None);
-    let (title, messages) = conversation.open("thr_7").await.unwrap();
-    assert_eq!(title.as_deref(), Some("Tea"));
-    assert_eq!(
-        messages,
-        [
-            Message::OfUser("which?".to_owned()),
-            Message::OfAssistant("green".to_owned())
-        ]
-    );
+    let opened = conversation.open(&Named::parse("thr_7")).await.unwrap();
+    assert_eq!(opened.title.as_deref(), Some("Tea"));
+    let ids: Vec<&Value> = opened.items.iter().map(|item| &item["id"]).collect();
+    assert_eq!(ids, ["msg_8", "wf_1", "msg_9"]);
     assert!(conversation.retry(&mut terminal()).await.unwrap());
     // One that cannot be opened leaves the conversation where it is.
-    let failure = conversation.open("thr_8").await.unwrap_err();
+    let failure = conversation
+        .open(&Named::parse("thr_8"))
+        .await
+        .err()
+        .unwrap();
     assert!(failure.to_string().contains("/threads lists"), "{failure}");
     assert_eq!(conversation.thread(), Some("thr_7"));
     assert_eq!(
