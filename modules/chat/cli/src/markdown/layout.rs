@@ -4,22 +4,18 @@
 //! the source has an empty line, line ends of the source are kept, and definitions of links are shown as they are
 //! written instead of being looked up from elsewhere.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Parser, Tag, TagEnd};
 
+use super::code::Code;
+use super::literal::{OPTIONS, literal};
 use super::style::{Line, Style};
 use super::table::Table;
 use super::wrap::{Flow, LongWords};
 
 /// A rule as long as a wide screen says no more than a short one.
 const RULE_WIDTH_MAX: usize = 40;
-/// What is escaped can make another definition of what follows it; more often than that it does not.
-const ROUNDS_MAX: usize = 4;
-const OPTIONS: Options = Options::ENABLE_TABLES
-    .union(Options::ENABLE_STRIKETHROUGH)
-    .union(Options::ENABLE_TASKLISTS);
-
 /// The lines of some markdown.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -53,60 +49,12 @@ pub(crate) fn layout(source: &str, width: usize) -> Layout {
     layout
 }
 
-/// The source with a backslash before what is shown as written, and where in the result these are: definitions of links,
-/// and tables whose head begins without `|`, which could be the beginning of any text.
-fn literal(source: &str) -> (Cow<'_, str>, Vec<usize>) {
-    let mut text = Cow::Borrowed(source);
-    let mut escapes: Vec<usize> = Vec::new();
-    for _ in 0..ROUNDS_MAX {
-        let parser = Parser::new_ext(&text, OPTIONS);
-        let definitions = parser.reference_definitions().iter();
-        let mut starts: Vec<usize> = definitions.map(|(_, found)| found.span.start).collect();
-        starts.extend(
-            parser
-                .into_offset_iter()
-                .filter_map(|(event, range)| match event {
-                    Event::Start(Tag::Table(_)) => loose_table(&text, range.start),
-                    _ => None,
-                }),
-        );
-        if starts.is_empty() {
-            break;
-        }
-        starts.sort_unstable();
-        for start in starts.into_iter().rev() {
-            text.to_mut().insert(start, '\\');
-            for escape in &mut escapes {
-                *escape += usize::from(*escape >= start);
-            }
-            escapes.push(start);
-        }
-    }
-    (text, escapes)
-}
-
-/// Where the line below the head of the table at `start` begins, if the head does not begin with `|`.
-fn loose_table(source: &str, start: usize) -> Option<usize> {
-    let table = &source[start..];
-    if table.starts_with('|') {
-        return None;
-    }
-    let below = table.find('\n')? + 1;
-    let marks = table[below..].find(|c: char| !matches!(c, ' ' | '\t' | '>'))?;
-    Some(start + below + marks)
-}
-
 /// What a block stands in: what its lines begin with.
 struct Container {
     first: Line,
     rest: Line,
     is_quote: bool,
     is_begun: bool,
-}
-
-struct Code {
-    text: String,
-    is_fenced: bool,
 }
 
 struct Writer<'a> {
@@ -145,7 +93,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn event(&mut self, event: Event<'_>, range: std::ops::Range<usize>) {
+    fn event(&mut self, event: Event<'_>, range: Range<usize>) {
         if !matches!(event, Event::End(_)) {
             self.layout.open_table = None;
         }
@@ -257,7 +205,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn end(&mut self, tag: TagEnd, range: std::ops::Range<usize>) {
+    fn end(&mut self, tag: TagEnd, range: Range<usize>) {
         match tag {
             TagEnd::Paragraph | TagEnd::HtmlBlock => self.flush(),
             TagEnd::Heading(_) => {
@@ -322,7 +270,7 @@ impl<'a> Writer<'a> {
             line.chars()
                 .all(|c| c.is_whitespace() || c == '>' && is_quoted)
         });
-        if self.containers.is_empty() {
+        if self.containers.is_empty() && self.lists.is_empty() {
             let at = before.map_or(start, |(line, _)| line);
             let line = self.layout.lines.len();
             self.layout.blocks.push(Block { at, line });
@@ -404,29 +352,11 @@ impl<'a> Writer<'a> {
         self.layout.open_table = Some(begin);
     }
 
-    /// As written, fences included: nothing is put before or into the lines that would be copied with them.
-    fn code_block(&mut self, range: std::ops::Range<usize>) {
-        let Some(Code { text, is_fenced }) = self.code.take() else {
-            return;
-        };
-        let written = self.source[range].trim_end_matches(['\n', ' ']);
-        let opening = written.lines().next().unwrap_or_default();
-        if is_fenced {
-            self.line(&Line::of(Style::DIM, opening.trim_end()));
-        }
-        let indent = if is_fenced { "" } else { "    " };
-        for text in text.lines() {
-            let mut line = Line::of(Style::default(), if text.is_empty() { "" } else { indent });
-            line.push(Style::CODE, text);
-            self.line(&line);
-        }
-        let is_quoted = self.is_quoted();
-        let last = written.lines().skip(1).last().map(|line| match is_quoted {
-            true => line.trim_start_matches(['>', ' ', '\t']),
-            false => line.trim_start(),
-        });
-        if let Some(last) = last.filter(|last| is_fenced && closes(opening, last)) {
-            self.line(&Line::of(Style::DIM, last));
+    fn code_block(&mut self, range: Range<usize>) {
+        if let Some(code) = self.code.take() {
+            for line in code.lines(&self.source[range], self.is_quoted()) {
+                self.line(&line);
+            }
         }
     }
 
@@ -460,15 +390,6 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Whether the last line of a block is the fence that belongs to the first (CommonMark section 4.5).
-fn closes(opening: &str, last: &str) -> bool {
-    let Some(fence) = opening.chars().next() else {
-        return false;
-    };
-    let opening_len = opening.chars().take_while(|c| *c == fence).count();
-    last.len() >= opening_len && last.chars().all(|c| c == fence)
-}
-
 fn is_line_break(tag: &str) -> bool {
     let name = tag
         .trim_start_matches('<')
@@ -476,3 +397,6 @@ fn is_line_break(tag: &str) -> bool {
         .trim_end_matches('/');
     name.trim().eq_ignore_ascii_case("br")
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,7 @@ const DOCUMENTS: &[&str] = &[
     "| a |\n|-|\n| 1 |\n# head\n| b |\n|-|\n",
     "#",
     "-",
+    "1. a\n1. b\n\n1. c\n",
     "1.\n\n2. x\n-\n\n  y",
     "> a\n\n> b\n>> c\n",
 ];
