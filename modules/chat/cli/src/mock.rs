@@ -23,7 +23,9 @@ pub(crate) struct Asked {
     /// `POST /sessions`
     pub(crate) line: String,
     pub(crate) credential: String,
+    pub(crate) content_type: String,
     pub(crate) body: Value,
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) enum Answer {
@@ -182,7 +184,9 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Option<Asked> {
         credential: field("authorization")
             .and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned()))
             .unwrap_or_default(),
+        content_type: field("content-type").unwrap_or_default(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        bytes: body,
     })
 }
 

@@ -305,6 +305,58 @@ mod tests {
     }
 
     #[test]
+    fn markdown_is_shown_where_it_can_be() {
+        let markdown = Look {
+            out_moves: true,
+            out_colours: true,
+            ..ALL
+        };
+        let turn = [
+            say("# Te"),
+            say("a\n\n**gre"),
+            note("a tool"),
+            Action::Progress("looking".to_owned()),
+            say("en**"),
+            Action::Answered,
+            say("\n\nmore"),
+            Action::Answered,
+        ];
+        let (out, err) = shown(markdown, &turn);
+        let heading = "\x1b[0;1;4mTe\x1b[0m\x1b[0;1;4ma\x1b[0m\n\n";
+        assert_eq!(
+            out,
+            format!("{heading}**gre\r\x1b[K\x1b[0;1mgreen\x1b[0m\n\nmore\n")
+        );
+        assert_eq!(
+            err,
+            "\x1b[2ma tool\x1b[0m\n\r\x1b[K\x1b[2mlooking\x1b[0m\r\x1b[K"
+        );
+        // A file gets the words, to the byte.
+        let (out, _) = shown(Look::default(), &turn);
+        assert_eq!(out, "# Tea\n\n**green**\n\n\nmore\n");
+    }
+
+    #[test]
+    fn remarks_are_for_someone_who_watches() {
+        let remark = [Action::Aside("thought for 3 s".to_owned())];
+        assert_eq!(shown(ALL, &remark).1, "\x1b[2mthought for 3 s\x1b[0m\n");
+        assert_eq!(shown(Look::default(), &remark).1, "");
+    }
+
+    #[test]
+    fn what_the_user_said_is_quoted() {
+        let quoted = |look| {
+            let mut out = Vec::new();
+            Terminal::new(&mut out, Vec::new(), look)
+                .quote("a\x1b[2J\nb")
+                .unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(quoted(ALL), "> a[2J\n> b\n");
+        assert_eq!(quoted(Look::default()), "> a\x1b[2J\n> b\n");
+    }
+
+    #[test]
     fn progress_stays_on_its_line() {
         let long = Action::Progress("x\n".repeat(80));
         let (_, err) = shown(ALL, std::slice::from_ref(&long));
