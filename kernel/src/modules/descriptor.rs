@@ -9,7 +9,7 @@ use object::read::macho::MachOFile64;
 use object::{Endianness, FileKind, Object as _, ObjectSection as _};
 
 pub use super::grants::Grants;
-use super::grants::is_module_name;
+use super::grants::{is_callee, is_module_name};
 use super::state::Schemas;
 
 /// The largest artifact that is read. Release builds of real modules are 1 to 20 MiB, debug builds up to 200.
@@ -299,7 +299,7 @@ impl Raw<'_> {
         let calls = text("calls", &field!(self, calls, 256))?;
         let calls = calls
             .lines()
-            .map(|line| match is_module_name(line) {
+            .map(|line| match is_callee(line) {
                 true => Ok(line.to_owned()),
                 false => Err(bad("calls", no_name(line))),
             })

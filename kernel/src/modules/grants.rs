@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 const NAME_LEN_MAX: usize = 32;
 /// Before the name of a module, in a grant.
 const CALL: &str = "call:";
+/// In the place of a module's name, in what a module asks for: whichever modules the operator names. No operator grants it,
+/// so that who may be called stands in the configuration.
+const ANY: &str = "*";
 
 /// What a module wants, or was given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     /// The secret of the session that a request acts for.
     pub secrets: bool,
-    /// The modules that it may call.
+    /// The modules that it may call; of a descriptor, `*` also.
     pub calls: Vec<String>,
 }
 
@@ -45,6 +48,12 @@ impl Grants {
         secrets.into_iter().chain(calls).collect()
     }
 
+    /// What it is given where the operator grants all it asks for: of modules, those that it names itself.
+    pub(crate) fn named(mut self) -> Grants {
+        self.calls.retain(|module| module != ANY);
+        self
+    }
+
     pub(crate) fn may_call(&self, module: &str) -> bool {
         self.calls.iter().any(|one| one == module)
     }
@@ -52,7 +61,10 @@ impl Grants {
     /// Those that `given` has, too.
     pub(crate) fn within(mut self, given: &Grants) -> Grants {
         self.secrets &= given.secrets;
-        self.calls.retain(|module| given.may_call(module));
+        match self.may_call(ANY) {
+            true => self.calls.clone_from(&given.calls),
+            false => self.calls.retain(|module| given.may_call(module)),
+        }
         self
     }
 
@@ -70,6 +82,11 @@ impl std::fmt::Display for Grants {
             names => f.write_str(&names.join(" ")),
         }
     }
+}
+
+/// Whether a module may ask to call this.
+pub(crate) fn is_callee(name: &str) -> bool {
+    name == ANY || is_module_name(name)
 }
 
 /// Whether a module can be called so.
@@ -106,11 +123,31 @@ mod tests {
             "call:",
             "call:Store",
             "call:a b",
+            "call:*",
             "Secrets",
         ] {
             let error = Grants::parse(&[wrong.to_owned()]).unwrap_err();
             assert!(error.contains(&format!("`{wrong}`")), "{error}");
         }
+    }
+
+    #[test]
+    fn who_asks_for_any_module_may_call_those_that_are_named() {
+        let asked = || Grants {
+            secrets: true,
+            calls: vec!["store".to_owned(), ANY.to_owned()],
+        };
+        for (given, within) in [
+            (
+                "secrets call:store call:other",
+                "secrets call:store call:other",
+            ),
+            ("call:other", "call:other"),
+            ("", ""),
+        ] {
+            assert_eq!(asked().within(&grants(given)), grants(within), "{given}");
+        }
+        assert_eq!(asked().named(), grants("secrets call:store"));
     }
 
     #[test]

@@ -294,7 +294,7 @@ impl Initialised {
 /// Of what it asks for, what it is given.
 fn granted(given: &GrantSpec, asked: Grants) -> Grants {
     match given {
-        GrantSpec::All => asked,
+        GrantSpec::All => asked.named(),
         GrantSpec::Only(given) => asked.within(given),
     }
 }

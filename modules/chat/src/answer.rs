@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::event::{Event, Notice, NoticeLevel, Update};
+use crate::protocol::event::{Event, Notice, NoticeLevel};
 use crate::protocol::id::{ItemId, ThreadId};
-use crate::protocol::item::{
-    AssistantContent, DurationSummary, Item, ItemKind, Task, Workflow, WorkflowType,
-};
+use crate::protocol::item::{Item, ItemKind};
+use crate::protocol::message::AssistantContent;
 use crate::protocol::timestamp::Timestamp;
+use crate::protocol::update::Update;
+use crate::protocol::workflow::{Summary, Task, Workflow, WorkflowType};
 use crate::provider::{Delta, Ending, ProviderError};
 
 /// Of an answer and of its thoughts, each; no model says more in one turn.
@@ -64,7 +65,10 @@ impl Answer {
             // A late thought would stand behind the answer it led to; the reference's user never sees one either.
             Delta::Thought { .. } if self.message.is_some() => Ok(()),
             Delta::Thought { part, text } => self.think(part, text, now, steps),
-            Delta::Text(text) => self.say(text, now, steps),
+            Delta::Text(text) | Delta::Refusal(text) => self.say(text, now, steps),
+            // No tool is offered, so that none can be called.
+            Delta::ToolCall { .. } => Err(ProviderError::ToolCall),
+            Delta::Usage(_) => Ok(()),
             Delta::Done(ending) => self.finish(ending, now, steps),
         }
     }
@@ -207,7 +211,7 @@ impl Answer {
 
     fn finish_thinking(&mut self, now: Timestamp, steps: &mut VecDeque<Step>) {
         if let Some(thinking) = self.thinking.take() {
-            let summary = DurationSummary {
+            let summary = Summary::Duration {
                 duration_s: thinking.since.until(now).as_secs(),
             };
             steps.push_back(Step::Keep(workflow_item(
@@ -229,7 +233,7 @@ impl Answer {
     }
 }
 
-fn workflow_item(thread: &ThreadId, thinking: &Thinking, summary: Option<DurationSummary>) -> Item {
+fn workflow_item(thread: &ThreadId, thinking: &Thinking, summary: Option<Summary>) -> Item {
     let tasks = thinking
         .thoughts
         .iter()
@@ -263,7 +267,7 @@ fn notice(ending: Ending) -> Option<Step> {
     };
     let notice = Notice {
         level: NoticeLevel::Warning,
-        title: title.to_owned(),
+        title: Some(title.to_owned()),
         message: message.to_owned(),
     };
     Some(Step::Send(Event::Notice(notice)))

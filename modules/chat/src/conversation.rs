@@ -8,11 +8,13 @@ use futures_util::stream::Stream;
 use midplane_sdk::{Draining, Session};
 use serde_json::{Value, json};
 
+use crate::attachments::{self, Attachments};
 use crate::config::{Choice, Settings};
 use crate::credential::Credential;
 use crate::protocol::event::Event;
-use crate::protocol::id::{ItemId, ThreadId};
-use crate::protocol::item::{Item, ItemKind, UserMessage};
+use crate::protocol::id::{AttachmentId, ItemId, ThreadId};
+use crate::protocol::item::{Item, ItemKind};
+use crate::protocol::message::UserMessage;
 use crate::protocol::page::{Order, PAGE_SIZE_DEFAULT, Page, Scan};
 use crate::protocol::request::{
     AddUserMessage, Create, Feedback, ListItems, Request, RetryAfterItem, UpdateThread,
@@ -21,9 +23,12 @@ use crate::protocol::request::{
 use crate::protocol::thread::{Thread, ThreadMetadata};
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Conversation, Echo, OpenAi, Provider};
-use crate::store::{Memory, Store, StoreError};
+use crate::store::{Store, StoreError};
+use crate::title::{Asked, Titles, Titling};
 use crate::transcript;
+use crate::transcription::{self, Transcriber};
 use crate::turn::{Opening, Saves, Turn};
+use crate::upstream::Upstream;
 
 /// How long a turn may go on when the module drains: most answers end in it, and a reload should not take longer. Well
 /// below the 30 s after which the kernel cancels what has not drained.
@@ -35,6 +40,9 @@ const TRANSCRIPT_ITEMS_MAX: usize = 400;
 
 pub(crate) struct Conversations {
     store: Arc<dyn Store>,
+    attachments: Attachments,
+    transcriber: Transcriber,
+    titles: Titles,
     choice: Choice,
     openai: Arc<OpenAi>,
     echo: Arc<Echo>,
@@ -53,9 +61,13 @@ pub(crate) enum Reply<S> {
 pub(crate) enum Refusal {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("attachments are not offered by this server yet: send `attachments` empty")]
-    Attachments,
-    #[error("the message is empty: give `content` at least one part with text")]
+    #[error("`{0}` is not offered by this server yet")]
+    NotOffered(&'static str),
+    #[error(transparent)]
+    Attachments(#[from] attachments::Refusal),
+    #[error(transparent)]
+    Transcription(#[from] transcription::Refusal),
+    #[error("the message is empty: give `content` at least one part with text, or attach a file")]
     EmptyMessage,
     #[error(
         "the model `{0}` is not among those configured: leave `inference_options.model` out, or add it to `models`"
@@ -69,11 +81,20 @@ pub(crate) enum Refusal {
 
 impl Conversations {
     /// To be called in the module's runtime.
-    pub(crate) fn new(settings: Settings, draining: Draining) -> Conversations {
+    pub(crate) fn new(
+        settings: Settings,
+        upstream: Upstream,
+        store: Arc<dyn Store>,
+        attachments: Attachments,
+        draining: Draining,
+    ) -> Conversations {
         Conversations {
-            store: Arc::new(Memory::default()),
+            store,
+            attachments,
+            transcriber: Transcriber::new(upstream.clone(), settings.transcription_model),
+            titles: settings.titles,
             choice: settings.choice,
-            openai: Arc::new(OpenAi::new(settings.openai)),
+            openai: Arc::new(OpenAi::new(settings.openai, upstream)),
             echo: Arc::new(settings.echo),
             models: settings.models,
             draining,
@@ -123,11 +144,20 @@ impl Conversations {
             Request::UpdateThread(UpdateThread { title, .. }) if title.len() > TITLE_BYTES_MAX => {
                 return Err(Refusal::LongTitle);
             }
-            Request::UpdateThread(UpdateThread { thread_id, title }) => to_json(
-                &Thread::without_items(self.store.set_title(user, &thread_id, title).await?),
-            ),
+            Request::UpdateThread(UpdateThread { thread_id, title }) => {
+                to_json(&Thread::without_items(
+                    self.store
+                        .update_thread(user, &thread_id, &|thread| {
+                            thread.title = Some(title.clone());
+                        })
+                        .await?,
+                ))
+            }
             Request::DeleteThread(request) => {
                 self.store.delete_thread(user, &request.thread_id).await?;
+                self.attachments
+                    .forget_thread(user, &request.thread_id)
+                    .await;
                 json!({})
             }
             Request::Feedback(Feedback {
@@ -140,6 +170,31 @@ impl Conversations {
                     .await?;
                 json!({})
             }
+            Request::AddClientToolOutput(_) => {
+                return Err(Refusal::NotOffered("threads.add_client_tool_output"));
+            }
+            Request::AddStructuredInput(_) => {
+                return Err(Refusal::NotOffered("threads.add_structured_input"));
+            }
+            Request::CustomAction(_) => return Err(Refusal::NotOffered("threads.custom_action")),
+            Request::SyncCustomAction(_) => {
+                return Err(Refusal::NotOffered("threads.sync_custom_action"));
+            }
+            Request::CreateAttachment(request) => {
+                to_json(&self.attachments.create(user, request).await?)
+            }
+            Request::DeleteAttachment(request) => {
+                self.attachments
+                    .delete(user, &request.attachment_id)
+                    .await?;
+                json!({})
+            }
+            Request::Transcribe(_) if self.is_echo(&session) => {
+                return Err(transcription::Refusal::NoProvider.into());
+            }
+            Request::Transcribe(request) => {
+                to_json(&self.transcriber.transcribe(request, &session).await?)
+            }
         };
         Ok(Reply::Json(json))
     }
@@ -149,17 +204,20 @@ impl Conversations {
         session: Session,
         Create { input }: Create,
     ) -> Result<EventStream, Refusal> {
-        let (model, message) = self.check(input)?;
+        let (model, message, attached) = self.check(input)?;
         let thread = ThreadMetadata::new(Timestamp::now());
         self.store
             .add_thread(session.user(), thread.clone())
             .await?;
-        let item = match self.add_message(&session, &thread.id, message).await {
+        let item = match self
+            .add_message(&session, &thread.id, message, &attached)
+            .await
+        {
             Ok(item) => item,
             Err(refused) => {
                 // A thread that nobody was told of would only take room.
                 self.store.delete_thread(session.user(), &thread.id).await?;
-                return Err(refused.into());
+                return Err(refused);
             }
         };
         let created = Event::ThreadCreated {
@@ -179,12 +237,14 @@ impl Conversations {
         session: Session,
         request: AddUserMessage,
     ) -> Result<EventStream, Refusal> {
-        let (model, message) = self.check(request.input)?;
+        let (model, message, attached) = self.check(request.input)?;
         let thread = self
             .store
             .thread(session.user(), &request.thread_id)
             .await?;
-        let item = self.add_message(&session, &thread.id, message).await?;
+        let item = self
+            .add_message(&session, &thread.id, message, &attached)
+            .await?;
         self.respond(session, thread, model, vec![Event::ItemDone { item }])
             .await
     }
@@ -227,15 +287,30 @@ impl Conversations {
             .items(session.user(), &thread.id, scan)
             .await?
             .data;
+        let attached = self
+            .attachments
+            .contents(session.user(), newest_first.iter())
+            .await;
+        let provider = self.provider(&session);
+        let credential: Arc<dyn Credential> = Arc::new(session.clone());
+        let titling = || {
+            Titling::of(self.titles, newest_first.iter().rev(), || {
+                (!self.is_echo(&session)).then(|| Asked {
+                    provider: Arc::clone(&provider),
+                    credential: Arc::clone(&credential),
+                    model: model.clone(),
+                })
+            })
+        };
         let title = match thread.title {
-            None => transcript::title(newest_first.iter().rev()),
+            None => titling(),
             Some(_) => None,
         };
         let conversation = Conversation {
             model,
-            messages: transcript::messages(newest_first.iter().rev()),
+            messages: transcript::messages(newest_first.iter().rev(), &attached),
+            ..Conversation::default()
         };
-        let provider = self.provider(&session);
         let draining = self.draining.clone();
         let opening = Opening {
             store: Arc::clone(&self.store),
@@ -244,7 +319,7 @@ impl Conversations {
             title,
             events,
             notice: provider.notice().map(Event::Notice),
-            deltas: provider.answer(conversation, Arc::new(session) as Arc<dyn Credential>),
+            deltas: provider.answer(conversation, credential),
             drained: async move {
                 draining.wait().await;
                 tokio::time::sleep(DRAIN_GRACE).await;
@@ -256,23 +331,27 @@ impl Conversations {
     }
 
     fn provider(&self, session: &Session) -> Arc<dyn Provider> {
-        match self.choice {
-            Choice::OpenAi => self.openai.clone(),
-            Choice::BySecret if session.has_secret() => self.openai.clone(),
-            Choice::BySecret | Choice::Echo => self.echo.clone(),
+        match self.is_echo(session) {
+            true => self.echo.clone(),
+            false => self.openai.clone(),
         }
     }
 
-    /// The model the message asks for, and the message.
-    fn check(&self, input: UserMessageInput) -> Result<(Option<String>, UserMessage), Refusal> {
-        if !input.attachments.is_empty() {
-            return Err(Refusal::Attachments);
+    fn is_echo(&self, session: &Session) -> bool {
+        match self.choice {
+            Choice::OpenAi => false,
+            Choice::BySecret => !session.has_secret(),
+            Choice::Echo => true,
         }
-        if input
-            .content
-            .iter()
-            .all(|part| part.text().trim().is_empty())
-        {
+    }
+
+    /// The model the message asks for, the message, and what is to be attached to it.
+    fn check(
+        &self,
+        input: UserMessageInput,
+    ) -> Result<(Option<String>, UserMessage, Vec<AttachmentId>), Refusal> {
+        let mut texts = input.content.iter().map(|part| part.text());
+        if input.attachments.is_empty() && texts.all(|text| text.trim().is_empty()) {
             return Err(Refusal::EmptyMessage);
         }
         let model = input.inference_options.model.clone();
@@ -285,15 +364,20 @@ impl Conversations {
             quoted_text: input.quoted_text,
             inference_options: input.inference_options,
         };
-        Ok((model, message))
+        Ok((model, message, input.attachments))
     }
 
     async fn add_message(
         &self,
         session: &Session,
         thread: &ThreadId,
-        message: UserMessage,
-    ) -> Result<Item, StoreError> {
+        mut message: UserMessage,
+        attached: &[AttachmentId],
+    ) -> Result<Item, Refusal> {
+        message.attachments = self
+            .attachments
+            .attach(session.user(), thread, attached)
+            .await?;
         let item = Item {
             id: ItemId::message(),
             thread_id: thread.clone(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -26,6 +26,8 @@ const EVENT_BYTES: usize = 256;
 pub(crate) fn router(conversations: Conversations) -> Router {
     Router::new()
         .route("/chatkit", post(chatkit))
+        // The kernel limits bodies, by route.
+        .layer(DefaultBodyLimit::disable())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::new(conversations))
@@ -56,7 +58,7 @@ async fn no_such_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "the chat module has no such route: POST /chatkit is where it listens",
+        "the chat module has no such route: POST /chatkit and /attachments/{id} are where it listens",
     )
 }
 
@@ -90,26 +92,44 @@ fn frame(event: &Event) -> Bytes {
 }
 
 fn refuse_request(error: RequestError) -> Problem {
-    let (status, code) = match error {
-        RequestError::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        RequestError::Envelope(_) | RequestError::Params { .. } | RequestError::Unknown(_) => {
-            (StatusCode::BAD_REQUEST, "invalid_request")
-        }
-    };
-    Problem::new(status, code, error.to_string())
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        error.to_string(),
+    )
 }
 
 fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
-        Refusal::Store(StoreError::ThreadNotFound) => (StatusCode::NOT_FOUND, "thread_not_found"),
-        Refusal::Store(StoreError::ItemNotFound) => (StatusCode::NOT_FOUND, "item_not_found"),
-        Refusal::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
-        Refusal::Attachments => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        Refusal::Store(StoreError::UnknownCursor)
-        | Refusal::EmptyMessage
+        Refusal::Store(error) => return refuse_by_store(error),
+        Refusal::Attachments(refusal) => return refusal.problem(),
+        Refusal::Transcription(refusal) => return refusal.problem(),
+        Refusal::NotOffered(_) => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+        Refusal::EmptyMessage
         | Refusal::Model(_)
         | Refusal::NotAUserMessage(_)
         | Refusal::LongTitle => (StatusCode::BAD_REQUEST, "invalid_request"),
     };
     Problem::new(status, code, refusal.to_string())
+}
+
+/// What a store failed with, as a client is told.
+pub(crate) fn refuse_by_store(error: &StoreError) -> Problem {
+    let (status, code) = match error {
+        StoreError::ThreadNotFound => (StatusCode::NOT_FOUND, "thread_not_found"),
+        StoreError::ItemNotFound => (StatusCode::NOT_FOUND, "item_not_found"),
+        StoreError::AttachmentNotFound => (StatusCode::NOT_FOUND, "attachment_not_found"),
+        StoreError::UnknownCursor => (StatusCode::BAD_REQUEST, "invalid_request"),
+        StoreError::Full { .. } | StoreError::NoRoom(_) => {
+            (StatusCode::INSUFFICIENT_STORAGE, "store_full")
+        }
+        StoreError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        StoreError::Contended | StoreError::Unavailable(_) | StoreError::Unreachable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+        }
+        StoreError::Newer { .. } | StoreError::Failed(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
+        }
+    };
+    Problem::new(status, code, error.to_string())
 }

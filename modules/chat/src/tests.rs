@@ -8,24 +8,31 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod attachments;
 mod conversations;
+mod dictation;
 mod models;
 mod provider;
+mod titles;
 
 /// Longer than anything here takes; a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-async fn start(config: Value) -> Module {
+pub(crate) async fn start(config: Value) -> Module {
     testing::start(super::chat, config)
         .await
         .expect("the module starts")
 }
 
-fn ada() -> SessionBuilder {
+pub(crate) fn ada() -> SessionBuilder {
     testing::session("ada")
 }
 
-async fn call(module: &Module, session: SessionBuilder, request: Value) -> http::Response<Body> {
+pub(crate) async fn call(
+    module: &Module,
+    session: SessionBuilder,
+    request: Value,
+) -> http::Response<Body> {
     let request = Request::post("/chatkit")
         .header("content-type", "application/json")
         .body(Body::from(request.to_string()));
@@ -42,7 +49,7 @@ async fn text(response: http::Response<Body>) -> String {
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-async fn json(module: &Module, session: SessionBuilder, request: Value) -> Value {
+pub(crate) async fn json(module: &Module, session: SessionBuilder, request: Value) -> Value {
     let response = call(module, session, request).await;
     assert_eq!(response.status(), StatusCode::OK);
     serde_json::from_str(&text(response).await).unwrap()
@@ -85,7 +92,7 @@ fn input(text: &str) -> Value {
     json!({"content": [{"type": "input_text", "text": text}], "attachments": [], "inference_options": {}})
 }
 
-fn create(text: &str) -> Value {
+pub(crate) fn create(text: &str) -> Value {
     json!({"type": "threads.create", "params": {"input": input(text)}})
 }
 

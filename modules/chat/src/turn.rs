@@ -14,13 +14,14 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Answer, Step};
-use crate::protocol::event::{ErrorCode, Event, StreamOptions};
+use crate::protocol::event::{ErrorCode, Event, StreamError, StreamOptions};
 use crate::protocol::id::{ItemId, ThreadId};
 use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::thread::Thread;
 use crate::protocol::timestamp::Timestamp;
 use crate::provider::{Delta, Deltas, ProviderError};
 use crate::store::Store;
+use crate::title::Titling;
 
 /// The reference's words, which tell the model not to go on with the answer that was left.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
@@ -31,7 +32,7 @@ pub(crate) struct Turn {
     user: String,
     thread: ThreadId,
     /// The title the thread gets when the answer is complete, if it has none then.
-    title: Option<String>,
+    title: Option<Titling>,
     steps: VecDeque<Step>,
     answer: Answer,
     deltas: Deltas,
@@ -56,7 +57,7 @@ pub(crate) struct Opening {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) user: String,
     pub(crate) thread: ThreadId,
-    pub(crate) title: Option<String>,
+    pub(crate) title: Option<Titling>,
     /// Events of what was kept before the answer: the thread, the user's message.
     pub(crate) events: Vec<Event>,
     /// What the user should know of the provider.
@@ -187,27 +188,18 @@ impl Turn {
     fn fail(&mut self, message: String, allow_retry: bool) -> Event {
         self.phase = Phase::Ended;
         self.deltas = stream::empty().boxed();
-        Event::Error {
+        Event::Error(StreamError {
             code: ErrorCode::Custom,
-            message,
+            message: Some(message),
             allow_retry,
-        }
+        })
     }
 
-    /// The user may have given the thread a title meanwhile, or deleted it.
     async fn make_title(&mut self) -> Option<Event> {
-        let title = self.title.take()?;
-        let thread = self.store.thread(&self.user, &self.thread).await.ok()?;
-        if thread.title.is_some() {
-            return None;
-        }
-        let thread = self
-            .store
-            .set_title(&self.user, &self.thread, title)
-            .await
-            .ok()?;
+        let titling = self.title.take()?;
+        let titled = titling.give(&*self.store, &self.user, &self.thread).await?;
         Some(Event::ThreadUpdated {
-            thread: Thread::without_items(thread),
+            thread: Thread::without_items(titled),
         })
     }
 }

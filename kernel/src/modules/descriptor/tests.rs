@@ -75,6 +75,19 @@ fn note(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
 }
 
 #[test]
+fn a_module_may_ask_to_call_whichever_the_operator_names() {
+    let asks = |calls: &str| {
+        let field = std::mem::offset_of!(DescriptorBody, calls);
+        let note = note(|body| {
+            body[field..field + calls.len() + 1].copy_from_slice(format!("{calls}\0").as_bytes())
+        });
+        Descriptor::read(&elf(&note))
+    };
+    assert_eq!(asks("store\n*").unwrap().grants.calls, ["store", "*"]);
+    assert!(asks("store\n**").is_err());
+}
+
+#[test]
 fn a_descriptor_is_read() {
     let read = Descriptor::read(&elf(&note(|_| ()))).unwrap();
     assert_eq!(

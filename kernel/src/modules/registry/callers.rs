@@ -82,7 +82,7 @@ fn wanted_calls(spec: &Spec) -> Vec<String> {
     };
     match granted {
         Some(granted) => descriptor.grants.within(granted).calls,
-        None => descriptor.grants.calls,
+        None => descriptor.grants.named().calls,
     }
 }
 

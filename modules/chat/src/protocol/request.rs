@@ -6,21 +6,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::id::{ItemId, ThreadId};
-use super::item::{InferenceOptions, UserContent};
+use super::attachment::{CreateAttachment, DeleteAttachment, Transcribe};
+use super::id::{AttachmentId, ItemId, ThreadId};
+use super::message::{InferenceOptions, UserContent};
 use super::page::Paging;
+use super::structured_input::Submission;
 
 #[derive(Debug)]
 pub(crate) enum Request {
     Create(Create),
     AddUserMessage(AddUserMessage),
+    AddClientToolOutput(AddClientToolOutput),
+    AddStructuredInput(AddStructuredInput),
     RetryAfterItem(RetryAfterItem),
+    CustomAction(CustomAction),
+    SyncCustomAction(CustomAction),
     GetThread(OneThread),
     ListThreads(Paging<ThreadId>),
     ListItems(ListItems),
     UpdateThread(UpdateThread),
     DeleteThread(OneThread),
     Feedback(Feedback),
+    CreateAttachment(CreateAttachment),
+    DeleteAttachment(DeleteAttachment),
+    Transcribe(Transcribe),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +43,6 @@ pub(crate) enum RequestError {
     },
     #[error("`{0}` is not a request of the ChatKit protocol")]
     Unknown(String),
-    #[error("`{0}` is not offered by this server yet")]
-    NotOffered(&'static str),
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,10 +59,40 @@ pub(crate) struct AddUserMessage {
 #[derive(Debug, Deserialize)]
 pub(crate) struct UserMessageInput {
     pub(crate) content: Vec<UserContent>,
-    pub(crate) attachments: Vec<String>,
+    pub(crate) attachments: Vec<AttachmentId>,
     #[serde(default)]
     pub(crate) quoted_text: Option<String>,
     pub(crate) inference_options: InferenceOptions,
+}
+
+/// Of the last item, which is a pending call: no id says so.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AddClientToolOutput {
+    pub(crate) thread_id: ThreadId,
+    pub(crate) result: Value,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct AddStructuredInput {
+    pub(crate) thread_id: ThreadId,
+    pub(crate) item_id: ItemId,
+    pub(crate) input: Submission,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CustomAction {
+    pub(crate) thread_id: ThreadId,
+    /// The widget the action comes from, if it does.
+    #[serde(default)]
+    pub(crate) item_id: Option<ItemId>,
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Action {
+    pub(crate) r#type: String,
+    #[serde(default)]
+    pub(crate) payload: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,17 +133,6 @@ pub(crate) enum FeedbackKind {
     Negative,
 }
 
-/// Requests of the protocol whose answer this server has not learnt.
-const NOT_OFFERED: &[&str] = &[
-    "threads.add_client_tool_output",
-    "threads.add_structured_input",
-    "threads.custom_action",
-    "threads.sync_custom_action",
-    "attachments.create",
-    "attachments.delete",
-    "input.transcribe",
-];
-
 #[derive(Deserialize)]
 struct Envelope {
     r#type: String,
@@ -128,8 +154,20 @@ impl Request {
             "threads.add_user_message" => {
                 Request::AddUserMessage(read("threads.add_user_message", params)?)
             }
+            "threads.add_client_tool_output" => {
+                Request::AddClientToolOutput(read("threads.add_client_tool_output", params)?)
+            }
+            "threads.add_structured_input" => {
+                Request::AddStructuredInput(read("threads.add_structured_input", params)?)
+            }
             "threads.retry_after_item" => {
                 Request::RetryAfterItem(read("threads.retry_after_item", params)?)
+            }
+            "threads.custom_action" => {
+                Request::CustomAction(read("threads.custom_action", params)?)
+            }
+            "threads.sync_custom_action" => {
+                Request::SyncCustomAction(read("threads.sync_custom_action", params)?)
             }
             "threads.get_by_id" => Request::GetThread(read("threads.get_by_id", params)?),
             "threads.list" => Request::ListThreads(read("threads.list", params)?),
@@ -137,12 +175,10 @@ impl Request {
             "threads.update" => Request::UpdateThread(read("threads.update", params)?),
             "threads.delete" => Request::DeleteThread(read("threads.delete", params)?),
             "items.feedback" => Request::Feedback(read("items.feedback", params)?),
-            other => {
-                return Err(match NOT_OFFERED.iter().find(|known| **known == other) {
-                    Some(known) => RequestError::NotOffered(known),
-                    None => RequestError::Unknown(r#type.chars().take(64).collect()),
-                });
-            }
+            "attachments.create" => Request::CreateAttachment(read("attachments.create", params)?),
+            "attachments.delete" => Request::DeleteAttachment(read("attachments.delete", params)?),
+            "input.transcribe" => Request::Transcribe(read("input.transcribe", params)?),
+            _ => return Err(RequestError::Unknown(r#type.chars().take(64).collect())),
         })
     }
 }
@@ -187,6 +223,34 @@ mod tests {
                 "items.feedback",
                 r#"{"thread_id":"t","item_ids":["i"],"kind":"positive"}"#.to_owned(),
             ),
+            (
+                "threads.add_client_tool_output",
+                r#"{"thread_id":"t","result":null}"#.to_owned(),
+            ),
+            (
+                "threads.add_structured_input",
+                r#"{"thread_id":"t","item_id":"i","input":{}}"#.to_owned(),
+            ),
+            (
+                "threads.custom_action",
+                r#"{"thread_id":"t","item_id":null,"action":{"type":"a"}}"#.to_owned(),
+            ),
+            (
+                "threads.sync_custom_action",
+                r#"{"thread_id":"t","action":{"type":"a","payload":[1]}}"#.to_owned(),
+            ),
+            (
+                "attachments.create",
+                r#"{"name":"a","size":1,"mime_type":"text/plain"}"#.to_owned(),
+            ),
+            (
+                "attachments.delete",
+                r#"{"attachment_id":"atc_1"}"#.to_owned(),
+            ),
+            (
+                "input.transcribe",
+                r#"{"audio_base64":"","mime_type":"audio/webm"}"#.to_owned(),
+            ),
         ];
         for (name, params) in requests {
             for name in [name.to_owned(), name.replacen('.', "_", 1)] {
@@ -230,11 +294,9 @@ mod tests {
             r#"{"type":"items.feedback","params":{"thread_id":"t","item_ids":[],"kind":"so-so"}}"#,
             "unknown variant `so-so`",
         );
-        for name in NOT_OFFERED {
-            check(
-                &format!(r#"{{"type":"{name}","params":{{}}}}"#),
-                "not offered by this server yet",
-            );
-        }
+        check(
+            r#"{"type":"threads.add_client_tool_output","params":{"thread_id":"t"}}"#,
+            "missing field `result`",
+        );
     }
 }

@@ -2,14 +2,25 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(SystemTime);
 
 impl Timestamp {
+    /// In whole microseconds, so that what is written is all there is.
     pub(crate) fn now() -> Timestamp {
-        Timestamp(SystemTime::now())
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let micros = Duration::new(since.as_secs(), since.subsec_micros() * 1_000);
+        Timestamp(UNIX_EPOCH + micros)
+    }
+
+    /// Since the Unix epoch.
+    pub(crate) fn micros(self) -> u64 {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// How long before `later` this was; zero when the clock was set back.
@@ -20,6 +31,15 @@ impl Timestamp {
     #[cfg(test)]
     pub(crate) fn from_micros(micros: u64) -> Timestamp {
         Timestamp(UNIX_EPOCH + Duration::from_micros(micros))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text)
+            .map(Timestamp)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -43,14 +63,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_written_as_pydantic_writes_it() {
+    fn is_written_as_pydantic_writes_it_and_read_again() {
         let check = |micros, expect: &str| {
             let json = serde_json::to_value(Timestamp::from_micros(micros)).unwrap();
             assert_eq!(json, expect);
+            let read: Timestamp = serde_json::from_value(json).unwrap();
+            assert_eq!(read, Timestamp::from_micros(micros));
         };
         check(0, "1970-01-01T00:00:00Z");
         check(1_500_000, "1970-01-01T00:00:01.500000Z");
         check(1_795_000_000_000_001, "2026-11-18T11:06:40.000001Z");
+    }
+
+    #[test]
+    fn now_is_read_as_it_was_written() {
+        let now = Timestamp::now();
+        let json = serde_json::to_value(now).unwrap();
+        assert_eq!(serde_json::from_value::<Timestamp>(json).unwrap(), now);
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["", "yesterday", "2026-11-18", "2026-13-18T11:06:40Z"] {
+            assert!(serde_json::from_value::<Timestamp>(text.into()).is_err());
+        }
     }
 
     #[test]

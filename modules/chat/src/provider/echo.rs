@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::{Conversation, Delta, Deltas, Ending, Provider, Role};
+use super::{Conversation, Delta, Deltas, Ending, Message, Part, Provider};
 use crate::credential::Credential;
 use crate::protocol::event::{Notice, NoticeLevel};
 
@@ -18,12 +18,12 @@ pub(crate) struct Echo {
 impl Provider for Echo {
     fn answer(&self, conversation: Conversation, _credential: Arc<dyn Credential>) -> Deltas {
         let delay = self.delay;
-        let said = conversation
-            .messages
-            .into_iter()
-            .rev()
-            .find(|message| message.role == Role::User);
-        let words = words(&said.map(|message| message.text).unwrap_or_default());
+        let mut messages = conversation.messages.into_iter().rev();
+        let said = messages.find_map(|message| match message {
+            Message::User(parts) => Some(parts.into_iter().filter_map(text).collect()),
+            _ => None,
+        });
+        let words = words(&said.unwrap_or_else(String::new));
         stream::iter(words)
             .then(move |word| async move {
                 if !delay.is_zero() {
@@ -38,11 +38,18 @@ impl Provider for Echo {
     fn notice(&self) -> Option<Notice> {
         Some(Notice {
             level: NoticeLevel::Info,
-            title: "Echo".to_owned(),
+            title: Some("Echo".to_owned()),
             message: "No model answers here: the echo repeats your words. Give the session an API key, or configure \
                       `provider = \"openai\"`, to talk to a model."
                 .to_owned(),
         })
+    }
+}
+
+fn text(part: Part) -> Option<String> {
+    match part {
+        Part::Text(text) => Some(text),
+        Part::Image { .. } | Part::File { .. } => None,
     }
 }
 

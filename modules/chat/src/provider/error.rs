@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::upstream::UpstreamError;
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProviderError {
     #[error("The session's API key could not be had: {0}.")]
@@ -50,6 +52,8 @@ pub(crate) enum ProviderError {
     NotAStream,
     #[error("The provider's event stream cannot be read: check `api` of the chat module.")]
     Malformed,
+    #[error("The model called a tool in a way that cannot be understood: try again.")]
+    ToolCall,
     #[error("The provider said nothing: try again.")]
     Empty,
 }
@@ -90,6 +94,18 @@ impl ProviderError {
             Some(Code::ContextLengthExceeded) => ProviderError::ConversationTooLong,
             Some(Code::RateLimitExceeded) => ProviderError::RateLimited(None),
             Some(Code::Other) | None => ProviderError::Failed,
+        }
+    }
+}
+
+impl From<UpstreamError> for ProviderError {
+    fn from(error: UpstreamError) -> ProviderError {
+        match error {
+            UpstreamError::Key(error) => ProviderError::NoKey(error.to_string()),
+            UpstreamError::ConnectTimeout { authority, .. }
+            | UpstreamError::Unreachable { authority, .. } => ProviderError::Unreachable(authority),
+            UpstreamError::Silent(limit) => ProviderError::Silent(limit),
+            UpstreamError::BrokenOff => ProviderError::BrokenOff,
         }
     }
 }

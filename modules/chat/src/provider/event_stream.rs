@@ -1,16 +1,15 @@
-//! A provider's server-sent events, bounded in size and in silence.
+//! A provider's server-sent events, bounded in size.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
 use sse_stream::SseByteStream;
-use tokio::time::timeout;
 
 use super::error::ProviderError;
+use crate::upstream::UpstreamError;
 
 /// Of one event. The largest is the Responses API's last, which repeats the whole answer.
 const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -21,27 +20,24 @@ pub(super) struct EventStream {
     events: Events,
     /// Bytes taken from the network since the last event: what the parser can be holding.
     unparsed: Arc<AtomicUsize>,
-    silence_max: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error("an event is larger than {EVENT_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("the connection failed")]
-    Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Connection(UpstreamError),
 }
 
 impl EventStream {
-    pub(super) fn new<S, E>(bytes: S, silence_max: Duration) -> EventStream
-    where
-        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub(super) fn new(
+        bytes: impl Stream<Item = Result<Bytes, UpstreamError>> + Send + 'static,
+    ) -> EventStream {
         let unparsed = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&unparsed);
         let bounded = bytes.map(move |chunk| {
-            let chunk = chunk.map_err(|error| ReadError::Connection(error.into()))?;
+            let chunk = chunk.map_err(ReadError::Connection)?;
             // One task reads the stream: the order of this counter with other memory does not matter.
             let held = count.fetch_add(chunk.len(), Ordering::Relaxed);
             if held > EVENT_BYTES_MAX {
@@ -53,16 +49,13 @@ impl EventStream {
         EventStream {
             events: Box::pin(SseByteStream::new(Box::pin(bounded))),
             unparsed,
-            silence_max,
         }
     }
 
     /// The data of the next event; nothing at the stream's end.
     pub(super) async fn next(&mut self) -> Result<Option<String>, ProviderError> {
         loop {
-            let event = timeout(self.silence_max, self.events.next())
-                .await
-                .map_err(|_| ProviderError::Silent(self.silence_max))?;
+            let event = self.events.next().await;
             self.unparsed.store(0, Ordering::Relaxed);
             match event {
                 None => return Ok(None),
@@ -72,10 +65,13 @@ impl EventStream {
                     }
                 }
                 Some(Err(sse_stream::Error::Body(cause))) => {
-                    tracing::warn!(cause = ?cause, "the provider's stream broke off");
-                    return Err(match cause.downcast_ref() {
-                        Some(ReadError::TooLarge) => ProviderError::Malformed,
-                        _ => ProviderError::BrokenOff,
+                    tracing::warn!(%cause, "the provider's stream ended early");
+                    return Err(match cause.downcast() {
+                        Ok(cause) => match *cause {
+                            ReadError::TooLarge => ProviderError::Malformed,
+                            ReadError::Connection(cause) => cause.into(),
+                        },
+                        Err(_) => ProviderError::BrokenOff,
                     });
                 }
                 Some(Err(_)) => return Err(ProviderError::Malformed),
@@ -90,9 +86,9 @@ mod tests {
 
     use super::*;
 
-    fn events(chunks: Vec<Result<&'static [u8], &'static str>>) -> EventStream {
+    fn events(chunks: Vec<Result<&'static [u8], UpstreamError>>) -> EventStream {
         let bytes = stream::iter(chunks).map(|chunk| chunk.map(Bytes::from_static));
-        EventStream::new(bytes, Duration::from_secs(60))
+        EventStream::new(bytes)
     }
 
     async fn read(mut events: EventStream) -> (Vec<String>, Option<ProviderError>) {
@@ -124,7 +120,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_keeps_what_came_before() {
-        let (all, error) = read(events(vec![Ok(b"data: one\n\n"), Err("reset")])).await;
+        let (all, error) = read(events(vec![
+            Ok(b"data: one\n\n"),
+            Err(UpstreamError::BrokenOff),
+        ]))
+        .await;
         assert_eq!(
             (all, error),
             (vec!["one".to_owned()], Some(ProviderError::BrokenOff))
@@ -136,21 +136,9 @@ mod tests {
     #[tokio::test]
     async fn an_endless_event_is_not_held() {
         static CHUNK: [u8; 65_536] = [b'x'; 65_536];
-        let endless = stream::iter([Ok::<_, &str>(Bytes::from_static(b"data: "))])
+        let endless = stream::iter([Ok(Bytes::from_static(b"data: "))])
             .chain(stream::repeat_with(|| Ok(Bytes::from_static(&CHUNK))));
-        let (all, error) = read(EventStream::new(endless, Duration::from_secs(60))).await;
+        let (all, error) = read(EventStream::new(endless)).await;
         assert_eq!((all.len(), error), (0, Some(ProviderError::Malformed)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn silence_ends_the_wait() {
-        let silent = EventStream::new(
-            stream::pending::<Result<Bytes, &str>>(),
-            Duration::from_secs(7),
-        );
-        assert_eq!(
-            read(silent).await.1,
-            Some(ProviderError::Silent(Duration::from_secs(7)))
-        );
     }
 }

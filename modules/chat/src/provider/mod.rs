@@ -2,19 +2,21 @@
 //!
 //! A provider turns a conversation into a stream of [`Delta`]s and knows neither ChatKit's events nor the store.
 
+mod calls;
+mod chat_completions;
 mod client;
+mod conversation;
 mod echo;
 mod error;
 mod event_stream;
 mod openai;
-mod openai_chat;
-mod openai_responses;
-mod retry;
+mod responses;
 
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 
+pub(crate) use conversation::{Conversation, Message, Part, Tool};
 pub(crate) use echo::Echo;
 pub(crate) use error::ProviderError;
 pub(crate) use openai::{OpenAi, OpenAiSettings};
@@ -36,39 +38,42 @@ pub(crate) trait Provider: Send + Sync {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Conversation {
-    /// In place of the configured model.
-    pub(crate) model: Option<String>,
-    pub(crate) messages: Vec<Message>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) role: Role,
-    pub(crate) text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
-    User,
-    Assistant,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delta {
     Text(String),
-    /// Of a summary of the model's reasoning; a new `part` starts a new thought.
+    /// Of the model's own refusal, in its words. It stands where the text would.
+    Refusal(String),
+    /// Of the model's reasoning, or a summary of it; a new `part` starts a new thought.
     Thought {
         part: u64,
         text: String,
     },
+    /// A whole call of one of the conversation's tools.
+    ToolCall {
+        call_id: String,
+        name: String,
+        /// A JSON object.
+        arguments: String,
+    },
+    /// What the answer cost: at most once, shortly before the end. Not every server counts.
+    Usage(Usage),
     Done(Ending),
+}
+
+/// Tokens, as the provider counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) input_tokens: u64,
+    /// Of the input, what the provider had read before.
+    pub(crate) cached_input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    /// Of the output, what the model thought.
+    pub(crate) reasoning_tokens: u64,
 }
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
+    /// The model has said what it had to say, or called tools and waits for what they give.
     Complete,
     /// At the model's or the request's longest answer.
     LengthLimit,

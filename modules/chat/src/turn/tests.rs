@@ -29,7 +29,7 @@ async fn stage(title: Option<&str>) -> Stage {
         store: store.clone(),
         user: "ada".to_owned(),
         thread: thread.id.clone(),
-        title: title.map(str::to_owned),
+        title: title.map(Titling::words),
         events: Vec::new(),
         notice: None,
         deltas: stream::unfold(
@@ -95,11 +95,7 @@ async fn kept(store: &Memory, thread: &ThreadId) -> Vec<String> {
 
 fn error(events: &[Event]) -> (&str, bool) {
     match events.last() {
-        Some(Event::Error {
-            message,
-            allow_retry,
-            ..
-        }) => (message, *allow_retry),
+        Some(Event::Error(error)) => (error.message.as_deref().unwrap(), error.allow_retry),
         other => panic!("no error ends the turn, but {other:?}"),
     }
 }
@@ -125,7 +121,9 @@ async fn a_title_given_meanwhile_stays() {
     let mut stage = stage(Some("Ours")).await;
     stage
         .store
-        .set_title("ada", &stage.thread, "Theirs".to_owned())
+        .update_thread("ada", &stage.thread, &|thread| {
+            thread.title = Some("Theirs".to_owned());
+        })
         .await
         .unwrap();
     stage.say("Hello");

@@ -18,6 +18,8 @@ use syn::{
 const SECRETS: &str = "secrets";
 /// Before the name of a module to call.
 const CALL: &str = "call:";
+/// Whichever modules the operator names.
+const ANY: &str = "*";
 /// The length of each of the descriptor's fields that are lists (`midplane_abi::DescriptorBody`).
 const LIST_LEN_MAX: usize = 256;
 /// The longest name of a module: it stands in paths, thread names and log lines.
@@ -28,7 +30,7 @@ const NAME_LEN_MAX: usize = 32;
 ///
 /// - `name = "chat"`: required; what the module is called: lower-case letters, digits, `-` and `_`, 32 at most.
 /// - `grants = ["secrets", "call:store"]`: what it asks the operator for: the secret of the session that a request acts for, and
-///   to call other modules.
+///   to call other modules; `call:*` stands for whichever modules the operator names.
 /// - `public = ["/feed", "/assets/*"]`: routes that need no session, effective where the operator allows it.
 /// - `internal = ["/rows/*"]`: routes for other modules, which clients do not reach; modules reach no others.
 /// - `state = 2` or `state = 1..=2`: the schemas of handed-over state that it reads; it writes the last
@@ -195,12 +197,14 @@ fn grant(literal: &LitStr) -> Result<String> {
         return Ok(grant);
     }
     if let Some(module) = grant.strip_prefix(CALL) {
-        check_name(module.to_owned(), literal)?;
+        if module != ANY {
+            check_name(module.to_owned(), literal)?;
+        }
         return Ok(grant);
     }
     Err(Error::new(
         literal.span(),
-        "no such grant; there are: secrets, call:<module>",
+        "no such grant; there are: secrets, call:<module>, call:*",
     ))
 }
 

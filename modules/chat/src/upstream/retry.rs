@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 
 /// The first pause, doubled for each further try; what OpenAI's own clients start with.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
@@ -13,14 +13,19 @@ const BACKOFF_MAX: Duration = Duration::from_secs(8);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// OpenAI's finer form of `Retry-After`.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
+const SHOULD_RETRY: &str = "x-should-retry";
 
-/// Statuses that mean "not now".
-pub(super) fn is_transient(status: u16) -> bool {
-    status == 429 || status >= 500
+/// Whether an answer means "not now": as OpenAI's own clients read it, who also find there a word of the server's on it.
+pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap) -> bool {
+    match headers.get(SHOULD_RETRY).map(|value| value.as_bytes()) {
+        Some(b"true") => status.as_u16() >= 400,
+        Some(b"false") => false,
+        _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
+    }
 }
 
 /// How long to wait before the next try, counted from 0; nothing when there must be none.
-pub(super) fn pause(tried: u32, retries: u32, asked_for: Option<Duration>) -> Option<Duration> {
+pub(crate) fn pause(tried: u32, retries: u32, asked_for: Option<Duration>) -> Option<Duration> {
     if tried >= retries {
         return None;
     }
@@ -35,7 +40,7 @@ pub(super) fn pause(tried: u32, retries: u32, asked_for: Option<Duration>) -> Op
 }
 
 /// How long the provider asks to wait: seconds or a date (RFC 9110 section 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(wait) = text(RETRY_AFTER_MS).and_then(|ms| ms.parse().ok()) {
         return Some(Duration::from_millis(wait));
@@ -95,10 +100,22 @@ mod tests {
 
     #[test]
     fn only_not_now_is_tried_again() {
-        let transient: Vec<u16> = [200, 400, 401, 404, 408, 429, 500, 503, 529]
-            .into_iter()
-            .filter(|status| is_transient(*status))
-            .collect();
-        assert_eq!(transient, [429, 500, 503, 529]);
+        let check = |headers: &HeaderMap, expect: &[u16]| {
+            let statuses = [200, 400, 401, 404, 408, 409, 422, 429, 500, 503, 529];
+            let transient = statuses
+                .into_iter()
+                .filter(|status| is_transient(StatusCode::from_u16(*status).unwrap(), headers));
+            assert_eq!(transient.collect::<Vec<_>>(), expect, "{headers:?}");
+        };
+        let told = |word: &'static str| {
+            HeaderMap::from_iter([(SHOULD_RETRY.parse().unwrap(), word.parse().unwrap())])
+        };
+        check(&HeaderMap::new(), &[408, 409, 429, 500, 503, 529]);
+        check(&told("maybe"), &[408, 409, 429, 500, 503, 529]);
+        check(&told("false"), &[]);
+        check(
+            &told("true"),
+            &[400, 401, 404, 408, 409, 422, 429, 500, 503, 529],
+        );
     }
 }

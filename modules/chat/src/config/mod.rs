@@ -1,0 +1,165 @@
+//! The module's configuration: as it is written, and as it was checked.
+//!
+//! Everything that can be wrong is found here, before a request comes, and the message says what to mend. The members stand
+//! here, since they are one table in the file; each concern's checks stand in a file of their own.
+
+mod attachments;
+mod bounds;
+mod provider;
+mod store;
+mod upstream;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use self::attachments::AttachmentsMember;
+pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
+use self::provider::{BASE_URL_DEFAULT, ProviderName};
+pub(crate) use self::store::StoreName;
+use crate::attachments::limits::Limits;
+use crate::provider::{Echo, OpenAiSettings};
+use crate::title::Titles;
+use crate::transcription;
+use crate::upstream::UpstreamSettings;
+
+/// A person watching the echo waits no longer for a word.
+const ECHO_DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// `[modules.chat.config]`, as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Left out: `openai` for sessions that have a secret, `echo` for those that have none.
+    provider: Option<ProviderName>,
+    /// Where the API is, up to and with its version: `https://api.openai.com/v1`.
+    base_url: Option<String>,
+    api: Api,
+    model: Option<String>,
+    /// Further models that a client may ask for in `inference_options`.
+    models: Vec<String>,
+    instructions: Option<String>,
+    instructions_file: Option<PathBuf>,
+    /// `false` for local servers that want no key.
+    requires_key: Option<bool>,
+    /// How long the provider may send nothing: `"90s"`. What the two below are where they are left out.
+    #[serde(deserialize_with = "bounds::duration")]
+    timeout: Option<Duration>,
+    /// Until there is a connection.
+    #[serde(deserialize_with = "bounds::duration")]
+    connect_timeout: Option<Duration>,
+    /// From the whole request to the first of the answer.
+    #[serde(deserialize_with = "bounds::duration")]
+    first_byte_timeout: Option<Duration>,
+    /// Between two parts of an answer.
+    #[serde(deserialize_with = "bounds::duration")]
+    stall_timeout: Option<Duration>,
+    retries: Option<u32>,
+    max_output_tokens: Option<u32>,
+    /// Asks reasoning models for a summary of their thoughts; `api = "responses"` only.
+    reasoning_summary: Option<ReasoningSummary>,
+    /// `false` for servers that choke on `stream_options`; `api = "chat_completions"` only.
+    stream_usage: Option<bool>,
+    /// Between the echo's words: `"20ms"`.
+    #[serde(deserialize_with = "bounds::duration")]
+    echo_delay: Option<Duration>,
+    /// `false`, or how much may be attached.
+    attachments: AttachmentsMember,
+    /// The provider's, for dictation.
+    transcription_model: Option<String>,
+    /// How a thread gets its title: `words`, `model` or `none`.
+    titles: Titles,
+    store: Option<StoreName>,
+}
+
+/// The configuration, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) choice: Choice,
+    pub(crate) openai: OpenAiSettings,
+    pub(crate) upstream: UpstreamSettings,
+    pub(crate) echo: Echo,
+    /// `None`: switched off.
+    pub(crate) attachments: Option<Limits>,
+    pub(crate) transcription_model: String,
+    pub(crate) titles: Titles,
+    /// The models a client may name: the configured one and `models`.
+    pub(crate) models: Vec<String>,
+    pub(crate) store: Option<StoreName>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error(
+        "`base_url` is `{url}`, {reason}: write it like `{BASE_URL_DEFAULT}` or `http://127.0.0.1:8080/v1`"
+    )]
+    BaseUrl { url: String, reason: &'static str },
+    #[error("`model` is missing: name a model that `{0}` serves")]
+    ModelMissing(String),
+    #[error("`{0}` is empty: remove it or give it a value")]
+    Empty(&'static str),
+    #[error("both `instructions` and `instructions_file` are given: keep one")]
+    TwoInstructions,
+    #[error("`instructions_file` {path} cannot be read: {reason}")]
+    InstructionsFile { path: PathBuf, reason: String },
+    #[error("`{name}` is {given}: choose a value between {least} and {most}")]
+    OutOfRange {
+        name: &'static str,
+        given: String,
+        least: String,
+        most: String,
+    },
+    #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
+    SummaryWithoutResponses,
+    #[error(
+        "`stream_usage` is for `api = \"chat_completions\"`: remove it, the Responses API always tells the usage"
+    )]
+    UsageWithResponses,
+    #[error(
+        "`requires_key = false` does not go with an automatic provider: set `provider = \"openai\"`"
+    )]
+    KeylessWithoutProvider,
+    #[error(
+        "`{0}` is no media type for `attachments.types`: write it like `image/png` or `text/*`"
+    )]
+    MediaType(String),
+    #[error("`attachments.base_url` {reason}: write it like `http://localhost`")]
+    AttachmentsUrl { reason: &'static str },
+}
+
+impl Config {
+    /// Checks everything and reads `instructions_file`.
+    pub(crate) fn check(&self) -> Result<Settings, ConfigError> {
+        let openai = self.openai()?;
+        let mut models = vec![openai.model.clone()];
+        models.extend(self.models.iter().cloned());
+        Ok(Settings {
+            choice: self.choice()?,
+            openai,
+            upstream: self.upstream()?,
+            echo: Echo {
+                delay: bounds::within(
+                    "echo_delay",
+                    self.echo_delay,
+                    Duration::ZERO,
+                    Duration::ZERO,
+                    ECHO_DELAY_MAX,
+                )?,
+            },
+            attachments: self.attachments()?,
+            transcription_model: bounds::non_empty(
+                "transcription_model",
+                &self.transcription_model,
+            )?
+            .unwrap_or(transcription::MODEL_DEFAULT)
+            .to_owned(),
+            titles: self.titles,
+            models,
+            store: self.store,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,420 @@
+//! The events of the Responses API.
+
+use std::collections::VecDeque;
+
+use serde::Deserialize;
+
+use crate::provider::calls::{Call, Calls, Fragment};
+use crate::provider::error::{Code, ProviderError};
+use crate::provider::openai::Reader;
+use crate::provider::{Delta, Ending, Usage};
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum StreamEvent {
+    #[serde(rename = "response.output_text.delta")]
+    Text(TextDelta),
+    #[serde(rename = "response.refusal.delta")]
+    Refusal(TextDelta),
+    #[serde(rename = "response.reasoning_summary_text.delta")]
+    Thought {
+        #[serde(default)]
+        output_index: u64,
+        #[serde(default)]
+        summary_index: u64,
+        delta: String,
+    },
+    #[serde(rename = "response.output_item.added")]
+    ItemAdded {
+        #[serde(default)]
+        output_index: u64,
+        item: OutputItem,
+    },
+    #[serde(rename = "response.function_call_arguments.delta")]
+    Arguments {
+        #[serde(default)]
+        output_index: u64,
+        delta: String,
+    },
+    #[serde(rename = "response.output_item.done")]
+    ItemDone {
+        #[serde(default)]
+        output_index: u64,
+        item: OutputItem,
+    },
+    #[serde(rename = "response.completed")]
+    Completed {
+        #[serde(default)]
+        response: EndedResponse,
+    },
+    #[serde(rename = "response.incomplete")]
+    Incomplete {
+        #[serde(default)]
+        response: EndedResponse,
+    },
+    #[serde(rename = "response.failed")]
+    Failed {
+        #[serde(default)]
+        response: EndedResponse,
+    },
+    #[serde(rename = "error")]
+    Error {
+        #[serde(default)]
+        code: serde_json::Value,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct TextDelta {
+    #[serde(default)]
+    output_index: u64,
+    #[serde(default)]
+    content_index: u64,
+    delta: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum OutputItem {
+    FunctionCall {
+        #[serde(default)]
+        call_id: String,
+        #[serde(default)]
+        name: String,
+        #[serde(default)]
+        arguments: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Default, Deserialize)]
+struct EndedResponse {
+    #[serde(default)]
+    usage: Option<ResponseUsage>,
+    #[serde(default)]
+    incomplete_details: Option<IncompleteDetails>,
+    #[serde(default)]
+    error: Option<FailedError>,
+}
+
+#[derive(Deserialize)]
+struct ResponseUsage {
+    #[serde(default)]
+    input_tokens: Option<u64>,
+    #[serde(default)]
+    input_tokens_details: Option<InputDetails>,
+    #[serde(default)]
+    output_tokens: Option<u64>,
+    #[serde(default)]
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Deserialize)]
+struct InputDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
+}
+
+impl From<ResponseUsage> for Usage {
+    fn from(usage: ResponseUsage) -> Usage {
+        let cached = usage.input_tokens_details;
+        let reasoning = usage.output_tokens_details;
+        Usage {
+            input_tokens: usage.input_tokens.unwrap_or_default(),
+            cached_input_tokens: cached
+                .and_then(|details| details.cached_tokens)
+                .unwrap_or_default(),
+            output_tokens: usage.output_tokens.unwrap_or_default(),
+            reasoning_tokens: reasoning
+                .and_then(|details| details.reasoning_tokens)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct IncompleteDetails {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct FailedError {
+    #[serde(default)]
+    code: serde_json::Value,
+}
+
+#[derive(Default)]
+pub(in crate::provider) struct ResponsesReader {
+    /// Output and content index of the text before.
+    text_at: Option<(u64, u64)>,
+    thought_at: Option<(u64, u64)>,
+    thoughts: u64,
+    calls: Calls,
+}
+
+impl Reader for ResponsesReader {
+    fn read(&mut self, data: &str, deltas: &mut VecDeque<Delta>) -> Result<(), ProviderError> {
+        match serde_json::from_str(data).map_err(|_| ProviderError::Malformed)? {
+            StreamEvent::Text(text) => {
+                deltas.extend(self.paragraph(&text));
+                deltas.push_back(Delta::Text(text.delta));
+            }
+            StreamEvent::Refusal(text) => {
+                deltas.extend(self.paragraph(&text));
+                deltas.push_back(Delta::Refusal(text.delta));
+            }
+            StreamEvent::Thought {
+                output_index,
+                summary_index,
+                delta,
+            } => {
+                let at = (output_index, summary_index);
+                if self
+                    .thought_at
+                    .replace(at)
+                    .is_some_and(|before| before != at)
+                {
+                    self.thoughts += 1;
+                }
+                deltas.push_back(Delta::Thought {
+                    part: self.thoughts,
+                    text: delta,
+                });
+            }
+            StreamEvent::ItemAdded { output_index, item } => {
+                if let OutputItem::FunctionCall { call_id, name, .. } = item {
+                    self.calls.add(Fragment {
+                        index: Some(output_index),
+                        call_id: Some(call_id),
+                        name: Some(name),
+                        arguments: None,
+                    })?;
+                }
+            }
+            StreamEvent::Arguments {
+                output_index,
+                delta,
+            } => self.calls.add(Fragment {
+                index: Some(output_index),
+                arguments: Some(delta),
+                ..Fragment::default()
+            })?,
+            StreamEvent::ItemDone { output_index, item } => {
+                if let OutputItem::FunctionCall {
+                    call_id,
+                    name,
+                    arguments,
+                } = item
+                {
+                    deltas.push_back(self.calls.end(Call {
+                        index: output_index,
+                        call_id,
+                        name,
+                        arguments,
+                    })?);
+                }
+            }
+            StreamEvent::Completed { response } => {
+                deltas.extend(self.calls.end_all()?);
+                finish(response, Ending::Complete, deltas);
+            }
+            StreamEvent::Incomplete { response } => {
+                let details = response.incomplete_details.as_ref();
+                let ending = match details.and_then(|details| details.reason.as_deref()) {
+                    Some("content_filter") => Ending::Filtered,
+                    _ => Ending::LengthLimit,
+                };
+                finish(response, ending, deltas);
+            }
+            StreamEvent::Failed { response } => {
+                deltas.extend(response.usage.map(|usage| Delta::Usage(usage.into())));
+                let code = response
+                    .error
+                    .and_then(|error| Code::deserialize(error.code).ok());
+                return Err(ProviderError::of_event(code));
+            }
+            StreamEvent::Error { code } => {
+                return Err(ProviderError::of_event(Code::deserialize(code).ok()));
+            }
+            StreamEvent::Other => {}
+        }
+        Ok(())
+    }
+}
+
+impl ResponsesReader {
+    /// What goes between two parts: one message for the user, though the model may say it in several.
+    fn paragraph(&mut self, text: &TextDelta) -> Option<Delta> {
+        let at = (text.output_index, text.content_index);
+        let before = self.text_at.replace(at)?;
+        (before != at).then(|| Delta::Text("\n\n".to_owned()))
+    }
+}
+
+fn finish(response: EndedResponse, ending: Ending, deltas: &mut VecDeque<Delta>) {
+    deltas.extend(response.usage.map(|usage| Delta::Usage(usage.into())));
+    deltas.push_back(Delta::Done(ending));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(events: &[Value]) -> Result<Vec<Delta>, ProviderError> {
+        let (mut reader, mut deltas) = (ResponsesReader::default(), VecDeque::new());
+        for event in events {
+            reader.read(&event.to_string(), &mut deltas)?;
+        }
+        Ok(deltas.into())
+    }
+
+    #[test]
+    fn text_and_thoughts_are_told_apart() {
+        let thought = |index, delta| json!({"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": index, "delta": delta});
+        let text = |output, delta| json!({"type": "response.output_text.delta", "output_index": output, "content_index": 0, "delta": delta});
+        let deltas = read(&[
+            json!({"type": "response.created", "response": {"id": "resp_1"}}),
+            thought(0, "Hm"),
+            thought(0, "m."),
+            thought(1, "Oh."),
+            text(1, "Hel"),
+            text(1, "lo"),
+            text(2, "again"),
+            json!({"type": "response.refusal.delta", "output_index": 2, "content_index": 0, "delta": "!"}),
+            json!({"type": "response.completed", "response": {"usage": {
+                "input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 3,
+                "output_tokens_details": {"reasoning_tokens": 1}, "total_tokens": 12}}}),
+        ]);
+        let said = |text: &str| Delta::Text(text.to_owned());
+        let thought = |part, text: &str| Delta::Thought {
+            part,
+            text: text.to_owned(),
+        };
+        assert_eq!(
+            deltas.unwrap(),
+            [
+                thought(0, "Hm"),
+                thought(0, "m."),
+                thought(1, "Oh."),
+                said("Hel"),
+                said("lo"),
+                said("\n\n"),
+                said("again"),
+                Delta::Refusal("!".to_owned()),
+                Delta::Usage(Usage {
+                    input_tokens: 9,
+                    cached_input_tokens: 4,
+                    output_tokens: 3,
+                    reasoning_tokens: 1
+                }),
+                Delta::Done(Ending::Complete)
+            ]
+        );
+    }
+
+    #[test]
+    fn calls_in_fragments_are_told_once_and_whole() {
+        let added = |index: u64, id: &str, name: &str| {
+            json!({"type": "response.output_item.added", "output_index": index,
+            "item": {"type": "function_call", "id": "fc_1", "call_id": id, "name": name, "arguments": "", "status": "in_progress"}})
+        };
+        let arguments = |index: u64, delta: &str| json!({"type": "response.function_call_arguments.delta", "output_index": index, "delta": delta});
+        let done = |index: u64, id: &str, name: &str, arguments: &str| {
+            json!({"type": "response.output_item.done", "output_index": index,
+            "item": {"type": "function_call", "call_id": id, "name": name, "arguments": arguments}})
+        };
+        let completed = || json!({"type": "response.completed", "response": {}});
+        let call = |call_id: &str, name: &str, arguments: &str| Delta::ToolCall {
+            call_id: call_id.to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        };
+        let expect = [
+            call("c1", "look", r#"{"at":1}"#),
+            call("c2", "find", "{}"),
+            Delta::Done(Ending::Complete),
+        ];
+        let whole = read(&[
+            json!({"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "id": "rs_1"}}),
+            added(1, "c1", "look"),
+            added(2, "c2", "find"),
+            arguments(1, r#"{"at""#),
+            arguments(2, "{}"),
+            arguments(1, ":1}"),
+            json!({"type": "response.function_call_arguments.done", "output_index": 1, "arguments": r#"{"at":1}"#}),
+            done(1, "c1", "look", r#"{"at":1}"#),
+            done(2, "c2", "find", "{}"),
+            completed(),
+        ]);
+        assert_eq!(whole.unwrap(), expect);
+        // from a server that leaves out the ends
+        let halves = read(&[
+            added(1, "c1", "look"),
+            arguments(1, r#"{"at":1}"#),
+            added(2, "c2", "find"),
+            completed(),
+        ]);
+        assert_eq!(halves.unwrap(), expect);
+        // from one that leaves out all but the ends
+        let ends = read(&[
+            done(0, "c1", "look", r#"{"at":1}"#),
+            done(1, "c2", "find", ""),
+            completed(),
+        ]);
+        assert_eq!(ends.unwrap(), expect);
+        let half = [added(1, "c1", "look"), arguments(1, r#"{"at""#)];
+        let cut = json!({"type": "response.incomplete", "response": {"incomplete_details": {"reason": "max_output_tokens"}}});
+        let cut = read(&[&half[..], &[cut]].concat());
+        assert_eq!(cut.unwrap(), [Delta::Done(Ending::LengthLimit)]);
+        let bad = read(&[&half[..], &[completed()]].concat());
+        assert_eq!(bad.unwrap_err(), ProviderError::ToolCall);
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_says_why() {
+        let check = |reason: Value, expect| {
+            let event =
+                json!({"type": "response.incomplete", "response": {"incomplete_details": reason}});
+            assert_eq!(read(&[event]).unwrap(), [Delta::Done(expect)]);
+        };
+        check(json!({"reason": "max_output_tokens"}), Ending::LengthLimit);
+        check(json!({"reason": "content_filter"}), Ending::Filtered);
+        check(Value::Null, Ending::LengthLimit);
+    }
+
+    #[test]
+    fn failures_are_errors() {
+        let check = |event: Value, expect| assert_eq!(read(&[event]).unwrap_err(), expect);
+        check(
+            json!({"type": "error", "code": "rate_limit_exceeded", "message": "m"}),
+            ProviderError::RateLimited(None),
+        );
+        check(
+            json!({"type": "error", "code": null}),
+            ProviderError::Failed,
+        );
+        check(
+            json!({"type": "response.failed", "response": {"error": {"code": "server_error"}}}),
+            ProviderError::Failed,
+        );
+        check(
+            json!({"type": "response.failed", "response": {"error": {"code": "insufficient_quota"}}}),
+            ProviderError::QuotaExhausted,
+        );
+        check(json!([]), ProviderError::Malformed);
+        let end = ResponsesReader::default().end(&mut VecDeque::new());
+        assert_eq!(end.unwrap_err(), ProviderError::BrokenOff);
+    }
+}
