@@ -12,6 +12,8 @@
 mod harness;
 
 mod bridge;
+#[cfg(target_os = "linux")]
+mod chat_cli;
 mod conversation;
 mod credentials;
 mod errors;

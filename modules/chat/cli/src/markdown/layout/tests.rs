@@ -119,7 +119,7 @@ fn nothing_in_the_text_acts_on_the_terminal() {
     ] {
         let written = written(source, true);
         let mut rest = written.as_str();
-        while let Some(at) = rest.find(|c| crate::text::is_harmful(c)) {
+        while let Some(at) = rest.find(crate::text::is_harmful) {
             let sequence = &rest[at..];
             let parameters = sequence
                 .strip_prefix("\x1b[")
