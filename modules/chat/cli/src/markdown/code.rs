@@ -11,22 +11,26 @@ pub(super) struct Code {
     pub(super) is_fenced: bool,
 }
 
+/// The lines of a block.
+pub(super) struct CodeBlock {
+    pub(super) lines: Vec<Line>,
+    /// It has an upper fence and no lower one yet.
+    pub(super) is_open: bool,
+}
+
 impl Code {
-    /// Its lines, with the fences of `written`, the block's source; the lower one only if it is there.
-    pub(super) fn lines(&self, written: &str, is_quoted: bool) -> Vec<Line> {
+    /// With the fences of `written`, the block's source; the lower one only if it is there.
+    pub(super) fn block(&self, written: &str, is_quoted: bool) -> CodeBlock {
         let code = |text: &str| {
-            let indent = if self.is_fenced || text.is_empty() {
-                ""
-            } else {
-                INDENT
-            };
-            let mut line = Line::of(Style::default(), indent);
+            let is_bare = self.is_fenced || text.is_empty();
+            let mut line = Line::of(Style::default(), if is_bare { "" } else { INDENT });
             line.push(Style::CODE, text);
             line
         };
         let mut lines: Vec<Line> = self.text.lines().map(code).collect();
         if !self.is_fenced {
-            return lines;
+            let is_open = false;
+            return CodeBlock { lines, is_open };
         }
         let written = written.trim_end_matches(['\n', ' ']);
         let opening = written.lines().next().unwrap_or_default().trim_end();
@@ -35,10 +39,10 @@ impl Code {
             true => line.trim_start_matches(['>', ' ', '\t']),
             false => line.trim_start(),
         });
-        if let Some(last) = last.filter(|last| closes(opening, last)) {
-            lines.push(Line::of(Style::DIM, last));
-        }
-        lines
+        let closing = last.filter(|last| closes(opening, last));
+        lines.extend(closing.map(|closing| Line::of(Style::DIM, closing)));
+        let is_open = closing.is_none();
+        CodeBlock { lines, is_open }
     }
 }
 
@@ -62,24 +66,47 @@ mod tests {
                 text: text.to_owned(),
                 is_fenced: true,
             };
-            let lines = code.lines(written, is_quoted).into_iter();
-            lines.map(|line| line.text()).collect::<Vec<_>>()
+            let block = code.block(written, is_quoted);
+            let texts = block.lines.iter().map(Line::text).collect::<Vec<_>>();
+            (texts, block.is_open)
         };
-        for (written, text, is_quoted, expected) in [
-            ("```", "", false, &["```"][..]),
-            ("```rust\na\n", "a\n", false, &["```rust", "a"]),
-            ("```rust\na\n```\n", "a\n", false, &["```rust", "a", "```"]),
-            ("````\n```\n", "```\n", false, &["````", "```"]),
-            ("~~~\n```\n~~~~", "```\n", false, &["~~~", "```", "~~~~"]),
-            ("```\n> a\n> ```", "a\n", true, &["```", "a", "```"]),
+        for (written, text, is_quoted, expected, is_open) in [
+            ("```", "", false, &["```"][..], true),
+            ("```rust\na\n", "a\n", false, &["```rust", "a"], true),
+            (
+                "```rust\na\n```\n",
+                "a\n",
+                false,
+                &["```rust", "a", "```"],
+                false,
+            ),
+            ("````\n```\n", "```\n", false, &["````", "```"], true),
+            (
+                "~~~\n```\n~~~~",
+                "```\n",
+                false,
+                &["~~~", "```", "~~~~"],
+                false,
+            ),
+            ("```\n> a\n> ```", "a\n", true, &["```", "a", "```"], false),
         ] {
-            assert_eq!(lines(written, text, is_quoted), expected, "{written:?}");
+            let found = lines(written, text, is_quoted);
+            assert_eq!(
+                (found.0, found.1),
+                (expected.iter().map(ToString::to_string).collect(), is_open),
+                "{written:?}"
+            );
         }
         let indented = Code {
             text: "a\n\nb\n".to_owned(),
             is_fenced: false,
         };
-        let texts: Vec<String> = indented.lines("a", false).iter().map(Line::text).collect();
+        let texts: Vec<String> = indented
+            .block("a", false)
+            .lines
+            .iter()
+            .map(Line::text)
+            .collect();
         assert_eq!(texts, ["    a", "", "    b"]);
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Layout {
     pub(crate) lines: Vec<Line>,
     /// Where a table begins that more rows could follow: what its columns are is known at its end.
     pub(crate) open_table: Option<usize>,
+    /// Where the lines of a block of code begin that is in no other and has not ended.
+    pub(crate) open_code: Option<usize>,
     /// The blocks that are in no other.
     pub(crate) blocks: Vec<Block>,
 }
@@ -96,6 +98,7 @@ impl<'a> Writer<'a> {
     fn event(&mut self, event: Event<'_>, range: Range<usize>) {
         if !matches!(event, Event::End(_)) {
             self.layout.open_table = None;
+            self.layout.open_code = None;
         }
         match event {
             Event::Start(tag) => self.start(tag, range.start),
@@ -270,7 +273,7 @@ impl<'a> Writer<'a> {
             line.chars()
                 .all(|c| c.is_whitespace() || c == '>' && is_quoted)
         });
-        if self.containers.is_empty() && self.lists.is_empty() {
+        if self.is_outside() {
             let at = before.map_or(start, |(line, _)| line);
             let line = self.layout.lines.len();
             self.layout.blocks.push(Block { at, line });
@@ -353,11 +356,19 @@ impl<'a> Writer<'a> {
     }
 
     fn code_block(&mut self, range: Range<usize>) {
-        if let Some(code) = self.code.take() {
-            for line in code.lines(&self.source[range], self.is_quoted()) {
-                self.line(&line);
-            }
+        let Some(code) = self.code.take() else { return };
+        let begin = self.layout.lines.len();
+        let block = code.block(&self.source[range], self.is_quoted());
+        for line in &block.lines {
+            self.line(line);
         }
+        if block.is_open && self.is_outside() {
+            self.layout.open_code = Some(begin + 1);
+        }
+    }
+
+    fn is_outside(&self) -> bool {
+        self.containers.is_empty() && self.lists.is_empty()
     }
 
     fn line(&mut self, content: &Line) {
