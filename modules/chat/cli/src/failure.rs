@@ -101,6 +101,9 @@ fn hint(code: &str, detail: &str) -> Option<&'static str> {
         "invalid_request" if detail.contains("secret_key_id") => {
             "name an API key of the kernel's with --secret-key-id ID or $MIDPLANE_SECRET_KEY_ID"
         }
+        "invalid_request" if detail.contains("`metadata`") => {
+            "the instructions are part of it: shorten them, or configure them with `instructions_file`"
+        }
         "thread_not_found" => {
             "/new starts another, /threads lists those there are, and so does `midplane chat --list`"
         }
@@ -163,6 +166,14 @@ mod tests {
             (
                 refused("invalid_request", "`secret_key_id` is missing"),
                 "`secret_key_id` is missing: name an API key",
+                1,
+            ),
+            (
+                refused(
+                    "invalid_request",
+                    "`metadata` may have up to 8192 bytes as JSON",
+                ),
+                "`metadata` may have up to 8192 bytes as JSON: the instructions",
                 1,
             ),
             (
