@@ -9,33 +9,12 @@ use std::ops::Range;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Parser, Tag, TagEnd};
 
 use super::code::Code;
+use super::frame::Frame;
+pub(crate) use super::frame::{Block, Layout};
 use super::literal::{OPTIONS, literal};
 use super::style::{Line, Style};
 use super::table::Table;
 use super::wrap::{Flow, LongWords};
-
-/// A rule as long as a wide screen says no more than a short one.
-const RULE_WIDTH_MAX: usize = 40;
-/// The lines of some markdown.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Layout {
-    pub(crate) lines: Vec<Line>,
-    /// Where a table begins that more rows could follow: what its columns are is known at its end.
-    pub(crate) open_table: Option<usize>,
-    /// Where the lines of a block of code begin that is in no other and has not ended.
-    pub(crate) open_code: Option<usize>,
-    /// The blocks that are in no other.
-    pub(crate) blocks: Vec<Block>,
-}
-
-/// Where a block begins, the empty line before it included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
-    /// In bytes of the source.
-    pub(crate) at: usize,
-    /// In lines of the layout.
-    pub(crate) line: usize,
-}
 
 pub(crate) fn layout(source: &str, width: usize) -> Layout {
     let (text, escapes) = literal(source);
@@ -44,28 +23,16 @@ pub(crate) fn layout(source: &str, width: usize) -> Layout {
         writer.event(event, range);
     }
     writer.flush();
-    let mut layout = writer.layout;
+    let mut layout = writer.frame.layout;
     for block in &mut layout.blocks {
         block.at -= escapes.iter().filter(|at| **at < block.at).count();
     }
     layout
 }
 
-/// What a block stands in: what its lines begin with.
-struct Container {
-    first: Line,
-    rest: Line,
-    is_quote: bool,
-    is_begun: bool,
-}
-
 struct Writer<'a> {
     source: &'a str,
-    width: usize,
-    layout: Layout,
-    containers: Vec<Container>,
-    /// The number of the next item of each list, where it has one.
-    lists: Vec<Option<u64>>,
+    frame: Frame<'a>,
     style: Style,
     styles: Vec<Style>,
     flow: Flow,
@@ -73,32 +40,26 @@ struct Writer<'a> {
     links: Vec<(usize, String)>,
     code: Option<Code>,
     table: Option<Table>,
-    /// The last line that was looked at for an empty line before it.
-    spaced_at: Option<usize>,
 }
 
 impl<'a> Writer<'a> {
     fn new(source: &'a str, width: usize) -> Writer<'a> {
         Writer {
             source,
-            width,
-            layout: Layout::default(),
-            containers: Vec::new(),
-            lists: Vec::new(),
+            frame: Frame::new(source, width),
             style: Style::default(),
             styles: Vec::new(),
             flow: Flow::default(),
             links: Vec::new(),
             code: None,
             table: None,
-            spaced_at: None,
         }
     }
 
     fn event(&mut self, event: Event<'_>, range: Range<usize>) {
         if !matches!(event, Event::End(_)) {
-            self.layout.open_table = None;
-            self.layout.open_code = None;
+            self.frame.layout.open_table = None;
+            self.frame.layout.open_code = None;
         }
         match event {
             Event::Start(tag) => self.start(tag, range.start),
@@ -113,13 +74,9 @@ impl<'a> Writer<'a> {
             Event::SoftBreak | Event::HardBreak => self.line_break(),
             Event::Rule => {
                 self.begin_block(range.start);
-                self.rule();
+                self.frame.rule();
             }
-            Event::TaskListMarker(is_done) => {
-                if let Some(item) = self.containers.last_mut().filter(|item| !item.is_begun) {
-                    item.first = Line::of(Style::default(), if is_done { "☑ " } else { "☐ " });
-                }
-            }
+            Event::TaskListMarker(is_done) => self.frame.mark_task(is_done),
             // Not asked of the parser.
             Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
                 self.flow.push(self.style, &text);
@@ -145,8 +102,7 @@ impl<'a> Writer<'a> {
             }
             Tag::BlockQuote(_) => {
                 self.begin_block(at);
-                let bar = Line::of(Style::DIM, "│ ");
-                self.contain(bar.clone(), bar, true);
+                self.frame.begin_quote();
             }
             Tag::CodeBlock(kind) => {
                 self.begin_block(at);
@@ -156,13 +112,11 @@ impl<'a> Writer<'a> {
             }
             Tag::List(first) => {
                 self.begin_block(at);
-                self.lists.push(first);
+                self.frame.begin_list(first);
             }
             Tag::Item => {
                 self.begin_block(at);
-                let marker = self.marker();
-                let rest = Line::of(Style::default(), &" ".repeat(marker.width()));
-                self.contain(marker, rest, false);
+                self.frame.begin_item();
             }
             Tag::Table(alignments) => {
                 self.begin_block(at);
@@ -215,24 +169,15 @@ impl<'a> Writer<'a> {
                 self.flush();
                 self.unstyled();
                 if !self.source[range.start..].starts_with('#') {
-                    self.rule();
+                    self.frame.rule();
                 }
             }
             TagEnd::BlockQuote(_) | TagEnd::Item => {
                 self.flush();
-                let is_begun = self
-                    .containers
-                    .last()
-                    .is_none_or(|container| container.is_begun);
-                if tag == TagEnd::Item && !is_begun {
-                    self.line(&Line::default());
-                }
-                self.containers.pop();
+                self.frame.end_container();
             }
             TagEnd::CodeBlock => self.code_block(range),
-            TagEnd::List(_) => {
-                self.lists.pop();
-            }
+            TagEnd::List(_) => self.frame.end_list(),
             TagEnd::Table => self.end_table(),
             TagEnd::TableHead => self.unstyled(),
             TagEnd::TableCell => {
@@ -253,55 +198,6 @@ impl<'a> Writer<'a> {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// What every block begins with: text that still stands before it, and an empty line if the source has one.
-    fn begin_block(&mut self, at: usize) {
-        self.flush();
-        let start = self.source[..at].rfind('\n').map_or(0, |end| end + 1);
-        if self.spaced_at == Some(start) {
-            return;
-        }
-        self.spaced_at = Some(start);
-        let before = self.source[..start].strip_suffix('\n').map(|before| {
-            let line = before.rfind('\n').map_or(0, |end| end + 1);
-            (line, &before[line..])
-        });
-        let is_quoted = self.is_quoted();
-        let before = before.filter(|(_, line)| {
-            line.chars()
-                .all(|c| c.is_whitespace() || c == '>' && is_quoted)
-        });
-        if self.is_outside() {
-            let at = before.map_or(start, |(line, _)| line);
-            let line = self.layout.lines.len();
-            self.layout.blocks.push(Block { at, line });
-        }
-        if before.is_some() && self.containers.iter().all(|container| container.is_begun) {
-            self.line(&Line::default());
-        }
-    }
-
-    fn contain(&mut self, first: Line, rest: Line, is_quote: bool) {
-        self.containers.push(Container {
-            first,
-            rest,
-            is_quote,
-            is_begun: false,
-        });
-    }
-
-    fn marker(&mut self) -> Line {
-        let depth = self.lists.len();
-        match self.lists.last_mut() {
-            Some(Some(number)) => {
-                let marker = format!("{number}. ");
-                *number += 1;
-                Line::of(Style::default(), &marker)
-            }
-            _ if depth % 2 == 1 => Line::of(Style::default(), "• "),
-            _ => Line::of(Style::default(), "◦ "),
         }
     }
 
@@ -330,74 +226,37 @@ impl<'a> Writer<'a> {
             return;
         }
         let flow = std::mem::take(&mut self.flow);
-        let mut lines = flow.lines(self.inner_width(), LongWords::Whole);
+        let mut lines = flow.lines(self.frame.inner_width(), LongWords::Whole);
         // The end of an HTML block's last line.
         if lines.last().is_some_and(Line::is_empty) {
             lines.pop();
         }
-        for line in &lines {
-            self.line(line);
-        }
-    }
-
-    fn rule(&mut self) {
-        let width = self.inner_width().min(RULE_WIDTH_MAX);
-        self.line(&Line::of(Style::DIM, &"─".repeat(width)));
+        self.frame.lines(&lines);
     }
 
     fn end_table(&mut self) {
-        let begin = self.layout.lines.len();
+        let begin = self.frame.layout.lines.len();
         if let Some(table) = self.table.take() {
-            for line in table.lines(self.inner_width()) {
-                self.line(&line);
-            }
+            let lines = table.lines(self.frame.inner_width());
+            self.frame.lines(&lines);
         }
-        self.layout.open_table = Some(begin);
+        self.frame.layout.open_table = Some(begin);
     }
 
     fn code_block(&mut self, range: Range<usize>) {
         let Some(code) = self.code.take() else { return };
-        let begin = self.layout.lines.len();
-        let block = code.block(&self.source[range], self.is_quoted());
-        for line in &block.lines {
-            self.line(line);
-        }
-        if block.is_open && self.is_outside() {
-            self.layout.open_code = Some(begin + 1);
+        let block = code.block(&self.source[range], self.frame.is_quoted());
+        let begin = self.frame.layout.lines.len();
+        self.frame.lines(&block.lines);
+        if block.is_open && self.frame.is_outside() {
+            self.frame.layout.open_code = Some(begin + 1);
         }
     }
 
-    fn is_outside(&self) -> bool {
-        self.containers.is_empty() && self.lists.is_empty()
-    }
-
-    fn line(&mut self, content: &Line) {
-        let mut line = Line::default();
-        for container in &mut self.containers {
-            let is_begun = std::mem::replace(&mut container.is_begun, true);
-            line.append(if is_begun {
-                &container.rest
-            } else {
-                &container.first
-            });
-        }
-        line.append(content);
-        let line = if content.is_empty() {
-            line.trimmed()
-        } else {
-            line
-        };
-        self.layout.lines.push(line);
-    }
-
-    fn is_quoted(&self) -> bool {
-        self.containers.iter().any(|container| container.is_quote)
-    }
-
-    fn inner_width(&self) -> usize {
-        let containers = self.containers.iter();
-        let taken: usize = containers.map(|container| container.rest.width()).sum();
-        self.width.saturating_sub(taken).max(1)
+    /// What every block begins with: text that still stands before it, and its place.
+    fn begin_block(&mut self, at: usize) {
+        self.flush();
+        self.frame.begin_block(at);
     }
 }
 
