@@ -13,6 +13,8 @@ mod harness;
 
 mod bridge;
 mod chat;
+#[cfg(target_os = "linux")]
+mod chat_cli;
 mod conversation;
 mod credentials;
 mod errors;

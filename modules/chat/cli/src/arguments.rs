@@ -1,12 +1,20 @@
-//! The command line: what may be said on it, and what it comes to together with piped input.
+//! The command line: what may be said on it.
+//!
+//! What it comes to is `task`'s.
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 
-/// The kernel takes bodies of 1 MiB by default (`[limits]`); some of it is the request around the words, and JSON
-/// writes a line end as two bytes.
-pub(crate) const MAX_INPUT_BYTES: usize = 768 * 1024;
+const TO_DO_INSTEAD: &str = "Instead of a conversation";
+const OUTPUT: &str = "Output";
+const KERNEL: &str = "Kernel";
+
+const AFTER_HELP: &str = "\
+What is piped in is said behind the words (cat log.txt | midplane chat \"what went wrong?\"), or attached with --attach -.
+Answers are shown as markdown on a terminal, and as they are where they go to a file or a program.
+
+Exit status: 0 answered, 1 refused or failed, 64 wrong usage, 69 no kernel, 130 stopped by Ctrl-C.";
 
 /// A conversation in the terminal.
 ///
@@ -14,123 +22,128 @@ pub(crate) const MAX_INPUT_BYTES: usize = 768 * 1024;
 #[derive(Debug, Parser)]
 #[command(
     name = "midplane-chat",
+    bin_name = "midplane chat",
     version,
-    after_help = "Exit status: 0 answered, 1 refused or failed, 64 wrong usage, 69 no kernel, 130 stopped by Ctrl-C."
+    after_help = AFTER_HELP,
+    group = ArgGroup::new("instead").args(["list", "show", "delete", "models"]),
 )]
 pub(crate) struct Arguments {
-    /// The kernel's socket [default: $MIDPLANE_SOCKET, else the usual place]
-    #[arg(long, value_name = "PATH")]
+    /// Go on with this thread; `last` is the newest
+    #[arg(long, short, value_name = "ID")]
+    pub(crate) thread: Option<String>,
+
+    /// Go on with the newest thread
+    #[arg(long = "continue", short, conflicts_with = "thread")]
+    pub(crate) continues: bool,
+
+    /// Ask this model, of those that the chat module is configured with
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+
+    /// Tell the model this, in place of the configured instructions; with @, a file's text
+    #[arg(long, value_name = "TEXT|@FILE")]
+    pub(crate) instructions: Option<String>,
+
+    /// Send a file with the message; - is what is piped in. May be given several times
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+
+    /// List the threads, newest first
+    #[arg(long, short, help_heading = TO_DO_INSTEAD)]
+    pub(crate) list: bool,
+
+    /// List this many at most
+    #[arg(long, value_name = "N", requires = "list", help_heading = TO_DO_INSTEAD)]
+    pub(crate) limit: Option<usize>,
+
+    /// Print what was said in the thread that --thread or --continue names
+    #[arg(long, help_heading = TO_DO_INSTEAD)]
+    pub(crate) show: bool,
+
+    /// Delete this thread
+    #[arg(long, value_name = "ID", help_heading = TO_DO_INSTEAD)]
+    pub(crate) delete: Option<String>,
+
+    /// List the models that the provider has
+    #[arg(long, help_heading = TO_DO_INSTEAD)]
+    pub(crate) models: bool,
+
+    /// Print JSON, one object a line: the turn's ChatKit events, or what is listed or shown
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) json: bool,
+
+    /// Print answers as the model wrote them, on a terminal too
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) plain: bool,
+
+    /// Where the kernel listens [default: $MIDPLANE_SOCKET, else the usual place]
+    #[arg(long, value_name = "PATH", help_heading = KERNEL)]
     pub(crate) socket: Option<PathBuf>,
 
     /// Where the host key is [default: $MIDPLANE_HOST_KEY, else host.key beside the socket]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = KERNEL)]
     pub(crate) host_key_file: Option<PathBuf>,
 
     /// Which of the kernel's secrets is the API key to answer with
-    #[arg(long, value_name = "ID", env = "MIDPLANE_SECRET_KEY_ID")]
+    #[arg(long, value_name = "ID", env = "MIDPLANE_SECRET_KEY_ID", help_heading = KERNEL)]
     pub(crate) secret_key_id: Option<String>,
 
-    /// Print the turn's ChatKit events, one JSON object a line, instead of the answer's text
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// What to say; options go before it. What is piped in is added behind
-    #[arg(value_name = "WORDS", trailing_var_arg = true)]
+    /// What to say; options go before it
+    #[arg(
+        value_name = "WORDS",
+        trailing_var_arg = true,
+        conflicts_with = "instead"
+    )]
     pub(crate) words: Vec<String>,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Task {
-    Say(String),
-    Converse,
-}
-
-/// The arguments ask for something that cannot be done.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum UsageError {
-    #[error("there is nothing to say: give words, or pipe them in")]
-    NothingToSay,
-    #[error("what is piped in is not UTF-8 text")]
-    NotText,
-    #[error("there is more to say than fits a request: at most {MAX_INPUT_BYTES} bytes")]
-    TooMuch,
-    #[error("--json prints one turn: give words, or pipe them in")]
-    JsonWithoutWords,
-}
-
-/// What words and piped input come to; `piped` is nothing where the input is a terminal.
-pub(crate) fn task(
-    words: &[String],
-    piped: Option<Vec<u8>>,
-    json: bool,
-) -> Result<Task, UsageError> {
-    let words = words.join(" ");
-    let Some(piped) = piped else {
-        return match (words.trim().is_empty(), json) {
-            (false, _) => within_limit(words),
-            (true, false) => Ok(Task::Converse),
-            (true, true) => Err(UsageError::JsonWithoutWords),
-        };
-    };
-    let piped = String::from_utf8(piped).map_err(|_| UsageError::NotText)?;
-    match (words.trim().is_empty(), piped.trim().is_empty()) {
-        (true, true) => Err(UsageError::NothingToSay),
-        (true, false) => within_limit(piped),
-        (false, true) => within_limit(words),
-        (false, false) => within_limit(format!("{words}\n\n{piped}")),
-    }
-}
-
-fn within_limit(text: String) -> Result<Task, UsageError> {
-    if text.len() > MAX_INPUT_BYTES {
-        return Err(UsageError::TooMuch);
-    }
-    Ok(Task::Say(text.trim_end().to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
     #[test]
-    fn words_and_piped_input_are_put_together() {
-        let say = |text: &str| Ok(Task::Say(text.to_owned()));
-        for (words, piped, json, expected) in [
-            ("", None, false, Ok(Task::Converse)),
-            ("", None, true, Err(UsageError::JsonWithoutWords)),
-            ("hi you", None, false, say("hi you")),
-            ("hi", None, true, say("hi")),
-            ("hi", Some(""), false, say("hi")),
-            ("", Some("  piped\n"), true, say("  piped")),
-            ("explain", Some("a\nb\n"), false, say("explain\n\na\nb")),
-            ("", Some(" \n"), false, Err(UsageError::NothingToSay)),
-            (" ", Some(""), false, Err(UsageError::NothingToSay)),
-        ] {
-            let words: Vec<String> = words.split_terminator(' ').map(str::to_owned).collect();
-            let piped_bytes = piped.map(|text| text.as_bytes().to_vec());
-            let found = task(&words, piped_bytes, json);
-            assert_eq!(found, expected, "{words:?} {piped:?} {json}");
-        }
-        assert_eq!(task(&[], Some(vec![0xff]), false), Err(UsageError::NotText));
-        let much = vec![b'a'; MAX_INPUT_BYTES];
-        assert!(task(&[], Some(much.clone()), false).is_ok());
-        assert_eq!(
-            task(&["and".to_owned()], Some(much), false),
-            Err(UsageError::TooMuch)
-        );
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
     }
 
     #[test]
     fn options_end_where_the_words_begin() {
-        let parse = |line: &str| {
-            Arguments::try_parse_from(line.split(' '))
-                .map(|arguments| (arguments.words.join(" "), arguments.json))
-        };
-        let parsed = parse("midplane-chat --json what does ls -l --json do").expect("valid");
-        assert_eq!(parsed, ("what does ls -l --json do".to_owned(), true));
-        let parsed = parse("midplane-chat -- --json").expect("valid");
-        assert_eq!(parsed, ("--json".to_owned(), false));
+        let parsed = |line| parse(line).map(|found| (found.words.join(" "), found.json));
+        assert_eq!(
+            parsed("midplane-chat --json what does ls -l --json do").expect("valid"),
+            ("what does ls -l --json do".to_owned(), true)
+        );
+        assert_eq!(
+            parsed("midplane-chat -- --json").expect("valid"),
+            ("--json".to_owned(), false)
+        );
         assert!(parse("midplane-chat --sokcet x").is_err());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for line in [
+            "midplane-chat --list --models",
+            "midplane-chat --list words",
+            "midplane-chat --limit 3",
+            "midplane-chat --show --delete thr_1",
+            "midplane-chat --thread thr_1 --continue",
+            "midplane-chat --limit x --list",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in [
+            "midplane-chat -c -m large -a one -a two words",
+            "midplane-chat --list --limit 3 --json",
+            "midplane-chat --show --thread last",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
     }
 }

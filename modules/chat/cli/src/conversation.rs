@@ -1,34 +1,30 @@
-//! The requests of a conversation, and what is kept between them: the thread, and the message a retry is about.
+//! The turns of a conversation, and what is kept between them: the thread, the model, the files for the next message,
+//! and the message a retry is about.
 //!
-//! One ChatKit request each (`chatkit/types.py`), to the chat module's one route. How things look is `terminal`'s, what
-//! events mean is `event`'s.
+//! How things look is `terminal`'s, what events mean is `event`'s.
 //!
 //! Every turn may be dropped at any time: that closes its response, which stops the turn in the module, and what was
 //! learnt from the events so far (the thread, the message's id) holds.
 
 use std::io::Write;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, Request, StatusCode};
-use http_body_util::Full;
-use midplane_client::{Client, Error, EventStream, checked};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::attachment::{self, Attachment};
 use crate::event::{Action, Reader};
 use crate::failure::{self, Failure};
-use crate::session::Access;
+use crate::message;
+use crate::server::Server;
+use crate::task::{Named, Source};
 use crate::terminal::Terminal;
-
-const ROUTE: &str = "/api/chat/chatkit";
-/// As many threads as a person looks through, and as many items as fit a screen or two; the protocol's own default.
-const PAGE_LEN: usize = 20;
+use crate::threads::{self, Opened};
 
 pub(crate) struct Conversation {
-    access: Access,
+    server: Server,
     thread: Option<String>,
+    model: Option<String>,
+    /// For the next message that reaches its thread.
+    attached: Vec<Attachment>,
     last: Option<Last>,
 }
 
@@ -41,33 +37,34 @@ enum Last {
     },
 }
 
-/// A thread as a list shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct ThreadSummary {
-    pub(crate) id: String,
-    pub(crate) title: Option<String>,
-    pub(crate) created_at: String,
-}
-
-/// A message of an opened thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Message {
-    OfUser(String),
-    OfAssistant(String),
-}
-
 impl Conversation {
-    pub(crate) fn new(access: Access) -> Conversation {
+    pub(crate) fn new(server: Server, model: Option<String>) -> Conversation {
         Conversation {
-            access,
+            server,
             thread: None,
+            model,
+            attached: Vec::new(),
             last: None,
         }
+    }
+
+    /// For requests that are no turns.
+    pub(crate) fn server(&mut self) -> &mut Server {
+        &mut self.server
     }
 
     /// The thread the next message goes to; none yet if it will be a new one.
     pub(crate) fn thread(&self) -> Option<&str> {
         self.thread.as_deref()
+    }
+
+    /// The model that messages ask for; none if the chat module chooses.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    pub(crate) fn ask_model(&mut self, name: &str) {
+        self.model = Some(name.to_owned());
     }
 
     /// Leaves the thread; the next message begins another.
@@ -76,17 +73,43 @@ impl Conversation {
         self.last = None;
     }
 
+    /// Goes on with a thread.
+    pub(crate) async fn open(&mut self, named: &Named) -> Result<Opened, Failure> {
+        let id = threads::id_of(named, &mut self.server).await?;
+        let opened = threads::open(&id, &mut self.server).await?;
+        self.last = message::last_of_user(&opened.items).map(|item_id| Last::Kept { item_id });
+        self.thread = Some(opened.id.clone());
+        Ok(opened)
+    }
+
+    /// Goes on with a thread whose messages need not be known.
+    pub(crate) async fn go_on(&mut self, named: &Named) -> Result<(), Failure> {
+        self.thread = Some(threads::id_of(named, &mut self.server).await?);
+        Ok(())
+    }
+
+    /// Gives the chat module a file, which goes with the next message.
+    pub(crate) async fn attach(&mut self, source: &Source) -> Result<&Attachment, Failure> {
+        let attachment = attachment::attach(source, &mut self.server).await?;
+        self.attached.push(attachment);
+        Ok(self.attached.last().expect("it was just put there"))
+    }
+
     /// One turn: says the words in the thread, and shows the answer as it comes.
     pub(crate) async fn say<O: Write, E: Write>(
         &mut self,
         words: &str,
         terminal: &mut Terminal<O, E>,
     ) -> Result<(), Failure> {
-        self.last = Some(Last::Unsent(words.to_owned()));
+        let ids: Vec<&str> = self.attached.iter().map(|file| file.id.as_str()).collect();
+        let mut options = json!({});
+        if let Some(model) = &self.model {
+            options["model"] = json!(model);
+        }
         let input = json!({
             "content": [{"type": "input_text", "text": words}],
-            "attachments": [],
-            "inference_options": {},
+            "attachments": ids,
+            "inference_options": options,
         });
         let request = match &self.thread {
             None => json!({"type": "threads.create", "params": {"input": input}}),
@@ -95,6 +118,7 @@ impl Conversation {
                 "params": {"thread_id": thread, "input": input},
             }),
         };
+        self.last = Some(Last::Unsent(words.to_owned()));
         self.turn(&request, terminal).await
     }
 
@@ -120,49 +144,9 @@ impl Conversation {
         Ok(true)
     }
 
-    /// The newest threads, newest first.
-    pub(crate) async fn threads(&mut self) -> Result<Vec<ThreadSummary>, Failure> {
-        let request = json!({
-            "type": "threads.list",
-            "params": {"limit": PAGE_LEN, "order": "desc"},
-        });
-        let page: Page<ThreadSummary> = self.ask(&request).await?;
-        Ok(page.data)
-    }
-
-    /// Goes on with a thread; returns its title and its latest messages, in order.
-    pub(crate) async fn open(
-        &mut self,
-        thread: &str,
-    ) -> Result<(Option<String>, Vec<Message>), Failure> {
-        let request = json!({"type": "threads.get_by_id", "params": {"thread_id": thread}});
-        let thread: ThreadWithItems = self.ask(&request).await?;
-        let mut items = thread.items.data;
-        // The page a thread comes with is its first; the end is what one goes on from.
-        if thread.items.has_more {
-            let request = json!({
-                "type": "items.list",
-                "params": {"thread_id": thread.id, "limit": PAGE_LEN, "order": "desc"},
-            });
-            let latest: Page<Value> = self.ask(&request).await?;
-            items = latest.data;
-            items.reverse();
-        }
-        self.last = items
-            .iter()
-            .rev()
-            .find(|item| item["type"] == "user_message")
-            .and_then(|item| item["id"].as_str())
-            .map(|id| Last::Kept {
-                item_id: id.to_owned(),
-            });
-        self.thread = Some(thread.id);
-        Ok((thread.title, items.iter().filter_map(message).collect()))
-    }
-
     /// Ends the session.
     pub(crate) async fn end(self) {
-        self.access.sign_out().await;
+        self.server.leave().await;
     }
 
     async fn turn<O: Write, E: Write>(
@@ -170,7 +154,7 @@ impl Conversation {
         request: &Value,
         terminal: &mut Terminal<O, E>,
     ) -> Result<(), Failure> {
-        let mut events = self.events(request).await?;
+        let mut events = self.server.events(request).await?;
         let mut reader = Reader::default();
         let mut is_answered = false;
         while let Some(event) = events.next().await {
@@ -180,7 +164,10 @@ impl Conversation {
                 terminal.show(&action).map_err(Failure::Output)?;
                 match action {
                     Action::Thread { id, .. } => self.thread = Some(id),
-                    Action::Asked { item_id } => self.last = Some(Last::Kept { item_id }),
+                    Action::Asked { item_id } => {
+                        self.last = Some(Last::Kept { item_id });
+                        self.attached.clear();
+                    }
                     Action::Fail {
                         message,
                         allow_retry,
@@ -191,7 +178,7 @@ impl Conversation {
                         });
                     }
                     Action::Answered => is_answered = true,
-                    Action::Say(_) | Action::Progress(_) | Action::Note(_) => {}
+                    Action::Say(_) | Action::Progress(_) | Action::Note(_) | Action::Aside(_) => {}
                 }
             }
         }
@@ -199,66 +186,6 @@ impl Conversation {
             true => Ok(()),
             false => Err(Failure::NoAnswer),
         }
-    }
-
-    async fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> Result<T, Failure> {
-        let client = self.access.client().await?;
-        let mut answer = client.send(Method::POST, ROUTE, Some(request)).await;
-        if is_of_token(&answer) {
-            let client = self.access.client_anew().await?;
-            answer = client.send(Method::POST, ROUTE, Some(request)).await;
-        }
-        answer.map_err(failure::of_client)
-    }
-
-    async fn events(&mut self, request: &Value) -> Result<EventStream, Failure> {
-        let mut events = post(&self.access.client().await?, request).await;
-        if is_of_token(&events) {
-            events = post(&self.access.client_anew().await?, request).await;
-        }
-        events.map_err(failure::of_client)
-    }
-}
-
-/// The kernel does not take the token: it may have been restarted, or the session revoked.
-fn is_of_token<T>(answer: &Result<T, Error>) -> bool {
-    matches!(answer, Err(Error::Problem { status, .. }) if *status == StatusCode::UNAUTHORIZED)
-}
-
-async fn post(client: &Client, request: &Value) -> Result<EventStream, Error> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(ROUTE)
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, "text/event-stream")
-        .body(Full::new(Bytes::from(request.to_string())))
-        .expect("constant headers and a path make a request");
-    let response = checked(client.request(request).await?).await?;
-    Ok(EventStream::of(response))
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    data: Vec<T>,
-    #[serde(default)]
-    has_more: bool,
-}
-
-#[derive(Deserialize)]
-struct ThreadWithItems {
-    id: String,
-    title: Option<String>,
-    items: Page<Value>,
-}
-
-fn message(item: &Value) -> Option<Message> {
-    let texts = item["content"].as_array()?.iter();
-    let texts: Vec<&str> = texts.filter_map(|part| part["text"].as_str()).collect();
-    let text = texts.join("\n\n");
-    match item["type"].as_str()? {
-        "user_message" => Some(Message::OfUser(text)),
-        "assistant_message" => Some(Message::OfAssistant(text)),
-        _ => None,
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::io::Write;
 
-use crate::conversation::{Conversation, Message, ThreadSummary};
+use crate::command::{self, follow};
+use crate::conversation::Conversation;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
-use crate::prompt::{COMMANDS, Input, Line, Prompt, understand};
+use crate::line::{Line, understand};
+use crate::prompt::{Input, Prompt};
+use crate::task::{Named, Source};
 use crate::terminal::Terminal;
 
 /// How a turn ended that did not fail.
@@ -16,24 +19,55 @@ pub(crate) enum Ended {
     Stopped,
 }
 
+/// What a conversation begins with.
+pub(crate) struct Opening {
+    pub(crate) thread: Option<Named>,
+    pub(crate) files: Vec<Source>,
+}
+
 /// Says the words and shows the answer.
 pub(crate) async fn one_turn<O: Write, E: Write>(
     words: &str,
+    opening: &Opening,
     conversation: &mut Conversation,
     terminal: &mut Terminal<O, E>,
     interrupts: &mut Interrupts,
 ) -> Result<Ended, Failure> {
-    let turn = interrupts.stops(conversation.say(words, terminal)).await;
+    let turn = interrupts.stops(async {
+        if let Some(thread) = &opening.thread {
+            conversation.go_on(thread).await?;
+        }
+        for file in &opening.files {
+            command::attach(file, conversation, terminal).await?;
+        }
+        conversation.say(words, terminal).await
+    });
+    let turn = turn.await;
     end(turn, terminal)
 }
 
 /// Asks, and does what is asked, until the person leaves. What fails is said, and does not end it.
 pub(crate) async fn at_prompt<O: Write, E: Write>(
     mut prompt: Prompt,
+    opening: &Opening,
     conversation: &mut Conversation,
     terminal: &mut Terminal<O, E>,
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
+    let opened = interrupts.stops(async {
+        if let Some(thread) = &opening.thread {
+            command::open(thread, conversation, terminal).await?;
+        }
+        for file in &opening.files {
+            command::attach(file, conversation, terminal).await?;
+        }
+        Ok(())
+    });
+    let opened = opened.await;
+    // What was asked for cannot be had: better to leave than to go on with something else.
+    if end(opened, terminal)? == Ended::Stopped {
+        return Ok(());
+    }
     terminal
         .note("/help lists the commands, Ctrl-D leaves")
         .map_err(Failure::Output)?;
@@ -68,7 +102,7 @@ pub(crate) async fn at_prompt<O: Write, E: Write>(
 }
 
 /// Leaves the terminal at the beginning of a line, and says that a turn was stopped.
-fn end<O: Write, E: Write>(
+pub(crate) fn end<O: Write, E: Write>(
     turn: Option<Result<(), Failure>>,
     terminal: &mut Terminal<O, E>,
 ) -> Result<Ended, Failure> {
@@ -82,118 +116,6 @@ fn end<O: Write, E: Write>(
             Ok(Ended::Stopped)
         }
     }
-}
-
-async fn follow<O: Write, E: Write>(
-    line: Line<'_>,
-    conversation: &mut Conversation,
-    terminal: &mut Terminal<O, E>,
-    listed: &mut Vec<ThreadSummary>,
-) -> Result<(), Failure> {
-    match line {
-        Line::Nothing | Line::Quit => {}
-        Line::Say(words) => conversation.say(words, terminal).await?,
-        Line::Retry => {
-            if !conversation.retry(terminal).await? {
-                terminal
-                    .note("there is no message to answer again yet")
-                    .map_err(Failure::Output)?;
-            }
-        }
-        Line::New => {
-            conversation.leave_thread();
-            terminal
-                .note("the next message begins another thread")
-                .map_err(Failure::Output)?;
-        }
-        Line::Help => help(terminal).map_err(Failure::Output)?,
-        Line::Threads => {
-            *listed = conversation.threads().await?;
-            list(listed, conversation.thread(), terminal).map_err(Failure::Output)?;
-        }
-        Line::Open(which) => {
-            let Some(id) = thread_id(which, conversation, listed).await? else {
-                let note = format!("there is no thread {which}: /threads lists them");
-                return terminal.note(&note).map_err(Failure::Output);
-            };
-            let (title, messages) = conversation.open(&id).await?;
-            recall(title.as_deref(), &messages, terminal).map_err(Failure::Output)?;
-        }
-        Line::Unknown(words) => terminal
-            .note(&format!(
-                "{words}: no such command (/help lists them); begin with a space to say it"
-            ))
-            .map_err(Failure::Output)?,
-    }
-    Ok(())
-}
-
-/// A number is that of the list last shown; without one, of the list as it is now.
-async fn thread_id(
-    which: &str,
-    conversation: &mut Conversation,
-    listed: &mut Vec<ThreadSummary>,
-) -> Result<Option<String>, Failure> {
-    let Ok(number) = which.parse::<usize>() else {
-        return Ok(Some(which.to_owned()));
-    };
-    if listed.is_empty() {
-        *listed = conversation.threads().await?;
-    }
-    let index = number.checked_sub(1);
-    Ok(index
-        .and_then(|index| listed.get(index))
-        .map(|thread| thread.id.clone()))
-}
-
-fn help<O: Write, E: Write>(terminal: &mut Terminal<O, E>) -> std::io::Result<()> {
-    for (usage, meaning) in COMMANDS {
-        terminal.note(&format!("{usage:<10}{meaning}"))?;
-    }
-    terminal.note("Ctrl-C stops an answer")
-}
-
-fn list<O: Write, E: Write>(
-    threads: &[ThreadSummary],
-    current: Option<&str>,
-    terminal: &mut Terminal<O, E>,
-) -> std::io::Result<()> {
-    if threads.is_empty() {
-        return terminal.note("no threads yet");
-    }
-    for (index, thread) in threads.iter().enumerate() {
-        let mark = if Some(thread.id.as_str()) == current {
-            '*'
-        } else {
-            ' '
-        };
-        let day = thread.created_at.get(..10).unwrap_or(&thread.created_at);
-        let title = thread.title.as_deref().unwrap_or(&thread.id);
-        // A title is one line, whatever it holds.
-        let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
-        terminal.say(&format!("{mark}{:>3}  {day}  {title}\n", index + 1))?;
-    }
-    Ok(())
-}
-
-fn recall<O: Write, E: Write>(
-    title: Option<&str>,
-    messages: &[Message],
-    terminal: &mut Terminal<O, E>,
-) -> std::io::Result<()> {
-    if let Some(title) = title {
-        terminal.note(title)?;
-    }
-    for message in messages {
-        match message {
-            Message::OfUser(text) => terminal.note(&format!("> {text}"))?,
-            Message::OfAssistant(text) => {
-                terminal.say(text)?;
-                terminal.end_line()?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn tell<O: Write, E: Write>(

@@ -1,11 +1,19 @@
 //! What the events of a turn mean for a reader: event -> actions, without I/O.
 //!
-//! Knows the ChatKit stream (`chatkit/types.py`, `ThreadStreamEvent`) as far as a terminal can show it. What it does
-//! not know it ignores, as the protocol asks of clients: new kinds of events may come.
+//! What it does not know it ignores, as the protocol asks of clients: new kinds of events may come.
+
+mod wire;
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::Value;
+
+use self::wire::{CallStatus, Event, Item, ItemKind, Task, Update, Workflow};
+use crate::text::one_line;
+
+/// Of a tool call's arguments, what a line or two hold.
+const ARGUMENTS_CHARS_MAX: usize = 160;
 
 /// What the terminal or the conversation does about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +30,8 @@ pub(crate) enum Action {
     Progress(String),
     /// Something the user should know beside the answer.
     Note(String),
+    /// What went on beside the answer; worth a line to someone who watches.
+    Aside(String),
     /// The turn failed; the stream has nothing more to say.
     Fail { message: String, allow_retry: bool },
 }
@@ -94,14 +104,30 @@ impl Reader {
                 workflow.tasks.iter().filter_map(progress).collect()
             }
             (ItemKind::Task { task }, Stage::Begun) => progress(&task).into_iter().collect(),
-            (ItemKind::ClientToolCall { name }, Stage::Done) => not_in_words(format!(
-                "the assistant asks for the tool `{name}`, which only an editor can run"
+            (ItemKind::Workflow { workflow }, Stage::Done) => workflow
+                .summarized()
+                .map(Action::Aside)
+                .into_iter()
+                .collect(),
+            (
+                ItemKind::ClientToolCall {
+                    status: CallStatus::Pending,
+                    name,
+                    arguments,
+                },
+                Stage::Done,
+            ) => not_in_words(format!(
+                "the model asked for the tool {}, which this client has not; what you say next goes on without it",
+                called(&name, &arguments)
             )),
             (ItemKind::Widget { copy_text }, Stage::Done) => {
                 not_in_words(copy_text.unwrap_or_else(|| not_shown("a widget")))
             }
             (ItemKind::GeneratedImage { image: Some(image) }, Stage::Done) => {
-                not_in_words(format!("an image: {}", image.url))
+                not_in_words(match image.url.starts_with("data:") {
+                    true => not_shown("an image"),
+                    false => format!("an image: {}", image.url),
+                })
             }
             (ItemKind::StructuredInput, Stage::Done) => not_in_words(not_shown("a form")),
             _ => Vec::new(),
@@ -182,6 +208,56 @@ fn progress(task: &Task) -> Option<Action> {
         .map(Action::Progress)
 }
 
+/// What a stored workflow came to, in a line for each thing it did.
+pub(crate) fn summary_of(workflow: &Value) -> Option<String> {
+    Workflow::deserialize(workflow).ok()?.summarized()
+}
+
+/// A stored call of a client tool: its name and what it was given.
+pub(crate) fn tool_call(item: &Value) -> String {
+    called(
+        item["name"].as_str().unwrap_or_default(),
+        &item["arguments"],
+    )
+}
+
+fn called(name: &str, arguments: &Value) -> String {
+    let arguments = match arguments {
+        Value::Null => String::new(),
+        arguments => one_line(&arguments.to_string()),
+    };
+    let shown: String = arguments.chars().take(ARGUMENTS_CHARS_MAX).collect();
+    let cut = if shown.len() < arguments.len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("`{}` {shown}{cut}", one_line(name))
+        .trim_end()
+        .to_owned()
+}
+
+impl Workflow {
+    fn summarized(&self) -> Option<String> {
+        let summary = self.summary.as_ref().and_then(|summary| match summary {
+            wire::Summary {
+                title: Some(title), ..
+            } => Some(one_line(title)),
+            wire::Summary {
+                duration_s: Some(0),
+                ..
+            } => Some("thought for a moment".to_owned()),
+            wire::Summary { duration_s, .. } => {
+                duration_s.map(|seconds| format!("thought for {seconds} s"))
+            }
+        });
+        let titles = self.tasks.iter().filter_map(|task| task.title.as_deref());
+        let titles = titles.map(|title| format!("· {}", one_line(title)));
+        let lines: Vec<String> = summary.into_iter().chain(titles).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
 /// An answer all the same.
 fn not_in_words(note: String) -> Vec<Action> {
     vec![Action::Note(note), Action::Answered]
@@ -189,131 +265,6 @@ fn not_in_words(note: String) -> Vec<Action> {
 
 fn not_shown(what: &str) -> String {
     format!("the answer holds {what}, which a terminal cannot show")
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Event {
-    #[serde(rename = "thread.created")]
-    ThreadCreated { thread: Thread },
-    #[serde(rename = "thread.updated")]
-    ThreadUpdated { thread: Thread },
-    #[serde(rename = "thread.item.added")]
-    ItemAdded { item: Item },
-    #[serde(rename = "thread.item.updated")]
-    ItemUpdated { item_id: String, update: Update },
-    #[serde(rename = "thread.item.done")]
-    ItemDone { item: Item },
-    #[serde(rename = "thread.item.replaced")]
-    ItemReplaced { item: Item },
-    #[serde(rename = "thread.item.removed")]
-    ItemRemoved { item_id: String },
-    #[serde(rename = "progress_update")]
-    Progress { text: String },
-    #[serde(rename = "notice")]
-    Notice {
-        title: Option<String>,
-        message: String,
-    },
-    #[serde(rename = "error")]
-    Error {
-        #[serde(default = "custom")]
-        code: String,
-        message: Option<String>,
-        #[serde(default)]
-        allow_retry: bool,
-    },
-    #[serde(other)]
-    Other,
-}
-
-/// The protocol's default for an error's `code`.
-fn custom() -> String {
-    "custom".to_owned()
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Update {
-    #[serde(rename = "assistant_message.content_part.added")]
-    ContentAdded {
-        content_index: usize,
-        content: Content,
-    },
-    #[serde(rename = "assistant_message.content_part.text_delta")]
-    TextDelta { content_index: usize, delta: String },
-    #[serde(rename = "assistant_message.content_part.done")]
-    ContentDone {
-        content_index: usize,
-        content: Content,
-    },
-    #[serde(rename = "workflow.task.added")]
-    TaskAdded { task: Task },
-    #[serde(rename = "workflow.task.updated")]
-    TaskUpdated { task: Task },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-struct Thread {
-    id: String,
-    title: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    id: String,
-    #[serde(flatten)]
-    kind: ItemKind,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ItemKind {
-    UserMessage,
-    AssistantMessage {
-        content: Vec<Content>,
-    },
-    Workflow {
-        workflow: Workflow,
-    },
-    Task {
-        task: Task,
-    },
-    ClientToolCall {
-        name: String,
-    },
-    Widget {
-        copy_text: Option<String>,
-    },
-    GeneratedImage {
-        image: Option<Image>,
-    },
-    StructuredInput,
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-struct Content {
-    text: String,
-}
-
-#[derive(Deserialize)]
-struct Workflow {
-    tasks: Vec<Task>,
-}
-
-#[derive(Deserialize)]
-struct Task {
-    title: Option<String>,
-    content: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    url: String,
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use midplane_client::Error as ClientError;
 use midplane_client::locate::LocateError;
 
-use crate::arguments::UsageError;
 use crate::event::MalformedEvent;
+use crate::task::UsageError;
 
 /// What a request or a turn failed of.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,18 @@ pub(crate) enum Failure {
     NoAnswer,
     #[error(transparent)]
     MalformedEvent(#[from] MalformedEvent),
+    #[error("there is no thread yet: say something without --thread or --continue, and there is")]
+    NoThread,
+    #[error("cannot read the instructions in {}: {source}", path.display())]
+    Instructions { path: PathBuf, source: io::Error },
+    #[error("cannot attach {}: {source}", path.display())]
+    Attachment { path: PathBuf, source: io::Error },
+    #[error(
+        "the chat module wants the file sent to {0:?}, which is not this kernel's: it is not sent"
+    )]
+    UploadElsewhere(String),
+    #[error("the chat module wants the file sent in a way that is none: {0}")]
+    Upload(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("cannot read what is piped in: {0}")]
     Input(#[source] io::Error),
     #[error("cannot write the answer: {0}")]
@@ -89,7 +101,12 @@ fn hint(code: &str, detail: &str) -> Option<&'static str> {
         "invalid_request" if detail.contains("secret_key_id") => {
             "name an API key of the kernel's with --secret-key-id ID or $MIDPLANE_SECRET_KEY_ID"
         }
-        "thread_not_found" => "/new starts another, /threads lists those there are",
+        "invalid_request" if detail.contains("`metadata`") => {
+            "the instructions are part of it: shorten them, or configure them with `instructions_file`"
+        }
+        "thread_not_found" => {
+            "/new starts another, /threads lists those there are, and so does `midplane chat --list`"
+        }
         "rate_limited" | "module_overloaded" | "module_unavailable" | "session_limit"
         | "starting" => "try again in a moment",
         _ => return None,
@@ -149,6 +166,14 @@ mod tests {
             (
                 refused("invalid_request", "`secret_key_id` is missing"),
                 "`secret_key_id` is missing: name an API key",
+                1,
+            ),
+            (
+                refused(
+                    "invalid_request",
+                    "`metadata` may have up to 8192 bytes as JSON",
+                ),
+                "`metadata` may have up to 8192 bytes as JSON: the instructions",
                 1,
             ),
             (

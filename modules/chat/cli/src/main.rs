@@ -1,38 +1,61 @@
 //! `midplane chat`: a conversation in the terminal, over the kernel's socket.
 //!
-//! Arguments -> conversation -> exit code. What is said goes through the chat module like anybody's: this program has no
-//! way of its own to a model.
+//! Arguments -> task -> exit code. What is said goes through the chat module like anybody's: this program has no way of
+//! its own to a model.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `arguments`, `task` | what may be asked for on the command line, and what it comes to |
+//! | `dialogue`, `command`, `listing` | a run: turns, what a line at the prompt asks for, what is no conversation |
+//! | `prompt`, `line`, `interrupt` | the person: a line and what it means, Ctrl-C |
+//! | `conversation`, `threads`, `attachment` | requests, and what is kept between them |
+//! | `server`, `session` | one request and its answer; the token it is made with |
+//! | `event`, `message` | what events and stored items mean |
+//! | `terminal`, `markdown`, `look`, `text`, `ago` | how things look |
 
+mod ago;
 mod arguments;
+mod attachment;
+mod command;
 mod conversation;
 mod dialogue;
 mod event;
 mod failure;
 mod interrupt;
-#[expect(dead_code, reason = "wip")]
+mod line;
+mod listing;
+mod look;
 mod markdown;
+mod message;
 mod prompt;
+mod server;
 mod session;
+mod task;
 mod terminal;
 mod text;
+mod threads;
 
 #[cfg(test)]
 mod mock;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::arguments::{Arguments, MAX_INPUT_BYTES, Task};
+use crate::arguments::Arguments;
 use crate::conversation::Conversation;
-use crate::dialogue::Ended;
+use crate::dialogue::{Ended, Opening};
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
+use crate::look::Look;
 use crate::prompt::Prompt;
-use crate::session::Access;
-use crate::terminal::{Look, Terminal};
+use crate::server::Server;
+use crate::session::{Access, Wanted};
+use crate::task::Task;
+use crate::terminal::Terminal;
 
 /// `EX_USAGE` of sysexits.h.
 const WRONG_USAGE: u8 = 64;
@@ -51,7 +74,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let look = Look::of_process(arguments.json);
+    let look = Look::of_process(arguments.json, arguments.plain);
     let mut terminal = Terminal::new(io::stdout(), io::stderr(), look);
     match run(arguments, look, &mut terminal) {
         Ok(Ended::Complete) => ExitCode::SUCCESS,
@@ -71,40 +94,62 @@ fn run<O: Write, E: Write>(
     look: Look,
     terminal: &mut Terminal<O, E>,
 ) -> Result<Ended, Failure> {
-    let task = arguments::task(
-        &arguments.words,
-        piped().map_err(Failure::Input)?,
-        arguments.json,
-    )?;
+    let task = task::task(&arguments, piped).map_err(Failure::Input)??;
+    let instructions = arguments.instructions.as_deref().map(task::instructions);
+    let wanted = Wanted {
+        instructions: instructions.transpose()?,
+        socket: arguments.socket,
+        host_key_file: arguments.host_key_file,
+        secret_key_id: arguments.secret_key_id,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::Start)?;
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen().map_err(Failure::Start)?;
-        let mut conversation = Conversation::new(Access::new(
-            arguments.socket,
-            arguments.host_key_file,
-            arguments.secret_key_id,
-        ));
-        let ended = match task {
-            Task::Say(words) => {
-                dialogue::one_turn(&words, &mut conversation, terminal, &mut interrupts).await
-            }
-            Task::Converse => {
-                let prompt = Prompt::open(look.err_colours).map_err(Failure::Prompt)?;
-                dialogue::at_prompt(prompt, &mut conversation, terminal, &mut interrupts)
-                    .await
-                    .map(|()| Ended::Complete)
-            }
-        };
+        let server = Server::new(Access::new(wanted));
+        let mut conversation = Conversation::new(server, arguments.model);
+        let ended = perform(task, look, &mut conversation, terminal, &mut interrupts).await;
         conversation.end().await;
         ended
     })
 }
 
-/// What is piped in, up to one byte more than may be said.
-fn piped() -> io::Result<Option<Vec<u8>>> {
+async fn perform<O: Write, E: Write>(
+    task: Task,
+    look: Look,
+    conversation: &mut Conversation,
+    terminal: &mut Terminal<O, E>,
+    interrupts: &mut Interrupts,
+) -> Result<Ended, Failure> {
+    match task {
+        Task::Say {
+            words,
+            files,
+            thread,
+        } => {
+            let opening = Opening { thread, files };
+            dialogue::one_turn(&words, &opening, conversation, terminal, interrupts).await
+        }
+        Task::Converse { files, thread } => {
+            let opening = Opening { thread, files };
+            let prompt = Prompt::open(look.err_colours).map_err(Failure::Prompt)?;
+            dialogue::at_prompt(prompt, &opening, conversation, terminal, interrupts)
+                .await
+                .map(|()| Ended::Complete)
+        }
+        Task::Inquire(inquiry) => {
+            let server = conversation.server();
+            let answer = listing::answer(&inquiry, SystemTime::now(), look, server, terminal);
+            let done = interrupts.stops(answer).await;
+            dialogue::end(done, terminal)
+        }
+    }
+}
+
+/// What is piped in, up to so many bytes; nothing where the input is a terminal.
+fn piped(bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         return Ok(None);
@@ -112,7 +157,7 @@ fn piped() -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     stdin
         .lock()
-        .take(MAX_INPUT_BYTES as u64 + 1)
+        .take(bytes_max as u64)
         .read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }

@@ -12,7 +12,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use crate::conversation::Conversation;
-use crate::session::Access;
+use crate::server::Server;
+use crate::session::{Access, Wanted};
 
 /// Nothing in these tests takes a noticeable time; a test that waits this long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -22,7 +23,9 @@ pub(crate) struct Asked {
     /// `POST /sessions`
     pub(crate) line: String,
     pub(crate) credential: String,
+    pub(crate) content_type: String,
     pub(crate) body: Value,
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) enum Answer {
@@ -85,11 +88,20 @@ impl Kernel {
     }
 
     pub(crate) fn conversation(&self, secret_key_id: Option<&str>) -> Conversation {
-        Conversation::new(Access::new(
-            Some(self.socket()),
-            Some(self.host_key_file()),
-            secret_key_id.map(str::to_owned),
-        ))
+        let server = Server::new(Access::new(Wanted {
+            secret_key_id: secret_key_id.map(str::to_owned),
+            ..self.wanted()
+        }));
+        Conversation::new(server, None)
+    }
+
+    /// A session of this kernel's.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            socket: Some(self.socket()),
+            host_key_file: Some(self.host_key_file()),
+            ..Wanted::default()
+        }
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -172,7 +184,9 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Option<Asked> {
         credential: field("authorization")
             .and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned()))
             .unwrap_or_default(),
+        content_type: field("content-type").unwrap_or_default(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        bytes: body,
     })
 }
 

@@ -10,6 +10,7 @@ use http::{Method, Request};
 use http_body_util::Empty;
 use midplane_client::locate::{self, Surroundings};
 use midplane_client::{Client, Error, NewSession};
+use serde_json::{Map, Value};
 
 use crate::failure::{self, Failure};
 
@@ -18,11 +19,19 @@ const RENEWAL_MARGIN_S: u64 = 15;
 /// Leaving must not hang on a kernel that does; the session ends by itself soon after.
 const SIGN_OUT_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Where the kernel is, what session is wanted of it, and the one there is.
+/// Where the kernel is, and what session is wanted of it.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) host_key_file: Option<PathBuf>,
+    pub(crate) secret_key_id: Option<String>,
+    /// What the model is told in place of what the chat module is configured with.
+    pub(crate) instructions: Option<String>,
+}
+
+/// What is wanted, and the session there is.
 pub(crate) struct Access {
-    socket: Option<PathBuf>,
-    host_key_file: Option<PathBuf>,
-    secret_key_id: Option<String>,
+    wanted: Wanted,
     issued: Option<Issued>,
 }
 
@@ -32,15 +41,10 @@ struct Issued {
 }
 
 impl Access {
-    pub(crate) fn new(
-        socket: Option<PathBuf>,
-        host_key_file: Option<PathBuf>,
-        secret_key_id: Option<String>,
-    ) -> Access {
+    pub(crate) fn new(mut wanted: Wanted) -> Access {
+        wanted.secret_key_id = wanted.secret_key_id.filter(|id| !id.is_empty());
         Access {
-            socket,
-            host_key_file,
-            secret_key_id: secret_key_id.filter(|id| !id.is_empty()),
+            wanted,
             issued: None,
         }
     }
@@ -53,10 +57,13 @@ impl Access {
         }
         // Found anew each time: a kernel that was restarted has another host key.
         let host = self.host()?;
+        let instructions = self.wanted.instructions.as_deref();
         let session = host
             .issue_session(&NewSession {
-                secret_key_id: self.secret_key_id.clone(),
+                secret_key_id: self.wanted.secret_key_id.clone(),
                 modules: Some(vec!["chat".to_owned()]),
+                metadata: instructions
+                    .map(|text| Map::from_iter([("instructions".to_owned(), Value::from(text))])),
                 ..NewSession::default()
             })
             .await
@@ -88,8 +95,13 @@ impl Access {
     }
 
     fn host(&self) -> Result<Client, Failure> {
-        locate::client(self.socket.as_deref(), self.host_key_file.as_deref()).map_err(|error| {
-            let socket = Surroundings::from_env().socket(self.socket.as_deref());
+        let Wanted {
+            socket,
+            host_key_file,
+            ..
+        } = &self.wanted;
+        locate::client(socket.as_deref(), host_key_file.as_deref()).map_err(|error| {
+            let socket = Surroundings::from_env().socket(socket.as_deref());
             // Where no kernel runs there is no key either, and the key is not what to look for.
             match UnixStream::connect(&socket) {
                 Ok(_) => Failure::HostKey(error),

@@ -1,13 +1,17 @@
 //! Shows a conversation: the answer on standard output, everything else on standard error.
 //!
-//! Decides how things look, not what is said. Text from a model or a server reaches a terminal without control
-//! characters: an escape sequence in an answer must not act on the reader's terminal.
+//! Decides how things look, not what is said. A terminal gets answers as markdown, or as they are, in either case without
+//! control characters: an escape sequence in an answer must not act on the reader's terminal. A file or a program gets
+//! them as they are.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::event::Action;
+use crate::look::Look;
+use crate::markdown::Stream;
+use crate::text::{harmless, one_line};
 
 /// A line of progress must not wrap, or it could not be wiped; 80 columns less a margin.
 const PROGRESS_CHARS_MAX: usize = 72;
@@ -17,36 +21,12 @@ const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 const WIPE_LINE: &str = "\r\x1b[K";
 
-/// What the two outputs are.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Look {
-    pub(crate) out_is_terminal: bool,
-    /// Standard error understands escape sequences.
-    pub(crate) err_moves: bool,
-    pub(crate) err_colours: bool,
-    /// Events are printed as they come, instead of what they mean.
-    pub(crate) raw: bool,
-}
-
-impl Look {
-    /// Of this process. `NO_COLOR` takes the colours away (no-color.org: when it is not empty).
-    pub(crate) fn of_process(raw: bool) -> Look {
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let err_moves = io::stderr().is_terminal() && !is_dumb;
-        Look {
-            out_is_terminal: io::stdout().is_terminal(),
-            err_moves,
-            err_colours: err_moves && !no_colour,
-            raw,
-        }
-    }
-}
-
 pub(crate) struct Terminal<O, E> {
     out: O,
     err: E,
     look: Look,
+    /// How answers are shown where that is as markdown.
+    markdown: Option<Stream>,
     /// Where the answer's last character left the cursor of standard output.
     is_mid_line: bool,
     shows_progress: bool,
@@ -58,6 +38,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
         Terminal {
             out,
             err,
+            markdown: look.out_moves.then(|| Stream::new(look.out_colours)),
             look,
             is_mid_line: false,
             shows_progress: false,
@@ -89,6 +70,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
             }
             // The same every turn (no model answers here …): once is enough.
             Action::Note(text) if self.noted.insert(text.clone()) => self.note(text),
+            Action::Aside(text) => self.remark(text),
             Action::Note(_)
             | Action::Thread { .. }
             | Action::Asked { .. }
@@ -98,6 +80,17 @@ impl<O: Write, E: Write> Terminal<O, E> {
 
     /// More of the answer.
     pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
+        self.wipe_progress();
+        let columns = self.look.columns();
+        self.draw(|markdown, out| markdown.push(&harmless(text), columns, out))?;
+        if self.markdown.is_none() {
+            self.print(text)?;
+        }
+        Ok(())
+    }
+
+    /// Something that is printed as it is: what a list holds.
+    pub(crate) fn print(&mut self, text: &str) -> io::Result<()> {
         self.wipe_progress();
         let text = match self.look.out_is_terminal {
             true => harmless(text),
@@ -110,9 +103,25 @@ impl<O: Write, E: Write> Terminal<O, E> {
         self.out.flush()
     }
 
-    /// Lets what comes next begin on a line of its own.
+    /// What the user said earlier.
+    pub(crate) fn quote(&mut self, text: &str) -> io::Result<()> {
+        let quoted: String = text.lines().map(|line| format!("> {line}\n")).collect();
+        let quoted = match self.look.out_is_terminal {
+            true => harmless(&quoted),
+            false => Cow::Borrowed(quoted.as_str()),
+        };
+        self.end_line()?;
+        match self.look.out_colours {
+            true => write!(self.out, "{DIM}{quoted}{PLAIN}")?,
+            false => write!(self.out, "{quoted}")?,
+        }
+        self.out.flush()
+    }
+
+    /// Lets what comes next begin on a line of its own; what is said next is another answer.
     pub(crate) fn end_line(&mut self) -> io::Result<()> {
         self.wipe_progress();
+        self.draw(Stream::finish)?;
         if std::mem::take(&mut self.is_mid_line) {
             self.out.write_all(b"\n")?;
             self.out.flush()?;
@@ -125,6 +134,14 @@ impl<O: Write, E: Write> Terminal<O, E> {
         self.aside(DIM, text)
     }
 
+    /// Something for someone who watches; a file has no use for it.
+    pub(crate) fn remark(&mut self, text: &str) -> io::Result<()> {
+        match self.look.err_moves {
+            true => self.note(text),
+            false => Ok(()),
+        }
+    }
+
     /// What went wrong.
     pub(crate) fn error(&mut self, text: &str) -> io::Result<()> {
         self.aside(RED, &format!("midplane-chat: {text}"))
@@ -133,8 +150,10 @@ impl<O: Write, E: Write> Terminal<O, E> {
     fn aside(&mut self, colour: &str, text: &str) -> io::Result<()> {
         self.wipe_progress();
         // In a file the answer goes on where it was; on a terminal the two would run into each other.
-        if self.look.out_is_terminal {
-            self.end_line()?;
+        match self.markdown {
+            Some(_) => self.draw(Stream::hide)?,
+            None if self.look.out_is_terminal => self.end_line()?,
+            None => {}
         }
         let text = match self.look.err_moves {
             true => harmless(text),
@@ -149,14 +168,12 @@ impl<O: Write, E: Write> Terminal<O, E> {
     }
 
     fn progress(&mut self, text: &str) {
-        if !self.look.err_moves || (self.look.out_is_terminal && self.is_mid_line) {
+        let is_mid_line =
+            self.is_mid_line || self.markdown.as_ref().is_some_and(Stream::is_mid_line);
+        if !self.look.err_moves || (self.look.out_is_terminal && is_mid_line) {
             return;
         }
-        let text: String = harmless(text)
-            .replace('\n', " ")
-            .chars()
-            .take(PROGRESS_CHARS_MAX)
-            .collect();
+        let text: String = one_line(text).chars().take(PROGRESS_CHARS_MAX).collect();
         let (colour, plain) = match self.look.err_colours {
             true => (DIM, PLAIN),
             false => ("", ""),
@@ -166,24 +183,25 @@ impl<O: Write, E: Write> Terminal<O, E> {
         self.shows_progress = true;
     }
 
+    /// Writes what the markdown asks for.
+    fn draw(&mut self, act: impl FnOnce(&mut Stream, &mut String)) -> io::Result<()> {
+        let Some(markdown) = &mut self.markdown else {
+            return Ok(());
+        };
+        let mut out = String::new();
+        act(markdown, &mut out);
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.out.write_all(out.as_bytes())?;
+        self.out.flush()
+    }
+
     fn wipe_progress(&mut self) {
         if std::mem::take(&mut self.shows_progress) {
             let _ = write!(self.err, "{WIPE_LINE}");
             let _ = self.err.flush();
         }
-    }
-}
-
-/// The text without control characters but line feed and tab, and without those that reorder what follows them
-/// (Unicode's bidirectional overrides), which make a text look like another.
-fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    match text.contains(is_harmful) {
-        true => Cow::Owned(text.replace(is_harmful, "")),
-        false => Cow::Borrowed(text),
     }
 }
 
@@ -204,105 +222,4 @@ impl Terminal<Vec<u8>, Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ALL: Look = Look {
-        out_is_terminal: true,
-        err_moves: true,
-        err_colours: true,
-        raw: false,
-    };
-
-    /// What the actions leave on standard output and standard error.
-    fn shown(look: Look, actions: &[Action]) -> (String, String) {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut terminal = Terminal::new(&mut out, &mut err, look);
-        for action in actions {
-            terminal.show(action).unwrap();
-        }
-        (
-            String::from_utf8(out).unwrap(),
-            String::from_utf8(err).unwrap(),
-        )
-    }
-
-    fn say(text: &str) -> Action {
-        Action::Say(text.to_owned())
-    }
-
-    fn note(text: &str) -> Action {
-        Action::Note(text.to_owned())
-    }
-
-    #[test]
-    fn answer_and_asides_do_not_mix() {
-        let turn = [
-            note("echo"),
-            Action::Progress("thinking".to_owned()),
-            say("a"),
-            note("a tool"),
-            note("echo"),
-            say("b"),
-            Action::Answered,
-            Action::Answered,
-        ];
-        let check = |look, out: &str, err: &str| {
-            assert_eq!(shown(look, &turn), (out.to_owned(), err.to_owned()));
-        };
-        check(Look::default(), "ab\n", "echo\na tool\n");
-        check(
-            ALL,
-            "a\nb\n",
-            "\x1b[2mecho\x1b[0m\n\r\x1b[K\x1b[2mthinking\x1b[0m\r\x1b[K\x1b[2ma tool\x1b[0m\n",
-        );
-        let no_colour = Look {
-            err_colours: false,
-            ..ALL
-        };
-        check(
-            no_colour,
-            "a\nb\n",
-            "echo\n\r\x1b[Kthinking\r\x1b[Ka tool\n",
-        );
-        let raw = Look {
-            raw: true,
-            ..Look::default()
-        };
-        check(raw, "", "");
-    }
-
-    #[test]
-    fn a_terminal_is_not_written_to_by_an_answer() {
-        let text = "\x1b]52;c;aGk=\x07a\r\u{9b}2Jb\u{202e}c\td\n";
-        let (out, _) = shown(ALL, &[say(text)]);
-        assert_eq!(out, "]52;c;aGk=a2Jbc\td\n");
-        let (_, err) = shown(ALL, &[note("\x1b[2Jx")]);
-        assert_eq!(err, "\x1b[2m[2Jx\x1b[0m\n");
-        // A file gets what was said.
-        let (out, _) = shown(Look::default(), &[say(text)]);
-        assert_eq!(out, text);
-    }
-
-    #[test]
-    fn progress_stays_on_its_line() {
-        let long = Action::Progress("x\n".repeat(80));
-        let (_, err) = shown(ALL, std::slice::from_ref(&long));
-        assert!(!err.contains('\n'));
-        assert_eq!(err.matches('x').count(), PROGRESS_CHARS_MAX / 2);
-        let (_, err) = shown(ALL, &[say("mid"), long]);
-        assert_eq!(err, "");
-    }
-
-    #[test]
-    fn events_are_printed_raw_on_one_line() {
-        let mut out = Vec::new();
-        let look = Look {
-            raw: true,
-            ..Look::default()
-        };
-        let mut terminal = Terminal::new(&mut out, Vec::new(), look);
-        terminal.event("{\n\"type\":\"x\"}").unwrap();
-        assert_eq!(out, b"{ \"type\":\"x\"}\n");
-    }
-}
+mod tests;

@@ -3,8 +3,9 @@ use std::io;
 use serde_json::json;
 
 use super::*;
+use crate::look::Look;
 use crate::mock::{Answer, Kernel, host_key, next_turn, turn};
-use crate::terminal::Look;
+use crate::session::{Access, Wanted};
 
 const LONG_S: u64 = 600;
 
@@ -94,8 +95,8 @@ async fn a_token_that_is_expired_or_refused_is_replaced() {
         ],
     );
     let mut conversation = kernel.conversation(None);
-    conversation.threads().await.unwrap();
-    conversation.threads().await.unwrap();
+    threads::newest(conversation.server()).await.unwrap();
+    threads::newest(conversation.server()).await.unwrap();
     let last = kernel.asked().pop().unwrap();
     assert_eq!(last.credential, "token-2");
 
@@ -106,13 +107,15 @@ async fn a_token_that_is_expired_or_refused_is_replaced() {
         vec![refused(), Answer::Json(200, json!({"data": []}))],
     );
     let mut conversation = kernel.conversation(None);
-    assert_eq!(conversation.threads().await.unwrap(), []);
+    assert_eq!(threads::newest(conversation.server()).await.unwrap(), []);
     let last = kernel.asked().pop().unwrap();
     assert_eq!(last.credential, "token-2");
 
     // But not for ever.
     let kernel = Kernel::start(LONG_S, vec![refused(), refused()]);
-    let failure = kernel.conversation(None).threads().await.unwrap_err();
+    let failure = threads::newest(kernel.conversation(None).server())
+        .await
+        .unwrap_err();
     assert!(failure.to_string().starts_with("get another"), "{failure}");
     assert_eq!(kernel.chat_requests().len(), 2);
 }
@@ -203,7 +206,12 @@ async fn what_is_no_answer_is_a_failure() {
 async fn without_a_kernel_or_its_key_the_failure_says_which() {
     let kernel = Kernel::start(LONG_S, Vec::new());
     let say = async |socket, host_key_file| {
-        Conversation::new(Access::new(Some(socket), Some(host_key_file), None))
+        let wanted = Wanted {
+            socket: Some(socket),
+            host_key_file: Some(host_key_file),
+            ..Wanted::default()
+        };
+        Conversation::new(Server::new(Access::new(wanted)), None)
             .say("hi", &mut terminal())
             .await
             .unwrap_err()
@@ -242,18 +250,17 @@ async fn an_opened_thread_goes_on_from_its_end() {
         ],
     );
     let mut conversation = kernel.conversation(None);
-    let (title, messages) = conversation.open("thr_7").await.unwrap();
-    assert_eq!(title.as_deref(), Some("Tea"));
-    assert_eq!(
-        messages,
-        [
-            Message::OfUser("which?".to_owned()),
-            Message::OfAssistant("green".to_owned())
-        ]
-    );
+    let opened = conversation.open(&Named::parse("thr_7")).await.unwrap();
+    assert_eq!(opened.title.as_deref(), Some("Tea"));
+    let ids: Vec<&Value> = opened.items.iter().map(|item| &item["id"]).collect();
+    assert_eq!(ids, ["msg_8", "wf_1", "msg_9"]);
     assert!(conversation.retry(&mut terminal()).await.unwrap());
     // One that cannot be opened leaves the conversation where it is.
-    let failure = conversation.open("thr_8").await.unwrap_err();
+    let failure = conversation
+        .open(&Named::parse("thr_8"))
+        .await
+        .err()
+        .unwrap();
     assert!(failure.to_string().contains("/threads lists"), "{failure}");
     assert_eq!(conversation.thread(), Some("thr_7"));
     assert_eq!(
@@ -288,4 +295,150 @@ async fn a_reader_that_has_gone_ends_the_turn_quietly() {
     assert!(failure.is_closed_pipe(), "{failure:?}");
     assert_eq!(failure.exit_code(), 0);
     kernel.client_left().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_message_asks_for_the_model_it_was_told_of() {
+    let kernel = Kernel::start(
+        LONG_S,
+        vec![
+            refusal(
+                400,
+                "invalid_request",
+                "the model `huge` is not among those configured",
+            ),
+            Answer::Events(turn("thr_1", "msg_1", "hi")),
+        ],
+    );
+    let mut conversation = kernel.conversation(None);
+    conversation.ask_model("huge");
+    let failure = conversation.say("hi", &mut terminal()).await.unwrap_err();
+    assert_eq!(
+        failure.to_string(),
+        "the model `huge` is not among those configured"
+    );
+    assert_eq!(failure.exit_code(), 1);
+    conversation.ask_model("large");
+    assert!(conversation.retry(&mut terminal()).await.unwrap());
+    let models: Vec<Value> = kernel
+        .chat_requests()
+        .iter()
+        .map(|request| request["params"]["input"]["inference_options"].clone())
+        .collect();
+    assert_eq!(
+        models,
+        [json!({"model": "huge"}), json!({"model": "large"})]
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn instructions_are_of_the_session() {
+    let kernel = Kernel::start(0, vec![Answer::Json(200, json!({"data": []}))]);
+    let wanted = Wanted {
+        instructions: Some("Be brief.".to_owned()),
+        ..kernel.wanted()
+    };
+    let mut server = Server::new(Access::new(wanted));
+    threads::newest(&mut server).await.unwrap();
+    let asked = kernel.asked();
+    assert_eq!(
+        asked[0].body["metadata"],
+        json!({"instructions": "Be brief."})
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn files_are_sent_in_two_phases_and_go_with_the_next_message() {
+    let created = |id: &str| {
+        Answer::Json(
+            200,
+            json!({"type": "file", "id": id, "name": "x", "mime_type": "text/plain", "upload_descriptor": {
+                "url": format!("http://localhost/api/chat/attachments/{id}"), "method": "PUT",
+                "headers": {"x-part": "1", "authorization": "Bearer stolen"}}}),
+        )
+    };
+    let kernel = Kernel::start(
+        LONG_S,
+        vec![
+            created("atc_1"),
+            Answer::Json(204, Value::Null),
+            created("atc_2"),
+            Answer::Json(204, Value::Null),
+            refusal(503, "module_unavailable", "later"),
+            Answer::Events(turn("thr_1", "msg_1", "seen")),
+            Answer::Events(next_turn("thr_1", "msg_2", "ok")),
+        ],
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tea.md");
+    std::fs::write(&path, "# Tea").unwrap();
+    let mut conversation = kernel.conversation(None);
+    let attached = conversation.attach(&Source::File(path)).await.unwrap();
+    assert_eq!((attached.name.as_str(), attached.bytes), ("tea.md", 5));
+    conversation
+        .attach(&Source::Piped(vec![0xff, 0]))
+        .await
+        .unwrap();
+    // What did not reach the thread takes its files with it the next time; what did, does not.
+    conversation.say("look", &mut terminal()).await.unwrap_err();
+    conversation
+        .say("look here", &mut terminal())
+        .await
+        .unwrap();
+    conversation.say("and now", &mut terminal()).await.unwrap();
+
+    let asked = kernel.asked();
+    assert_eq!(
+        asked[1].body,
+        json!({"type": "attachments.create", "params": {"name": "tea.md", "size": 5, "mime_type": "text/markdown"}})
+    );
+    let upload = &asked[2];
+    assert_eq!(upload.line, "PUT /api/chat/attachments/atc_1");
+    assert_eq!(
+        (upload.bytes.as_slice(), upload.content_type.as_str()),
+        (&b"# Tea"[..], "text/markdown")
+    );
+    assert_eq!(upload.credential, "token-1");
+    assert_eq!(
+        asked[3].body["params"]["mime_type"],
+        "application/octet-stream"
+    );
+    let attachments: Vec<Value> = kernel.chat_requests()[2..]
+        .iter()
+        .map(|request| request["params"]["input"]["attachments"].clone())
+        .collect();
+    assert_eq!(
+        attachments,
+        [
+            json!(["atc_1", "atc_2"]),
+            json!(["atc_1", "atc_2"]),
+            json!([])
+        ]
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_file_that_is_refused_or_wanted_elsewhere_is_not_sent() {
+    for (answer, said) in [
+        (
+            refusal(501, "not_offered", "attachments are not offered"),
+            "attachments are not offered",
+        ),
+        (
+            Answer::Json(
+                200,
+                json!({"id": "a", "upload_descriptor": {"url": "https://files.example/a", "method": "PUT"}}),
+            ),
+            "is not this kernel's: it is not sent",
+        ),
+    ] {
+        let kernel = Kernel::start(LONG_S, vec![answer]);
+        let mut conversation = kernel.conversation(None);
+        let failure = conversation
+            .attach(&Source::Piped(b"x".to_vec()))
+            .await
+            .unwrap_err();
+        assert!(failure.to_string().contains(said), "{failure}");
+        assert_eq!(kernel.asked().len(), 2);
+    }
 }

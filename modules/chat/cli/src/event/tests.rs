@@ -18,6 +18,10 @@ fn note(text: &str) -> Action {
     Action::Note(text.to_owned())
 }
 
+fn aside(text: &str) -> Action {
+    Action::Aside(text.to_owned())
+}
+
 fn added(item: &str, index: usize, text: &str) -> Value {
     part("added", item, index, text)
 }
@@ -190,21 +194,67 @@ fn what_is_not_the_answer_is_its_own_action() {
                 json!({"type": "client_tool_call", "name": "open_file", "arguments": {}}),
             ),
             vec![
-                note("the assistant asks for the tool `open_file`, which only an editor can run"),
+                note(
+                    "the model asked for the tool `open_file` {}, which this client has not; what you say next goes on without it",
+                ),
                 Action::Answered,
             ],
         ),
         (
             item(
                 "done",
-                "g",
-                json!({"type": "generated_image", "image": {"id": "i", "url": "data:,"}}),
+                "w",
+                json!({"type": "workflow", "workflow": {"type": "custom", "summary": {"title": "Looked\naround"},
+                       "tasks": [{"type": "web_search", "title": "tea"}, {"type": "thought", "content": "hm"}]}}),
             ),
-            vec![note("an image: data:,"), Action::Answered],
+            vec![aside("Looked around\n· tea")],
+        ),
+        (
+            item(
+                "done",
+                "w",
+                json!({"type": "workflow", "workflow": {"type": "reasoning", "tasks": [], "summary": {"duration": 4}}}),
+            ),
+            vec![aside("thought for 4 s")],
+        ),
+        (
+            item(
+                "done",
+                "g",
+                json!({"type": "generated_image", "image": {"id": "i", "url": "https://i.example/1"}}),
+            ),
+            vec![note("an image: https://i.example/1"), Action::Answered],
+        ),
+        (
+            item(
+                "done",
+                "g",
+                json!({"type": "generated_image", "image": {"id": "i", "url": "data:image/png;base64,AAAA"}}),
+            ),
+            vec![
+                note("the answer holds an image, which a terminal cannot show"),
+                Action::Answered,
+            ],
         ),
     ] {
         assert_eq!(read(std::slice::from_ref(&event)), expected, "{event}");
     }
+}
+
+#[test]
+fn a_tool_call_is_told_in_a_line_or_two() {
+    for (call, expected) in [
+        (
+            json!({"name": "a\u{1b}b", "arguments": {"x": "\n"}}),
+            "`ab` {\"x\":\"\\n\"}",
+        ),
+        (json!({"name": "a"}), "`a`"),
+        (json!({}), "``"),
+    ] {
+        assert_eq!(tool_call(&call), expected);
+    }
+    let long = tool_call(&json!({"name": "a", "arguments": {"x": "é".repeat(500)}}));
+    assert!(long.ends_with('…') && long.chars().count() < 200, "{long}");
 }
 
 #[test]
@@ -226,6 +276,16 @@ fn what_is_not_known_is_ignored() {
         json!({"type": "thread.item.updated", "item_id": "m", "update": {"type": "widget.root.updated"}}),
         item("done", "x", json!({"type": "hologram", "depth": 3})),
         item("done", "x", json!({"type": "end_of_turn"})),
+        item(
+            "done",
+            "x",
+            json!({"type": "workflow", "workflow": {"type": "reasoning", "tasks": []}}),
+        ),
+        item(
+            "done",
+            "x",
+            json!({"type": "client_tool_call", "status": "completed", "name": "x", "call_id": "c", "arguments": {}}),
+        ),
         item("added", "u", json!({"type": "user_message", "content": []})),
     ] {
         assert_eq!(read(std::slice::from_ref(&event)), [], "{event}");

@@ -4,40 +4,17 @@
 //! the source has an empty line, line ends of the source are kept, and definitions of links are shown as they are
 //! written instead of being looked up from elsewhere.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Parser, Tag, TagEnd};
 
+use super::code::Code;
+use super::frame::Frame;
+pub(crate) use super::frame::{Block, Layout};
+use super::literal::{OPTIONS, literal};
 use super::style::{Line, Style};
 use super::table::Table;
 use super::wrap::{Flow, LongWords};
-
-/// A rule as long as a wide screen says no more than a short one.
-const RULE_WIDTH_MAX: usize = 40;
-/// What is escaped can make another definition of what follows it; more often than that it does not.
-const ROUNDS_MAX: usize = 4;
-const OPTIONS: Options = Options::ENABLE_TABLES
-    .union(Options::ENABLE_STRIKETHROUGH)
-    .union(Options::ENABLE_TASKLISTS);
-
-/// The lines of some markdown.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Layout {
-    pub(crate) lines: Vec<Line>,
-    /// Where a table begins that more rows could follow: what its columns are is known at its end.
-    pub(crate) open_table: Option<usize>,
-    /// The blocks that are in no other.
-    pub(crate) blocks: Vec<Block>,
-}
-
-/// Where a block begins, the empty line before it included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
-    /// In bytes of the source.
-    pub(crate) at: usize,
-    /// In lines of the layout.
-    pub(crate) line: usize,
-}
 
 pub(crate) fn layout(source: &str, width: usize) -> Layout {
     let (text, escapes) = literal(source);
@@ -46,76 +23,16 @@ pub(crate) fn layout(source: &str, width: usize) -> Layout {
         writer.event(event, range);
     }
     writer.flush();
-    let mut layout = writer.layout;
+    let mut layout = writer.frame.layout;
     for block in &mut layout.blocks {
         block.at -= escapes.iter().filter(|at| **at < block.at).count();
     }
     layout
 }
 
-/// The source with a backslash before what is shown as written, and where in the result these are: definitions of links,
-/// and tables whose head begins without `|`, which could be the beginning of any text.
-fn literal(source: &str) -> (Cow<'_, str>, Vec<usize>) {
-    let mut text = Cow::Borrowed(source);
-    let mut escapes: Vec<usize> = Vec::new();
-    for _ in 0..ROUNDS_MAX {
-        let parser = Parser::new_ext(&text, OPTIONS);
-        let definitions = parser.reference_definitions().iter();
-        let mut starts: Vec<usize> = definitions.map(|(_, found)| found.span.start).collect();
-        starts.extend(
-            parser
-                .into_offset_iter()
-                .filter_map(|(event, range)| match event {
-                    Event::Start(Tag::Table(_)) => loose_table(&text, range.start),
-                    _ => None,
-                }),
-        );
-        if starts.is_empty() {
-            break;
-        }
-        starts.sort_unstable();
-        for start in starts.into_iter().rev() {
-            text.to_mut().insert(start, '\\');
-            for escape in &mut escapes {
-                *escape += usize::from(*escape >= start);
-            }
-            escapes.push(start);
-        }
-    }
-    (text, escapes)
-}
-
-/// Where the line below the head of the table at `start` begins, if the head does not begin with `|`.
-fn loose_table(source: &str, start: usize) -> Option<usize> {
-    let table = &source[start..];
-    if table.starts_with('|') {
-        return None;
-    }
-    let below = table.find('\n')? + 1;
-    let marks = table[below..].find(|c: char| !matches!(c, ' ' | '\t' | '>'))?;
-    Some(start + below + marks)
-}
-
-/// What a block stands in: what its lines begin with.
-struct Container {
-    first: Line,
-    rest: Line,
-    is_quote: bool,
-    is_begun: bool,
-}
-
-struct Code {
-    text: String,
-    is_fenced: bool,
-}
-
 struct Writer<'a> {
     source: &'a str,
-    width: usize,
-    layout: Layout,
-    containers: Vec<Container>,
-    /// The number of the next item of each list, where it has one.
-    lists: Vec<Option<u64>>,
+    frame: Frame<'a>,
     style: Style,
     styles: Vec<Style>,
     flow: Flow,
@@ -123,31 +40,26 @@ struct Writer<'a> {
     links: Vec<(usize, String)>,
     code: Option<Code>,
     table: Option<Table>,
-    /// The last line that was looked at for an empty line before it.
-    spaced_at: Option<usize>,
 }
 
 impl<'a> Writer<'a> {
     fn new(source: &'a str, width: usize) -> Writer<'a> {
         Writer {
             source,
-            width,
-            layout: Layout::default(),
-            containers: Vec::new(),
-            lists: Vec::new(),
+            frame: Frame::new(source, width),
             style: Style::default(),
             styles: Vec::new(),
             flow: Flow::default(),
             links: Vec::new(),
             code: None,
             table: None,
-            spaced_at: None,
         }
     }
 
-    fn event(&mut self, event: Event<'_>, range: std::ops::Range<usize>) {
+    fn event(&mut self, event: Event<'_>, range: Range<usize>) {
         if !matches!(event, Event::End(_)) {
-            self.layout.open_table = None;
+            self.frame.layout.open_table = None;
+            self.frame.layout.open_code = None;
         }
         match event {
             Event::Start(tag) => self.start(tag, range.start),
@@ -162,13 +74,9 @@ impl<'a> Writer<'a> {
             Event::SoftBreak | Event::HardBreak => self.line_break(),
             Event::Rule => {
                 self.begin_block(range.start);
-                self.rule();
+                self.frame.rule();
             }
-            Event::TaskListMarker(is_done) => {
-                if let Some(item) = self.containers.last_mut().filter(|item| !item.is_begun) {
-                    item.first = Line::of(Style::default(), if is_done { "☑ " } else { "☐ " });
-                }
-            }
+            Event::TaskListMarker(is_done) => self.frame.mark_task(is_done),
             // Not asked of the parser.
             Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
                 self.flow.push(self.style, &text);
@@ -194,8 +102,7 @@ impl<'a> Writer<'a> {
             }
             Tag::BlockQuote(_) => {
                 self.begin_block(at);
-                let bar = Line::of(Style::DIM, "│ ");
-                self.contain(bar.clone(), bar, true);
+                self.frame.begin_quote();
             }
             Tag::CodeBlock(kind) => {
                 self.begin_block(at);
@@ -205,13 +112,11 @@ impl<'a> Writer<'a> {
             }
             Tag::List(first) => {
                 self.begin_block(at);
-                self.lists.push(first);
+                self.frame.begin_list(first);
             }
             Tag::Item => {
                 self.begin_block(at);
-                let marker = self.marker();
-                let rest = Line::of(Style::default(), &" ".repeat(marker.width()));
-                self.contain(marker, rest, false);
+                self.frame.begin_item();
             }
             Tag::Table(alignments) => {
                 self.begin_block(at);
@@ -257,31 +162,22 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn end(&mut self, tag: TagEnd, range: std::ops::Range<usize>) {
+    fn end(&mut self, tag: TagEnd, range: Range<usize>) {
         match tag {
             TagEnd::Paragraph | TagEnd::HtmlBlock => self.flush(),
             TagEnd::Heading(_) => {
                 self.flush();
                 self.unstyled();
                 if !self.source[range.start..].starts_with('#') {
-                    self.rule();
+                    self.frame.rule();
                 }
             }
             TagEnd::BlockQuote(_) | TagEnd::Item => {
                 self.flush();
-                let is_begun = self
-                    .containers
-                    .last()
-                    .is_none_or(|container| container.is_begun);
-                if tag == TagEnd::Item && !is_begun {
-                    self.line(&Line::default());
-                }
-                self.containers.pop();
+                self.frame.end_container();
             }
             TagEnd::CodeBlock => self.code_block(range),
-            TagEnd::List(_) => {
-                self.lists.pop();
-            }
+            TagEnd::List(_) => self.frame.end_list(),
             TagEnd::Table => self.end_table(),
             TagEnd::TableHead => self.unstyled(),
             TagEnd::TableCell => {
@@ -302,55 +198,6 @@ impl<'a> Writer<'a> {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// What every block begins with: text that still stands before it, and an empty line if the source has one.
-    fn begin_block(&mut self, at: usize) {
-        self.flush();
-        let start = self.source[..at].rfind('\n').map_or(0, |end| end + 1);
-        if self.spaced_at == Some(start) {
-            return;
-        }
-        self.spaced_at = Some(start);
-        let before = self.source[..start].strip_suffix('\n').map(|before| {
-            let line = before.rfind('\n').map_or(0, |end| end + 1);
-            (line, &before[line..])
-        });
-        let is_quoted = self.is_quoted();
-        let before = before.filter(|(_, line)| {
-            line.chars()
-                .all(|c| c.is_whitespace() || c == '>' && is_quoted)
-        });
-        if self.containers.is_empty() {
-            let at = before.map_or(start, |(line, _)| line);
-            let line = self.layout.lines.len();
-            self.layout.blocks.push(Block { at, line });
-        }
-        if before.is_some() && self.containers.iter().all(|container| container.is_begun) {
-            self.line(&Line::default());
-        }
-    }
-
-    fn contain(&mut self, first: Line, rest: Line, is_quote: bool) {
-        self.containers.push(Container {
-            first,
-            rest,
-            is_quote,
-            is_begun: false,
-        });
-    }
-
-    fn marker(&mut self) -> Line {
-        let depth = self.lists.len();
-        match self.lists.last_mut() {
-            Some(Some(number)) => {
-                let marker = format!("{number}. ");
-                *number += 1;
-                Line::of(Style::default(), &marker)
-            }
-            _ if depth % 2 == 1 => Line::of(Style::default(), "• "),
-            _ => Line::of(Style::default(), "◦ "),
         }
     }
 
@@ -379,94 +226,38 @@ impl<'a> Writer<'a> {
             return;
         }
         let flow = std::mem::take(&mut self.flow);
-        let mut lines = flow.lines(self.inner_width(), LongWords::Whole);
+        let mut lines = flow.lines(self.frame.inner_width(), LongWords::Whole);
         // The end of an HTML block's last line.
         if lines.last().is_some_and(Line::is_empty) {
             lines.pop();
         }
-        for line in &lines {
-            self.line(line);
-        }
-    }
-
-    fn rule(&mut self) {
-        let width = self.inner_width().min(RULE_WIDTH_MAX);
-        self.line(&Line::of(Style::DIM, &"─".repeat(width)));
+        self.frame.lines(&lines);
     }
 
     fn end_table(&mut self) {
-        let begin = self.layout.lines.len();
+        let begin = self.frame.layout.lines.len();
         if let Some(table) = self.table.take() {
-            for line in table.lines(self.inner_width()) {
-                self.line(&line);
-            }
+            let lines = table.lines(self.frame.inner_width());
+            self.frame.lines(&lines);
         }
-        self.layout.open_table = Some(begin);
+        self.frame.layout.open_table = Some(begin);
     }
 
-    /// As written, fences included: nothing is put before or into the lines that would be copied with them.
-    fn code_block(&mut self, range: std::ops::Range<usize>) {
-        let Some(Code { text, is_fenced }) = self.code.take() else {
-            return;
-        };
-        let written = self.source[range].trim_end_matches(['\n', ' ']);
-        let opening = written.lines().next().unwrap_or_default();
-        if is_fenced {
-            self.line(&Line::of(Style::DIM, opening.trim_end()));
-        }
-        let indent = if is_fenced { "" } else { "    " };
-        for text in text.lines() {
-            let mut line = Line::of(Style::default(), if text.is_empty() { "" } else { indent });
-            line.push(Style::CODE, text);
-            self.line(&line);
-        }
-        let is_quoted = self.is_quoted();
-        let last = written.lines().skip(1).last().map(|line| match is_quoted {
-            true => line.trim_start_matches(['>', ' ', '\t']),
-            false => line.trim_start(),
-        });
-        if let Some(last) = last.filter(|last| is_fenced && closes(opening, last)) {
-            self.line(&Line::of(Style::DIM, last));
+    fn code_block(&mut self, range: Range<usize>) {
+        let Some(code) = self.code.take() else { return };
+        let block = code.block(&self.source[range], self.frame.is_quoted());
+        let begin = self.frame.layout.lines.len();
+        self.frame.lines(&block.lines);
+        if block.is_open && self.frame.is_outside() {
+            self.frame.layout.open_code = Some(begin + 1);
         }
     }
 
-    fn line(&mut self, content: &Line) {
-        let mut line = Line::default();
-        for container in &mut self.containers {
-            let is_begun = std::mem::replace(&mut container.is_begun, true);
-            line.append(if is_begun {
-                &container.rest
-            } else {
-                &container.first
-            });
-        }
-        line.append(content);
-        let line = if content.is_empty() {
-            line.trimmed()
-        } else {
-            line
-        };
-        self.layout.lines.push(line);
+    /// What every block begins with: text that still stands before it, and its place.
+    fn begin_block(&mut self, at: usize) {
+        self.flush();
+        self.frame.begin_block(at);
     }
-
-    fn is_quoted(&self) -> bool {
-        self.containers.iter().any(|container| container.is_quote)
-    }
-
-    fn inner_width(&self) -> usize {
-        let containers = self.containers.iter();
-        let taken: usize = containers.map(|container| container.rest.width()).sum();
-        self.width.saturating_sub(taken).max(1)
-    }
-}
-
-/// Whether the last line of a block is the fence that belongs to the first (CommonMark section 4.5).
-fn closes(opening: &str, last: &str) -> bool {
-    let Some(fence) = opening.chars().next() else {
-        return false;
-    };
-    let opening_len = opening.chars().take_while(|c| *c == fence).count();
-    last.len() >= opening_len && last.chars().all(|c| c == fence)
 }
 
 fn is_line_break(tag: &str) -> bool {
@@ -476,3 +267,6 @@ fn is_line_break(tag: &str) -> bool {
         .trim_end_matches('/');
     name.trim().eq_ignore_ascii_case("br")
 }
+
+#[cfg(test)]
+mod tests;

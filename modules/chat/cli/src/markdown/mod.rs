@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `stream` | what is written when more text has come |
 //! | `settle` | which lines can be written for good |
-//! | `layout` | markdown as lines |
-//! | `table`, `wrap` | a table's lines, a paragraph's |
+//! | `layout`, `literal` | markdown as lines; what of it is shown as written |
+//! | `frame` | where lines stand: lists, quotes, empty lines |
+//! | `code`, `table`, `wrap` | the lines of a block of code, a table, a paragraph |
 //! | `style` | a line: its styles, width and escape sequences |
 
+mod code;
+mod frame;
 mod layout;
+mod literal;
 mod settle;
 mod stream;
 mod style;

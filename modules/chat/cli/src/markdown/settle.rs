@@ -30,34 +30,43 @@ const CONTINUATIONS: &[&str] = &[
     "x", " x", "    x", "> x", ">     x", "\nx", "\n\nx", "\n---", "\n===", "\n- x", "\n> x",
 ];
 
+/// The way to go on that changed a line the last time: while a mark is open it is the same again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt(Option<Cow<'static, str>>);
+
 /// How many of the lines of `now`, which is the layout of `source`, are final; more than `known` or `known`.
-pub(crate) fn settled(source: &str, now: &Layout, known: usize, width: usize) -> usize {
+pub(crate) fn settled(
+    source: &str,
+    now: &Layout,
+    known: usize,
+    width: usize,
+    doubt: &mut Doubt,
+) -> usize {
     let stable = without_table_head(source);
     let mut count = now.open_table.unwrap_or(now.lines.len());
+    // False once nothing is left to find out.
     let mut agree = |source: &str| {
-        // Nothing is left to find out.
         if count > known {
             let then = layout(source, width);
             let same = now.lines.iter().zip(&then.lines);
             let same = same.take_while(|(now, then)| now == then).count();
             count = count.min(same).min(then.open_table.unwrap_or(usize::MAX));
         }
+        count > known
     };
-    if stable.len() < source.len() {
-        agree(stable);
+    if stable.len() < source.len() && !agree(stable) {
+        return known;
     }
-    let mut text = String::with_capacity(stable.len() + 16);
     let (whole_lines, last) = split_last_line(stable);
     let may_be_no_block = last.trim_start().starts_with(|c: char| !c.is_alphabetic());
-    for base in [Some(stable), may_be_no_block.then_some(whole_lines)]
-        .into_iter()
-        .flatten()
-    {
-        for end in endings(base) {
-            text.clear();
-            text.push_str(base);
-            text.push_str(&end);
-            agree(&text);
+    let bases = [Some(stable), may_be_no_block.then_some(whole_lines)];
+    let doubted = doubt.0.take().into_iter().map(|end| (stable, end));
+    let all = bases.into_iter().flatten();
+    let all = all.flat_map(|base| endings(base).map(move |end| (base, end)));
+    for (base, end) in doubted.chain(all) {
+        if !agree(&[base, &end].concat()) {
+            doubt.0 = Some(end);
+            return known;
         }
     }
     count.max(known)

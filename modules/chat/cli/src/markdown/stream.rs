@@ -4,13 +4,13 @@
 //! grows; nothing above it is ever touched, so that what has scrolled away stays right.
 
 use super::layout::{Block, Layout, layout};
-use super::settle::{settled, whole_lines};
+use super::settle::{Doubt, settled, whole_lines};
 use super::style::Line;
 
 /// Below this the open block is laid out again for every bit of text; above, when it has grown by a part, so that a
 /// block of any length costs time in proportion to it.
-const EAGER_BYTES_MAX: usize = 8 * 1024;
-const GROWTH_PARTS: usize = 16;
+const EAGER_BYTES_MAX: usize = 4 * 1024;
+const GROWTH_PARTS: usize = 32;
 const REWRITE: &str = "\r\x1b[K";
 
 /// One text after the other.
@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     laid_out_len: usize,
     /// How many of its lines are written for good.
     written: usize,
+    /// What kept lines from being final the last time.
+    doubt: Doubt,
     /// What the line below those shows.
     shown: Line,
     /// The text, or one before it, has shown something.
@@ -60,12 +62,21 @@ impl Stream {
             return;
         }
         let layout = layout(&self.open, self.width);
-        let settled = settled(&self.open, &layout, self.written, self.width);
+        let settled = settled(
+            &self.open,
+            &layout,
+            self.written,
+            self.width,
+            &mut self.doubt,
+        );
         self.write(&layout, settled, out);
         let growing = layout.lines.get(self.written).cloned().unwrap_or_default();
         self.show(&growing.within(self.width), out);
         self.laid_out_len = self.open.len();
-        self.forget_written(&layout);
+        match layout.blocks.as_slice() {
+            [_] => self.forget_code(&layout),
+            _ => self.forget_written(&layout),
+        }
     }
 
     /// Shows the rest of the text; what comes next is another one.
@@ -133,6 +144,21 @@ impl Stream {
         if let Some(block) = last {
             self.open.drain(..block.at);
             self.written -= block.line;
+            self.laid_out_len = self.open.len();
+        }
+    }
+
+    /// Drops the written lines of a block of code that goes on, which are lines of the source: such blocks are long.
+    fn forget_code(&mut self, layout: &Layout) {
+        let Some(begin) = layout.open_code.filter(|begin| *begin < self.written) else {
+            return;
+        };
+        let mut ends = self.open.match_indices('\n').map(|(at, _)| at + 1);
+        // The upper fence and, before it, an empty line stay.
+        let code = ends.by_ref().nth(begin - 1);
+        if let (Some(from), Some(to)) = (code, ends.nth(self.written - begin - 1)) {
+            self.open.drain(from..to);
+            self.written = begin;
             self.laid_out_len = self.open.len();
         }
     }

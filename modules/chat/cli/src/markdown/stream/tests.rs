@@ -32,6 +32,7 @@ const DOCUMENTS: &[&str] = &[
     "| a |\n|-|\n| 1 |\n# head\n| b |\n|-|\n",
     "#",
     "-",
+    "1. a\n1. b\n\n1. c\n",
     "1.\n\n2. x\n-\n\n  y",
     "> a\n\n> b\n>> c\n",
 ];
@@ -180,4 +181,35 @@ fn nor_does_it_matter_for_any_other_text() {
         let document = pieces.concat();
         check(&document, &pieces, &screen(&written(&[&document])));
     }
+}
+
+/// Of long blocks not every bit is laid out anew, and of code what is written is forgotten.
+#[test]
+fn long_blocks_come_out_whole() {
+    let code = format!(
+        "\n\n```rust\n{}```\nend",
+        "    let x = a(b) | c * d;\n\n".repeat(250)
+    );
+    let list = "- an item that is longer than a line of the screen\n".repeat(120);
+    let held = "**never closed and on ".repeat(250);
+    for document in [code, list, held] {
+        assert!(document.len() > EAGER_BYTES_MAX);
+        let expected = screen(&written(&[&document]));
+        let pieces: Vec<&str> = document.split_inclusive([';', ' ']).collect();
+        let pieces: Vec<String> = pieces.chunks(20).map(<[&str]>::concat).collect();
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        check(&document, &pieces, &expected);
+    }
+}
+
+#[test]
+fn written_code_is_forgotten() {
+    let mut stream = Stream::new(true);
+    let mut out = String::new();
+    stream.push("before\n\n```\n", 80, &mut out);
+    for _ in 0..1000 {
+        stream.push("a line of code\n", 80, &mut out);
+    }
+    assert!(stream.open.len() < 100, "{:?}", stream.open);
+    assert_eq!(out.matches("a line of code").count(), 1000);
 }
