@@ -13,13 +13,10 @@ mod changes;
 mod config;
 mod conversation;
 mod credential;
-<<<<<<< HEAD
 mod drain;
 mod gateway;
 mod hosted;
-=======
 mod key_check;
->>>>>>> chat-provider
 mod protocol;
 mod provider;
 mod routes;
@@ -59,17 +56,14 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
         transcription::allow_recordings(&mut ctx);
     }
     let upstream = Upstream::new(settings.upstream.clone())?;
-<<<<<<< HEAD
     let meter = Meter::new(&ctx.metrics());
     let gateway = Gateway::new(&settings, upstream.clone(), meter.clone(), ctx.draining());
     gateway.allow_bodies(&mut ctx);
     let hosted = Hosted::new(&settings, upstream.clone());
-=======
     if settings.validates_key {
         let upstream = upstream.clone();
         ctx.on_session(move |session| key_check::check(upstream.clone(), session));
     }
->>>>>>> chat-provider
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
     let limits = settings.attachments.clone();
@@ -86,14 +80,10 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
         .merge(attachments::router(attachments))
-<<<<<<< HEAD
         .merge(changes::router(feed, ctx.draining()))
         .merge(gateway::router(gateway))
-        .merge(hosted::router(hosted)))
-=======
-        .merge(usage)
-        .merge(changes::router(feed, ctx.draining())))
->>>>>>> chat-provider
+        .merge(hosted::router(hosted))
+        .merge(usage))
 }
 
 #[cfg(test)]

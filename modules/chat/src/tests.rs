@@ -12,21 +12,15 @@ mod actions;
 mod attachments;
 mod conversations;
 mod dictation;
-<<<<<<< HEAD
 mod gateway;
 mod hosted;
-=======
 mod keys;
->>>>>>> chat-provider
 mod models;
 pub(crate) mod provider;
 mod scripted;
 mod titles;
-<<<<<<< HEAD
 mod tools;
-=======
 mod usage;
->>>>>>> chat-provider
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

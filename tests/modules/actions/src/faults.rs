@@ -58,7 +58,11 @@ pub(crate) fn commit(fault: &str, asked: &Asked) -> Response {
             let cut = lines
                 .map(|line| line.map_err(|never| match never {}))
                 .chain(stream::iter([Err(std::io::Error::other("on purpose"))]));
-            ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(cut)).into_response()
+            (
+                [(CONTENT_TYPE, "text/event-stream")],
+                Body::from_stream(cut),
+            )
+                .into_response()
         }
         "fails" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         "forbids" => StatusCode::FORBIDDEN.into_response(),
