@@ -231,7 +231,7 @@ async fn a_terminal_gets_markdown_and_nothing_that_acts_on_it() {
     let kernel = Kernel::start(&["chat"]).await;
     let words = "# Tea\n\nA **strong** one in a line that is longer than this.\n\n- [x] done\n\n\x1b]0;owned\x07&#27;[2J[a](http://b)";
     let chat = Terminal::start(&kernel, &[words]);
-    let said = chat.to_the_end().await;
+    let said = chat.ends_well().await;
     for shown in [
         "\x1b[0;1;4mTea\x1b[0m\r\n\r\n",
         "A \x1b[0;1mstrong\x1b[0m one in a line that is longer\r\n",
@@ -248,7 +248,7 @@ async fn a_terminal_gets_markdown_and_nothing_that_acts_on_it() {
     }
     // As the model wrote it, for who wants that; without colours, for who wants that.
     let said = Terminal::start(&kernel, &["--plain", "**strong** \x1b]0;x"])
-        .to_the_end()
+        .ends_well()
         .await;
     assert!(
         said.contains("**strong** ]0;x\r\n") && !said.contains("\x1b]"),
@@ -256,7 +256,7 @@ async fn a_terminal_gets_markdown_and_nothing_that_acts_on_it() {
     );
     let mut command = command_for(&kernel, &["`code` **strong**"]);
     command.env("NO_COLOR", "1");
-    let said = Terminal::of(command).to_the_end().await;
+    let said = Terminal::of(command).ends_well().await;
     assert!(said.contains("code \x1b[0;1mstrong\x1b[0m"), "{said:?}");
 }
 
@@ -281,14 +281,14 @@ async fn a_dialogue_is_led_at_the_prompt() {
         chat.says(answer).await;
     }
     chat.types("\u{4}");
-    chat.to_the_end().await;
+    chat.ends_well().await;
 
     // Another time it begins with what was said.
     let chat = Terminal::start(&kernel, &["--continue"]);
     chat.says("A cup of tea").await;
     chat.says("> good *morning*").await;
     chat.types("/quit\r");
-    chat.to_the_end().await;
+    chat.ends_well().await;
 }
 
 #[tokio::test]
@@ -433,7 +433,7 @@ impl Terminal {
     }
 
     /// Waits until it has ended well, and returns all that it said.
-    async fn to_the_end(mut self) -> String {
+    async fn ends_well(mut self) -> String {
         assert_eq!(self.wait().await, Some(0), "{}", self.said());
         self.reading.take().unwrap().join().unwrap();
         self.said()
