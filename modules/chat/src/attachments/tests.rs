@@ -274,6 +274,7 @@ fn message(attachments: &[&Attachment]) -> Item {
         id: ItemId::message(),
         thread_id: "thr_1".into(),
         created_at: Timestamp::now(),
+        cost: None,
         kind: ItemKind::UserMessage(UserMessage {
             content: Vec::new(),
             attachments: attachments
