@@ -1,7 +1,7 @@
 //! Files that go with messages: announced by `attachments.create`, uploaded, named by a message, and shown to the model.
 //!
 //! What is known of an attachment is in the store; its bytes are files, and only whether such a file is there says that it is
-//! uploaded. Nothing here knows HTTP but `routes`, nor a model but for what `contents` gives it to read.
+//! uploaded. Nothing here knows HTTP but `routes` and `upload`, nor a model but for what `contents` gives it to read.
 
 mod contents;
 mod files;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use midplane_sdk::Context;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use self::files::{Files, Folder, Standing, Usage};
 use self::kind::Kind;
@@ -313,9 +313,14 @@ fn check_usage(usage: Usage, more: u64, most: u64) -> Result<(), Refusal> {
 
 /// Runs what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
+    match spawn_blocking(work)
+        .await
+        .map_err(JoinError::try_into_panic)
+    {
         Ok(done) => done,
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The generation's runtime has ended, and with it whoever waits.
+        Err(Err(_cancelled)) => std::future::pending().await,
     }
 }
 
