@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod actions;
 mod attachments;
 mod conversations;
 mod dictation;
@@ -15,6 +16,7 @@ mod keys;
 mod models;
 pub(crate) mod provider;
 mod titles;
+mod tools;
 mod usage;
 
 /// Longer than anything here takes; a test that waits so long has failed.
