@@ -161,3 +161,22 @@ fn what_goes_along_with_requests_is_written_once() {
     let shown = format!("{config:?} {settings:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn every_example_of_the_page_is_a_configuration() {
+    let page = include_str!("../../PROVIDERS.md");
+    let blocks = page.split("```toml\n").skip(1);
+    let examples = blocks.map(|block| block.split("```").next().unwrap());
+    let mut read = 0;
+    for example in examples {
+        let file: toml::Table = example.parse().expect(example);
+        let chat = file["modules"]["chat"].as_table().unwrap();
+        let Some(config) = chat.get("config") else {
+            continue; // of the kernel alone
+        };
+        let config: Config = config.clone().try_into().expect(example);
+        config.check().expect(example);
+        read += 1;
+    }
+    assert_eq!(read, 5);
+}
