@@ -8,12 +8,14 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod actions;
 mod attachments;
 mod conversations;
 mod dictation;
 mod models;
 pub(crate) mod provider;
 mod titles;
+mod tools;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

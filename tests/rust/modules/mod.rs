@@ -5,6 +5,7 @@ mod bodies;
 mod c;
 mod calls;
 mod chaos;
+mod chat_actions;
 mod chat_store;
 mod data_dir;
 mod frozen;

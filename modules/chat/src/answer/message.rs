@@ -58,12 +58,10 @@ impl Message {
         self.last().text.push_str(text);
     }
 
-    /// Of the words so far; there is nothing to annotate before them.
     pub(super) fn annotate(&mut self, annotation: Annotation, steps: &mut VecDeque<Step>) {
+        self.expect_part(PartState::Text, steps);
         let content_index = self.index();
-        let Some(part) = self.parts.last_mut() else {
-            return;
-        };
+        let part = self.last();
         let update = Update::AnnotationAdded {
             content_index,
             annotation_index: part.annotations.len(),
@@ -116,7 +114,7 @@ impl Message {
     }
 
     fn index(&self) -> u32 {
-        u32::try_from(self.parts.len().saturating_sub(1)).expect("each part has a byte at least")
+        u32::try_from(self.parts.len().saturating_sub(1)).expect("parts are few")
     }
 
     fn updated(&self, update: Update) -> Step {

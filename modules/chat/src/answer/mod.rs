@@ -23,6 +23,8 @@ use crate::turn::Step;
 
 /// Of an answer and of its thoughts, each; no model says more in one turn.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// What an annotation counts for, about.
+const ANNOTATION_BYTES: usize = 256;
 
 /// The assistant's half of a turn, as far as it was said.
 pub(crate) struct Answer {
@@ -70,9 +72,8 @@ impl Answer {
             Delta::Text(text) => self.message(text.len(), now, steps)?.say(text, steps),
             Delta::Refusal(text) => self.message(text.len(), now, steps)?.refuse(&text, steps),
             Delta::Annotation(annotation) => {
-                if let Some(message) = &mut self.message {
-                    message.annotate(annotation, steps);
-                }
+                self.message(ANNOTATION_BYTES, now, steps)?
+                    .annotate(annotation, steps);
             }
             Delta::NextPart => {
                 if let Some(message) = &mut self.message {

@@ -148,19 +148,29 @@ fn annotations_are_told_when_they_come_and_kept_with_the_message() {
         ))
     };
     let steps = all(vec![
-        source("none"),
         text("a"),
         source("x"),
         source("y"),
+        Delta::NextPart,
+        source("z"),
+        text("b"),
         done(),
     ]);
     let added = "assistant_message.content_part.annotation_added";
-    assert_eq!(types(&steps)[3..5], [added, added]);
+    assert_eq!(types(&steps)[3..8], [added, added, DONE, ADDED, added]);
     assert_eq!(steps[4]["update"]["annotation_index"], 1);
     assert_eq!(steps[5]["update"]["content"]["annotations"], json!([]));
-    let kept = &steps[6]["keep"]["content"][0]["annotations"];
-    assert_eq!(kept[1]["source"]["filename"], "y");
-    assert_eq!(kept.as_array().unwrap().len(), 2);
+    let names = |part: usize| -> Vec<Value> {
+        let kept = &steps.last().unwrap()["keep"]["content"][part]["annotations"];
+        let annotations = kept.as_array().unwrap().iter();
+        annotations
+            .map(|annotation| annotation["source"]["filename"].clone())
+            .collect()
+    };
+    assert_eq!(
+        (names(0), names(1)),
+        (vec![json!("x"), json!("y")], vec![json!("z")])
+    );
 }
 
 #[test]

@@ -158,10 +158,14 @@ impl Conversations {
             None => titling(),
             Some(_) => None,
         };
+        // The echo repeats its user's words, and nothing that only a model is told.
+        let is_echo = self.is_echo(&session);
+        let is_told = |item: &&Item| !is_echo || matches!(item.kind, ItemKind::UserMessage(_));
+        let told = newest_first.iter().rev().filter(is_told);
         let conversation = Conversation {
             model,
             instructions: instructions(&session),
-            messages: transcript::messages(newest_first.iter().rev(), &attached),
+            messages: transcript::messages(told, &attached),
             tools: self.tools.clone(),
             tool_choice,
         };

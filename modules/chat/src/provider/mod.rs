@@ -45,7 +45,7 @@ pub(crate) enum Delta {
     /// What follows is of a further part of the message, or of a further message.
     NextPart,
     NextMessage,
-    /// Of the words so far.
+    /// What the words of this part rest on.
     Annotation(Annotation),
     /// Of the model's own refusal, in its words. It stands where the text would.
     Refusal(String),

@@ -18,7 +18,13 @@ enum StreamEvent {
     #[serde(rename = "response.refusal.delta")]
     Refusal(TextDelta),
     #[serde(rename = "response.output_text.annotation.added")]
-    Annotation { annotation: Citation },
+    Annotation {
+        #[serde(default)]
+        output_index: u64,
+        #[serde(default)]
+        content_index: u64,
+        annotation: Citation,
+    },
     #[serde(rename = "response.reasoning_summary_text.delta")]
     Thought {
         #[serde(default)]
@@ -233,15 +239,22 @@ impl Reader for ResponsesReader {
     fn read(&mut self, data: &str, deltas: &mut VecDeque<Delta>) -> Result<(), ProviderError> {
         match serde_json::from_str(data).map_err(|_| ProviderError::Malformed)? {
             StreamEvent::Text(text) => {
-                deltas.extend(self.place(&text));
+                deltas.extend(self.place((text.output_index, text.content_index)));
                 deltas.push_back(Delta::Text(text.delta));
             }
             StreamEvent::Refusal(text) => {
-                deltas.extend(self.place(&text));
+                deltas.extend(self.place((text.output_index, text.content_index)));
                 deltas.push_back(Delta::Refusal(text.delta));
             }
-            StreamEvent::Annotation { annotation } => {
-                deltas.extend(annotation.annotation().map(Delta::Annotation));
+            StreamEvent::Annotation {
+                output_index,
+                content_index,
+                annotation,
+            } => {
+                if let Some(annotation) = annotation.annotation() {
+                    deltas.extend(self.place((output_index, content_index)));
+                    deltas.push_back(Delta::Annotation(annotation));
+                }
             }
             StreamEvent::Thought {
                 output_index,
@@ -324,8 +337,7 @@ impl Reader for ResponsesReader {
 
 impl ResponsesReader {
     /// What goes between two parts of a message, or between two messages.
-    fn place(&mut self, text: &TextDelta) -> Option<Delta> {
-        let at = (text.output_index, text.content_index);
+    fn place(&mut self, at: (u64, u64)) -> Option<Delta> {
         let before = self.text_at.replace(at)?;
         match before {
             same if same == at => None,
