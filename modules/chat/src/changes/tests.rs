@@ -48,7 +48,7 @@ async fn each_listener_is_told_of_its_user_s_threads_only() {
         thread_id: "t1".into(),
     };
     for listener in &ada {
-        assert_eq!(next(listener).await, [deleted.clone()]);
+        assert_eq!(next(listener).await, std::slice::from_ref(&deleted));
     }
     // Whatever went to Ada before would have come first.
     add(&store, "bob", "b1").await;

@@ -89,6 +89,7 @@ pub(crate) struct Config {
     transcription_model: Option<String>,
     /// How a thread gets its title: `words`, `model` or `none`.
     titles: Titles,
+    /// Where conversations are kept. Left out: in the module store if that is loaded and granted, else in memory.
     store: Option<StoreName>,
     /// The module that carries out custom actions.
     actions: Option<String>,

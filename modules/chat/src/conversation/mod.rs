@@ -97,6 +97,9 @@ impl Conversations {
         session: Session,
         request: Request,
     ) -> Result<Reply<impl Stream<Item = Event> + Send + use<>>, Refusal> {
+        if let Some(thread) = request.thread_id() {
+            self.saves.settled(session.user(), thread).await;
+        }
         let events: EventStream = match request {
             Request::Create(request) => self.create(session, request).await?,
             Request::AddUserMessage(request) => self.add_user_message(session, request).await?,

@@ -141,6 +141,30 @@ struct Envelope {
 }
 
 impl Request {
+    /// The one it is about, if it names one.
+    pub(crate) fn thread_id(&self) -> Option<&ThreadId> {
+        match self {
+            Request::AddUserMessage(request) => Some(&request.thread_id),
+            Request::AddClientToolOutput(request) => Some(&request.thread_id),
+            Request::AddStructuredInput(request) => Some(&request.thread_id),
+            Request::RetryAfterItem(request) => Some(&request.thread_id),
+            Request::CustomAction(request) | Request::SyncCustomAction(request) => {
+                Some(&request.thread_id)
+            }
+            Request::GetThread(request) | Request::DeleteThread(request) => {
+                Some(&request.thread_id)
+            }
+            Request::ListItems(request) => Some(&request.thread_id),
+            Request::UpdateThread(request) => Some(&request.thread_id),
+            Request::Feedback(request) => Some(&request.thread_id),
+            Request::Create(_)
+            | Request::ListThreads(_)
+            | Request::CreateAttachment(_)
+            | Request::DeleteAttachment(_)
+            | Request::Transcribe(_) => None,
+        }
+    }
+
     pub(crate) fn parse(body: &[u8]) -> Result<Request, RequestError> {
         let Envelope { r#type, params } =
             serde_json::from_slice(body).map_err(RequestError::Envelope)?;

@@ -164,7 +164,9 @@ async fn another_user_s_thread_is_not_there(store: &dyn Store) {
     assert_eq!(refused.unwrap_err(), gone);
     let refused = store.save_item("bob", item("t1", "a")).await;
     assert_eq!(refused.unwrap_err(), gone);
-    let refused = store.add_feedback("bob", &t1, &[a.clone()], liked).await;
+    let refused = store
+        .add_feedback("bob", &t1, std::slice::from_ref(&a), liked)
+        .await;
     assert_eq!(refused.unwrap_err(), gone);
     assert_eq!(store.feedback("bob", &t1, &a).await.unwrap_err(), gone);
     let cursor = scan(1, Order::Asc, Some(t1));
@@ -293,7 +295,7 @@ async fn a_deleted_thread_is_gone_and_its_id_free(store: &dyn Store) {
     fill(store).await;
     let (t1, a) = (ThreadId::from("t1"), ItemId::from("a"));
     store
-        .add_feedback("ada", &t1, &[a.clone()], FeedbackKind::Negative)
+        .add_feedback("ada", &t1, std::slice::from_ref(&a), FeedbackKind::Negative)
         .await
         .unwrap();
     store.delete_thread("ada", &t1).await.unwrap();

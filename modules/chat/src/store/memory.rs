@@ -147,6 +147,7 @@ impl Store for Memory {
         self.answer(|tables| tables.thread_mut(user, thread)?.add_feedback(items, kind))
     }
 
+    #[cfg(test)]
     fn feedback<'a>(
         &'a self,
         user: &'a str,

@@ -244,8 +244,8 @@ impl Drop for Turn {
             .collect();
         // A complete answer whose last events did not get out is no cancelled one.
         let mark = (self.phase == Phase::Listening).then(|| cancelled(self.thread.clone()));
-        let (store, user) = (Arc::clone(&self.store), std::mem::take(&mut self.user));
-        self.saves.run(async move {
+        let (store, user) = (Arc::clone(&self.store), self.user.clone());
+        self.saves.run(&self.user, &self.thread, async move {
             for item in said.into_iter().chain(mark) {
                 if let Err(error) = store.save_item(&user, item).await {
                     tracing::info!(%error, "what was said before the client left is not kept");

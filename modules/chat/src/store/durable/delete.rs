@@ -27,32 +27,39 @@ impl Durable {
         let keys = ThreadKeys::new(user, thread);
         let mut tries = Tries::new();
         loop {
-            let metadata = match self.thread_entry(&keys).await {
-                Ok(entry) => record::read_thread(&entry.value)?,
-                Err(StoreError::ThreadNotFound) if tries.in_doubt() => break,
-                Err(error) => return Err(error),
-            };
-            let tombstone = ThreadName {
-                v: record::SCHEMA,
-                user: user.to_owned(),
-                thread: thread.clone(),
-                deleted: false,
-            };
-            let batch = Batch::new()
-                .expect_present(keys.metadata())
-                .delete(keys.metadata())
-                .delete(keys::listed(user, metadata.created_at, thread))
-                .delete(keys.counter())
-                .put(keys.tombstone(), record::write(&tombstone));
-            match self.commit_noted(batch, user, thread, true).await {
+            match self.try_take_away(user, thread, &keys).await {
                 Ok(()) => break,
-                Err(error) => tries.again(error.into()).await?,
+                Err(StoreError::ThreadNotFound) if tries.in_doubt() => break,
+                Err(error) => tries.again(error).await?,
             }
         }
         if let Err(error) = self.sweep(&keys).await {
             tracing::info!(%error, "a deleted thread's items are deleted when the module starts again");
         }
         Ok(())
+    }
+
+    async fn try_take_away(
+        &self,
+        user: &str,
+        thread: &ThreadId,
+        keys: &ThreadKeys,
+    ) -> Result<(), StoreError> {
+        let entry = self.thread_entry(keys).await?;
+        let metadata = record::read_thread(&entry.value)?;
+        let tombstone = ThreadName {
+            v: record::SCHEMA,
+            user: user.to_owned(),
+            thread: thread.clone(),
+            deleted: false,
+        };
+        let batch = Batch::new()
+            .expect_present(keys.metadata())
+            .delete(keys.metadata())
+            .delete(keys::listed(user, metadata.created_at, thread))
+            .delete(keys.counter())
+            .put(keys.tombstone(), record::write(&tombstone));
+        Ok(self.commit_noted(batch, user, thread, true).await?)
     }
 
     /// Goes on with what was broken off. Another kernel may be at it, too.

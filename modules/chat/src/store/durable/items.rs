@@ -135,25 +135,32 @@ impl Durable {
         item: &ItemId,
     ) -> Result<(), StoreError> {
         let keys = ThreadKeys::new(user, thread);
-        let place = keys.position(item);
         let mut tries = Tries::new();
         loop {
-            let (_, position) =
-                futures_util::try_join!(self.counter(&keys), self.read::<PositionRecord>(&place))?;
-            let (position, entry) = match position {
-                Some(found) => found,
-                None if tries.in_doubt() => return Ok(()),
-                None => return Err(StoreError::ItemNotFound),
-            };
-            let batch = Batch::new()
-                .expect_present(keys.counter())
-                .expect_version(&place, entry.version);
-            let batch = delete(batch, &keys, keys.item_at(position.at), item);
-            match self.commit_noted(batch, user, thread, false).await {
+            match self.try_delete(user, thread, &keys, item).await {
                 Ok(()) => return Ok(()),
-                Err(error) => tries.again(error.into()).await?,
+                Err(StoreError::ItemNotFound) if tries.in_doubt() => return Ok(()),
+                Err(error) => tries.again(error).await?,
             }
         }
+    }
+
+    async fn try_delete(
+        &self,
+        user: &str,
+        thread: &ThreadId,
+        keys: &ThreadKeys,
+        item: &ItemId,
+    ) -> Result<(), StoreError> {
+        let place = keys.position(item);
+        let (_, position) =
+            futures_util::try_join!(self.counter(keys), self.read::<PositionRecord>(&place))?;
+        let (position, entry) = position.ok_or(StoreError::ItemNotFound)?;
+        let batch = Batch::new()
+            .expect_present(keys.counter())
+            .expect_version(&place, entry.version);
+        let batch = delete(batch, keys, keys.item_at(position.at), item);
+        Ok(self.commit_noted(batch, user, thread, false).await?)
     }
 
     pub(super) async fn delete_items_after(
@@ -163,38 +170,47 @@ impl Durable {
         item: &ItemId,
     ) -> Result<(), StoreError> {
         let keys = ThreadKeys::new(user, thread);
-        let place = keys.position(item);
         let mut tries = Tries::new();
         loop {
-            let (counter, position) =
-                futures_util::try_join!(self.counter(&keys), self.read::<PositionRecord>(&place))?;
-            let (position, anchor) = position.ok_or(StoreError::ItemNotFound)?;
-            let first_kept = keys.item_at(position.at);
-            let newest = self
-                .range(&keys.items(), Order::Desc, None, DELETED_AT_ONCE)
-                .await?;
-            let behind: Vec<_> = newest
-                .iter()
-                .take_while(|entry| entry.key > first_kept)
-                .collect();
-            if behind.is_empty() {
-                return Ok(());
-            }
-            // With the counter as it was, nothing was added since it was read.
-            let (_, counter) = counter;
-            let mut batch = Batch::new()
-                .expect_version(keys.counter(), counter.version)
-                .expect_version(&place, anchor.version);
-            for entry in &behind {
-                let item = record::read_item(&entry.value)?;
-                batch = delete(batch, &keys, &entry.key, &item.id);
-            }
-            match self.commit_noted(batch, user, thread, false).await {
-                Ok(()) if behind.len() < DELETED_AT_ONCE => return Ok(()),
-                Ok(()) => {}
-                Err(error) => tries.again(error.into()).await?,
+            match self.try_delete_after(user, thread, &keys, item).await {
+                Ok(deleted) if deleted < DELETED_AT_ONCE => return Ok(()),
+                Ok(_) => {}
+                Err(error) => tries.again(error).await?,
             }
         }
+    }
+
+    /// The newest of them, and how many they were.
+    async fn try_delete_after(
+        &self,
+        user: &str,
+        thread: &ThreadId,
+        keys: &ThreadKeys,
+        item: &ItemId,
+    ) -> Result<usize, StoreError> {
+        let place = keys.position(item);
+        let ((_, counter), position) =
+            futures_util::try_join!(self.counter(keys), self.read::<PositionRecord>(&place))?;
+        let (position, anchor) = position.ok_or(StoreError::ItemNotFound)?;
+        let last_kept = keys.item_at(position.at);
+        let newest = self
+            .range(&keys.items(), Order::Desc, None, DELETED_AT_ONCE)
+            .await?;
+        let behind = newest.iter().take_while(|entry| entry.key > last_kept);
+        // With the counter as it was, nothing was added since it was read.
+        let mut batch = Batch::new()
+            .expect_version(keys.counter(), counter.version)
+            .expect_version(&place, anchor.version);
+        let mut deleted = 0;
+        for entry in behind {
+            let item = record::read_item(&entry.value)?;
+            batch = delete(batch, keys, &entry.key, &item.id);
+            deleted += 1;
+        }
+        if deleted > 0 {
+            self.commit_noted(batch, user, thread, false).await?;
+        }
+        Ok(deleted)
     }
 
     pub(super) async fn add_feedback(
@@ -236,6 +252,7 @@ impl Durable {
         }
     }
 
+    #[cfg(test)]
     pub(super) async fn feedback(
         &self,
         user: &str,

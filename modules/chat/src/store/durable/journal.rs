@@ -19,7 +19,7 @@ use crate::store::{Change, Changes, Mark, StoreError};
 
 /// By one writer. A listener reads an epoch's threads each time, so not too many; and all who write at the moment when an
 /// epoch ends do so again, so not too few.
-const CHANGES_PER_EPOCH: u32 = 500;
+const CHANGES_PER_EPOCH: u32 = if cfg!(test) { 8 } else { 500 };
 /// Below the 1,000 operations of a batch of the module store's.
 const TRIMMED_AT_ONCE: usize = 900;
 
@@ -126,12 +126,14 @@ impl Journal {
         // In this order: all up to that version is noted in this epoch or an earlier one, and none of the earlier ones gets more.
         let epoch = look(storage).await?.number;
         let mark = Mark { version, epoch };
-        // Epochs are gone that were not read; or it is another file, as after a backup was put back.
-        let missed = epoch > seen.epoch + 1 || epoch < seen.epoch || version < seen.version;
-        let changed = match missed {
-            true => Vec::new(),
-            false => noted_since(storage, seen, epoch).await?,
-        };
+        // It is another file, as after a backup was put back.
+        let is_older = epoch < seen.epoch || version < seen.version;
+        let mut changed = Vec::new();
+        if !is_older && is_kept(seen.epoch, epoch) {
+            changed = noted_since(storage, seen, epoch).await?;
+        }
+        // Epochs may have gone while they were read.
+        let missed = is_older || !is_kept(seen.epoch, look(storage).await?.number);
         Ok(Changes {
             mark,
             changed,
@@ -142,6 +144,11 @@ impl Journal {
     fn current(&self) -> MutexGuard<'_, Option<Epoch>> {
         self.current.lock().expect("no code panics under this lock")
     }
+}
+
+/// Whether what was noted in `epoch` is there while `current` lasts.
+fn is_kept(epoch: u64, current: u64) -> bool {
+    current <= epoch + 1
 }
 
 async fn look(storage: &Storage) -> Result<Epoch, StorageError> {

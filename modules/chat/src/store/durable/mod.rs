@@ -258,6 +258,7 @@ impl Store for Durable {
         Durable::add_feedback(self, user, thread, items, kind).boxed()
     }
 
+    #[cfg(test)]
     fn feedback<'a>(
         &'a self,
         user: &'a str,

@@ -96,11 +96,8 @@ pub(super) fn write(record: &impl Serialize) -> Bytes {
 
 /// Any record but that of a thread or an item.
 pub(super) fn read<R: DeserializeOwned>(json: &[u8]) -> Result<R, StoreError> {
-    let read = serde_json::from_slice(json);
-    read.or_else(|error| {
-        check_schema(json)?;
-        Err(damaged(&error))
-    })
+    check_schema(json)?;
+    serde_json::from_slice(json).map_err(|error| damaged(&error))
 }
 
 pub(super) fn write_item(item: &Item) -> Bytes {

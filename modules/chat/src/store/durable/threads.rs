@@ -79,24 +79,25 @@ impl Durable {
         let found = self
             .range(&keys::listed_by(user), scan.order, after, scan.limit + 1)
             .await?;
-        let mut page = Page::of_scan(found, scan.limit, |_| String::new()).map(|entry| {
-            let thread = record::read_thread(&entry.value);
+        let has_more = found.len() > scan.limit;
+        let of_page = found.iter().take(scan.limit);
+        let readable = of_page.filter_map(|entry| {
             // One that cannot be read must not hide all the others.
-            thread
+            record::read_thread(&entry.value)
                 .inspect_err(
                     |error| tracing::warn!(%error, "a thread is left out of its user's list"),
                 )
                 .ok()
         });
-        // The cursor is the last thread of the page that can be read.
-        let last = page.data.iter().rev().flatten().next();
-        page.after = last
-            .filter(|_| page.has_more)
+        let data: Vec<ThreadMetadata> = readable.collect();
+        let after = data
+            .last()
+            .filter(|_| has_more)
             .map(|last| last.id.to_string());
         Ok(Page {
-            data: page.data.into_iter().flatten().collect(),
-            has_more: page.has_more,
-            after: page.after,
+            data,
+            has_more: after.is_some(),
+            after,
         })
     }
 
@@ -109,23 +110,34 @@ impl Durable {
         let keys = ThreadKeys::new(user, thread);
         let mut tries = Tries::new();
         loop {
-            let entry = self.thread_entry(&keys).await?;
-            let before = record::read_thread(&entry.value)?;
-            let mut after = before.clone();
-            change(&mut after);
-            (after.id, after.created_at) = (before.id.clone(), before.created_at);
-            if after == before {
-                return Ok(after);
-            }
-            let json = record::rewrite_thread(&entry.value, &before, &after)?;
-            let batch = Batch::new()
-                .expect_version(keys.metadata(), entry.version)
-                .put(keys.metadata(), json.clone())
-                .put(keys::listed(user, before.created_at, thread), json);
-            match self.commit_noted(batch, user, thread, false).await {
-                Ok(()) => return Ok(after),
-                Err(error) => tries.again(error.into()).await?,
+            match self.try_update(user, &keys, change).await {
+                Ok(after) => return Ok(after),
+                Err(error) => tries.again(error).await?,
             }
         }
+    }
+
+    async fn try_update(
+        &self,
+        user: &str,
+        keys: &ThreadKeys,
+        change: ThreadChange<'_>,
+    ) -> Result<ThreadMetadata, StoreError> {
+        let entry = self.thread_entry(keys).await?;
+        let before = record::read_thread(&entry.value)?;
+        let mut after = before.clone();
+        change(&mut after);
+        (after.id, after.created_at) = (before.id.clone(), before.created_at);
+        if after == before {
+            return Ok(after);
+        }
+        let json = record::rewrite_thread(&entry.value, &before, &after)?;
+        let listed = keys::listed(user, after.created_at, &after.id);
+        let batch = Batch::new()
+            .expect_version(keys.metadata(), entry.version)
+            .put(keys.metadata(), json.clone())
+            .put(listed, json);
+        self.commit_noted(batch, user, &after.id, false).await?;
+        Ok(after)
     }
 }

@@ -290,6 +290,7 @@ impl Thread {
         Ok(())
     }
 
+    #[cfg(test)]
     pub(super) fn feedback(&self, item: &ItemId) -> Result<Option<FeedbackKind>, StoreError> {
         self.position(item)?;
         Ok(self.feedback.get(item).copied())

@@ -18,7 +18,7 @@ async fn deleting_everything_gives_every_byte_back() {
     store.update_thread("ada", &t1, &title).await.unwrap();
     let liked = FeedbackKind::Positive;
     store
-        .add_feedback("ada", &t1, &[a.clone()], liked)
+        .add_feedback("ada", &t1, std::slice::from_ref(&a), liked)
         .await
         .unwrap();
     store.delete_item("ada", &t1, &"c".into()).await.unwrap();
