@@ -48,7 +48,7 @@ pub(crate) async fn call(
         .expect("the module answers")
 }
 
-async fn text(response: http::Response<Body>) -> String {
+pub(crate) async fn text(response: http::Response<Body>) -> String {
     let body = tokio::time::timeout(DEADLINE, response.into_body().collect())
         .await
         .expect("the body ends")

@@ -220,7 +220,8 @@ def what_is_wrong_is_a_problem():
         ("threads.create", {}, 400),
         ("threads.get_by_id", {"thread_id": "thr_0"}, 404),
         ("input.transcribe", {"audio_base64": "", "mime_type": "audio/webm"}, 501),
-        ("attachments.create", {"name": "a", "size": 1, "mime_type": "text/plain"}, 501),
+        ("threads.sync_custom_action", {"thread_id": "thr_0", "action": {"type": "a"}}, 404),
+        ("attachments.delete", {"attachment_id": "atc_0"}, 404),
     ]:
         answer = session.ask(type, **params)
         assert answer.status_code == status, (type, answer.text)

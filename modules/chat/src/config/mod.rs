@@ -94,6 +94,7 @@ pub(crate) struct Config {
     /// How a thread gets its title: `words`, `model` or `none`.
     titles: Titles,
     gateway: gateway::GatewayTable,
+    /// Where conversations are kept. Left out: in the module store if that is loaded and granted, else in memory.
     store: Option<StoreName>,
     /// The module that carries out custom actions.
     actions: Option<String>,

@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-/// Left out: in the module store if that is loaded and granted, else in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreName {

@@ -39,6 +39,7 @@ fn everything_can_be_set() {
     assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(settings.echo.delay, Duration::from_millis(20));
     assert_eq!(settings.models, ["tiny", "large"]);
+    assert_eq!(settings.store, Some(StoreName::Memory));
 }
 
 #[test]
@@ -60,6 +61,10 @@ fn what_is_wrong_is_said_with_what_to_do() {
     refused(
         json!({"transcription_model": ""}),
         "`transcription_model` is empty",
+    );
+    refused(
+        json!({"store": "disk"}),
+        "unknown variant `disk`, expected `durable` or `memory`",
     );
     refused(
         json!({"base_url": "api.openai.com"}),

@@ -94,6 +94,15 @@ pub(crate) struct EntitySource {
     pub(crate) interactive: bool,
     #[serde(default)]
     pub(crate) data: Map<String, Value>,
+    /// Ignored by clients, and still a member of the reference's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preview: Option<Preview>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preview {
+    Lazy,
 }
 
 /// A list of sources of one kind says the kind of each.

@@ -45,7 +45,7 @@ fn tasks() -> [Value; 6] {
 
 fn content() -> Value {
     let entity = json!({"type": "entity", "title": "t", "id": "e", "icon": "lucide:cat", "label": "l", "inline_label": "i",
-                        "interactive": true, "data": {"a": null}});
+                        "interactive": true, "data": {"a": null}, "preview": "lazy"});
     let annotations: Vec<Value> = [url(), file(), entity]
         .into_iter()
         .map(|source| json!({"type": "annotation", "source": source, "index": 3}))

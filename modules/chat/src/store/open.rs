@@ -47,3 +47,6 @@ pub(crate) async fn open(
     });
     Ok(durable)
 }
+
+#[cfg(test)]
+mod tests;

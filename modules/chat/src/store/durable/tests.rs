@@ -2,6 +2,7 @@
 
 mod crashes;
 mod interleaved;
+mod races;
 mod records;
 mod shaky;
 

@@ -263,7 +263,7 @@ async fn known(store: &Durable) -> Known {
 }
 
 /// What belongs together is there together.
-async fn is_sound(storage: &Storage) {
+pub(super) async fn is_sound(storage: &Storage) {
     let keys: BTreeSet<String> = kept_keys(storage).await.into_iter().collect();
     let mut positions: HashMap<String, u64> = HashMap::new();
     let mut items = 0;

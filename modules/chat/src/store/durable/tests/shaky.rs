@@ -1,11 +1,12 @@
 //! A module store that is reached as the real one is, and that can be slow, fail, or go away for good.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use midplane_sdk::Problem;
@@ -32,6 +33,9 @@ impl Random {
     }
 }
 
+/// What happens once, before a request is carried out: to which path, how many of those go before it, and what.
+type Interruption = Arc<Mutex<Option<(&'static str, u32, BoxFuture<'static, ()>)>>>;
+
 #[derive(Clone)]
 pub(super) struct Shaky {
     behind: Storage,
@@ -40,6 +44,7 @@ pub(super) struct Shaky {
     pause: u64,
     /// One of so many requests fails, before it is carried out or behind that.
     failing: Option<u64>,
+    interruption: Interruption,
     /// Of commits, before none is carried out any more.
     left: Arc<AtomicU64>,
     has_ended: Arc<AtomicBool>,
@@ -53,6 +58,7 @@ impl Shaky {
             random: random.clone(),
             pause: 3,
             failing: None,
+            interruption: Arc::default(),
             left: Arc::new(AtomicU64::new(u64::MAX)),
             has_ended: Arc::default(),
         }
@@ -68,6 +74,20 @@ impl Shaky {
         Shaky {
             failing: one_of,
             ..Shaky::slow(behind, random)
+        }
+    }
+
+    /// Before whose `nth` request to `path`, from zero, something else happens.
+    pub(super) fn interrupted(
+        behind: &Storage,
+        path: &'static str,
+        nth: u32,
+        meanwhile: impl Future<Output = ()> + Send + 'static,
+    ) -> Shaky {
+        let interruption = Some((path, nth, meanwhile.boxed()));
+        Shaky {
+            interruption: Arc::new(Mutex::new(interruption)),
+            ..Shaky::slow(behind, &Random::new(0))
         }
     }
 
@@ -95,6 +115,9 @@ impl Shaky {
         }
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
+        if let Some(meanwhile) = self.due(&path) {
+            meanwhile.await;
+        }
         let answer = match path.strip_prefix("/kv/") {
             Some(key) => self.get(key).await,
             None => match &*path {
@@ -117,6 +140,18 @@ impl Shaky {
         match self.fails() {
             true => unavailable(),
             false => answer,
+        }
+    }
+
+    fn due(&self, path: &str) -> Option<BoxFuture<'static, ()>> {
+        let mut interruption = self.interruption.lock().unwrap();
+        let (_, before, _) = interruption.as_mut().filter(|(of, ..)| *of == path)?;
+        match before.checked_sub(1) {
+            Some(left) => {
+                *before = left;
+                None
+            }
+            None => interruption.take().map(|(.., meanwhile)| meanwhile),
         }
     }
 
