@@ -2,22 +2,26 @@
 //!
 //! `routes` speaks HTTP, `protocol` is the data, `conversation` carries out requests, `turn` and `answer` stream one
 //! answer, `actions` lets another module speak, `changes` tells other windows, `provider` talks to models through
-//! `upstream`, and `store` keeps threads. Mounted at `/api/chat` by the kernel, which has
-//! authenticated every request before.
+//! `upstream`, `store` keeps threads, and `attachments` the files that go with messages. Mounted at `/api/chat` by the
+//! kernel, which has authenticated every request before.
 
 mod actions;
 mod answer;
+mod attachments;
 mod changes;
 mod config;
 mod conversation;
 mod credential;
 mod gateway;
 mod hosted;
+mod key_check;
 mod protocol;
 mod provider;
 mod routes;
 mod store;
+mod title;
 mod transcript;
+mod transcription;
 mod turn;
 mod upstream;
 mod usage;
@@ -45,19 +49,38 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
         );
     }
     ctx.needs_secret(settings.choice == Choice::OpenAi && settings.upstream.requires_key);
+    if settings.choice != Choice::Echo {
+        transcription::allow_recordings(&mut ctx);
+    }
     let upstream = Upstream::new(settings.upstream.clone())?;
+    if settings.validates_key {
+        let upstream = upstream.clone();
+        ctx.on_session(move |session| key_check::check(upstream.clone(), session));
+    }
     let meter = Meter::new(&ctx.metrics());
     let gateway = Gateway::new(&settings, upstream.clone(), meter.clone(), ctx.draining());
     gateway.allow_bodies(&mut ctx);
     let hosted = Hosted::new(&settings, upstream.clone());
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
-    let conversations = Conversations::new(settings, upstream, store, meter, ctx.draining());
+    let limits = settings.attachments.clone();
+    let attachments = attachments::start(&mut ctx, limits, Arc::clone(&store))?;
+    let usage = usage::router(Arc::clone(&store));
+    let conversations = Conversations::new(
+        settings,
+        upstream,
+        store,
+        attachments.clone(),
+        meter,
+        ctx.draining(),
+    );
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
+        .merge(attachments::router(attachments))
         .merge(changes::router(feed, ctx.draining()))
         .merge(gateway::router(gateway))
-        .merge(hosted::router(hosted)))
+        .merge(hosted::router(hosted))
+        .merge(usage))
 }
 
 #[cfg(test)]

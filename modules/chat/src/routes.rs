@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -26,6 +26,8 @@ const EVENT_BYTES: usize = 256;
 pub(crate) fn router(conversations: Conversations) -> Router {
     Router::new()
         .route("/chatkit", post(chatkit))
+        // The kernel limits bodies, by route.
+        .layer(DefaultBodyLimit::disable())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::new(conversations))
@@ -56,7 +58,7 @@ async fn no_such_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "the chat module has no such route: POST /chatkit is where it listens",
+        "the chat module has no such route: POST /chatkit and /attachments/{id} are where it listens",
     )
 }
 
@@ -97,12 +99,11 @@ fn refuse_request(error: RequestError) -> Problem {
     )
 }
 
-fn refuse(refusal: Refusal) -> Problem {
+pub(crate) fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
         Refusal::Store(error) => return refuse_by_store(error),
-        Refusal::Attachments | Refusal::NotOffered(_) => {
-            (StatusCode::NOT_IMPLEMENTED, "not_offered")
-        }
+        Refusal::Attachments(refusal) => return refusal.problem(),
+        Refusal::Transcription(refusal) => return refusal.problem(),
         Refusal::NoActions => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
         Refusal::NoPendingCall | Refusal::FormAnswered(_) => (StatusCode::CONFLICT, "conflict"),
         Refusal::Action(_) => (StatusCode::BAD_GATEWAY, "action_failed"),

@@ -8,12 +8,17 @@ use http_body_util::BodyExt;
 use midplane_sdk::testing::{self, Module, SessionBuilder};
 use serde_json::{Value, json};
 
+mod attachments;
 mod conversations;
+mod dictation;
 mod gateway;
 mod hosted;
+mod keys;
 mod models;
 pub(crate) mod provider;
 mod scripted;
+mod titles;
+mod usage;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

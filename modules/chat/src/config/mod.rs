@@ -4,6 +4,7 @@
 //! here, since they are one table in the file; each concern's checks stand in a file of their own.
 
 mod actions;
+mod attachments;
 mod bounds;
 mod gateway;
 mod headers;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::attachments::AttachmentsMember;
 pub(crate) use self::gateway::GatewaySettings;
 pub(crate) use self::hidden::Hidden;
 pub(crate) use self::provider::{Api, Choice, ReasoningSummary};
@@ -27,7 +29,10 @@ pub(crate) use self::store::StoreName;
 use self::tools::ToolConfig;
 pub(crate) use self::tools::ToolError;
 use crate::actions::Hook;
+use crate::attachments::limits::Limits;
 use crate::provider::{Echo, OpenAiSettings, Tool};
+use crate::title::Titles;
+use crate::transcription;
 use crate::upstream::UpstreamSettings;
 
 /// A person watching the echo waits no longer for a word.
@@ -49,6 +54,8 @@ pub(crate) struct Config {
     instructions_file: Option<PathBuf>,
     /// `false` for local servers that want no key.
     requires_key: Option<bool>,
+    /// Asks the provider for its models before a session is issued, and refuses one whose key it refuses.
+    validate_key: bool,
     /// How long the provider may send nothing: `"90s"`. What the two below are where they are left out.
     #[serde(deserialize_with = "bounds::duration")]
     timeout: Option<Duration>,
@@ -81,6 +88,12 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "bounds::duration")]
     echo_delay: Option<Duration>,
     gateway: gateway::GatewayTable,
+    /// `false`, or how much may be attached.
+    attachments: AttachmentsMember,
+    /// The provider's, for dictation.
+    transcription_model: Option<String>,
+    /// How a thread gets its title: `words`, `model` or `none`.
+    titles: Titles,
     store: Option<StoreName>,
     /// The module that carries out custom actions.
     actions: Option<String>,
@@ -95,8 +108,13 @@ pub(crate) struct Settings {
     pub(crate) choice: Choice,
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
+    pub(crate) validates_key: bool,
     pub(crate) echo: Echo,
     pub(crate) gateway: GatewaySettings,
+    /// `None`: switched off.
+    pub(crate) attachments: Option<Limits>,
+    pub(crate) transcription_model: String,
+    pub(crate) titles: Titles,
     /// The models a client may name: the configured one and `models`.
     pub(crate) models: Vec<String>,
     pub(crate) store: Option<StoreName>,
@@ -148,6 +166,10 @@ pub(crate) enum ConfigError {
         "`proxy` is no proxy's URL: write it like `http://proxy:3128`, `https://proxy` or `socks5h://proxy:1080`"
     )]
     Proxy,
+    #[error(
+        "`validate_key` finds no key to try: remove it, `requires_key = false` or `provider = \"echo\"`"
+    )]
+    NoKeyToValidate,
     #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
     SummaryWithoutResponses,
     #[error(
@@ -158,6 +180,12 @@ pub(crate) enum ConfigError {
         "`requires_key = false` does not go with an automatic provider: set `provider = \"openai\"`"
     )]
     KeylessWithoutProvider,
+    #[error(
+        "`{0}` is no media type for `attachments.types`: write it like `image/png` or `text/*`"
+    )]
+    MediaType(String),
+    #[error("`attachments.base_url` {reason}: write it like `http://localhost`")]
+    AttachmentsUrl { reason: &'static str },
 }
 
 impl Config {
@@ -171,6 +199,7 @@ impl Config {
             choice: self.choice()?,
             openai,
             upstream: self.upstream()?,
+            validates_key: self.validates_key()?,
             echo: Echo {
                 delay: bounds::within(
                     "echo_delay",
@@ -181,6 +210,14 @@ impl Config {
                 )?,
             },
             gateway: self.gateway.check()?,
+            attachments: self.attachments()?,
+            transcription_model: bounds::non_empty(
+                "transcription_model",
+                &self.transcription_model,
+            )?
+            .unwrap_or(transcription::MODEL_DEFAULT)
+            .to_owned(),
+            titles: self.titles,
             models,
             store: self.store,
             tools: self.tools()?,

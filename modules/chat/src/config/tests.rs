@@ -114,6 +114,10 @@ fn what_is_wrong_is_said_with_what_to_do() {
         "needs `api = \"responses\"`",
     );
     refused(
+        json!({"provider": "echo", "validate_key": true}),
+        "`validate_key` finds no key to try",
+    );
+    refused(
         json!({"stream_usage": true}),
         "`stream_usage` is for `api = \"chat_completions\"`",
     );

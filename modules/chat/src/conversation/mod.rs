@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::refusal::Refusal;
 use crate::actions::Hook;
+use crate::attachments::Attachments;
 use crate::config::{Choice, Settings};
 use crate::protocol::event::Event;
 use crate::protocol::id::ThreadId;
@@ -24,6 +25,8 @@ use crate::protocol::request::{Feedback, ListItems, Request, UpdateThread};
 use crate::protocol::thread::Thread;
 use crate::provider::{Echo, OpenAi, Tool};
 use crate::store::{Store, StoreError};
+use crate::title::Titles;
+use crate::transcription::{self, Transcriber};
 use crate::turn::Saves;
 use crate::upstream::Upstream;
 use crate::usage::Meter;
@@ -36,6 +39,9 @@ const TITLE_BYTES_MAX: usize = 1_000;
 
 pub(crate) struct Conversations {
     store: Arc<dyn Store>,
+    attachments: Attachments,
+    transcriber: Transcriber,
+    titles: Titles,
     choice: Choice,
     openai: Arc<OpenAi>,
     echo: Arc<Echo>,
@@ -60,11 +66,15 @@ impl Conversations {
         settings: Settings,
         upstream: Upstream,
         store: Arc<dyn Store>,
+        attachments: Attachments,
         meter: Meter,
         draining: Draining,
     ) -> Conversations {
         Conversations {
             store,
+            attachments,
+            transcriber: Transcriber::new(upstream.clone(), settings.transcription_model),
+            titles: settings.titles,
             choice: settings.choice,
             openai: Arc::new(OpenAi::new(settings.openai, upstream, meter)),
             echo: Arc::new(settings.echo),
@@ -121,6 +131,9 @@ impl Conversations {
             Request::UpdateThread(request) => self.rename(user, request).await?,
             Request::DeleteThread(request) => {
                 self.store.delete_thread(user, &request.thread_id).await?;
+                self.attachments
+                    .forget_thread(user, &request.thread_id)
+                    .await;
                 json!({})
             }
             Request::Feedback(Feedback {
@@ -136,13 +149,21 @@ impl Conversations {
             Request::SyncCustomAction(request) => {
                 self.sync_custom_action(&session, request).await?
             }
-            Request::CreateAttachment(_) => {
-                return Err(Refusal::NotOffered("attachments.create"));
+            Request::CreateAttachment(request) => {
+                to_json(&self.attachments.create(user, request).await?)
             }
-            Request::DeleteAttachment(_) => {
-                return Err(Refusal::NotOffered("attachments.delete"));
+            Request::DeleteAttachment(request) => {
+                self.attachments
+                    .delete(user, &request.attachment_id)
+                    .await?;
+                json!({})
             }
-            Request::Transcribe(_) => return Err(Refusal::NotOffered("input.transcribe")),
+            Request::Transcribe(_) if self.is_echo(&session) => {
+                return Err(transcription::Refusal::NoProvider.into());
+            }
+            Request::Transcribe(request) => {
+                to_json(&self.transcriber.transcribe(request, &session).await?)
+            }
             Request::Create(_)
             | Request::AddUserMessage(_)
             | Request::AddClientToolOutput(_)

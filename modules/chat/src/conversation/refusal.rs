@@ -1,19 +1,21 @@
 //! Requests that are not carried out, and what to do about it.
 
 use super::TITLE_BYTES_MAX;
+use crate::attachments;
 use crate::protocol::id::ItemId;
 use crate::store::StoreError;
+use crate::transcription;
 use crate::turn::Failure;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("`{0}` is not offered by this server yet")]
-    NotOffered(&'static str),
-    #[error("attachments are not offered by this server yet: send `attachments` empty")]
-    Attachments,
-    #[error("the message is empty: give `content` at least one part with text")]
+    #[error(transparent)]
+    Attachments(#[from] attachments::Refusal),
+    #[error(transparent)]
+    Transcription(#[from] transcription::Refusal),
+    #[error("the message is empty: give `content` at least one part with text, or attach a file")]
     EmptyMessage,
     #[error(
         "the model `{0}` is not among those configured: leave `inference_options.model` out, or add it to `models`"

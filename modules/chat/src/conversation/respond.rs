@@ -15,6 +15,7 @@ use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::message::UserMessage;
 use crate::provider::{Conversation, Provider};
 use crate::store::StoreError;
+use crate::title::{self, Titling};
 use crate::transcript;
 use crate::turn::{Asked, Opening, Speaker, Step, Turn};
 
@@ -137,25 +138,41 @@ impl Conversations {
         let newest_first = self
             .newest(session.user(), &thread, TRANSCRIPT_ITEMS_MAX)
             .await?;
+        let attached = self
+            .attachments
+            .contents(session.user(), newest_first.iter())
+            .await;
+        let (model, tool_choice) = asking.options(&newest_first);
+        let provider = self.provider(&session);
+        let credential: Arc<dyn Credential> = Arc::new(session.clone());
+        let titling = || {
+            Titling::of(self.titles, newest_first.iter().rev(), || {
+                (!self.is_echo(&session)).then(|| title::Asked {
+                    provider: Arc::clone(&provider),
+                    credential: Arc::clone(&credential),
+                    model: model.clone(),
+                })
+            })
+        };
         let title = match metadata.title {
-            None => transcript::title(newest_first.iter().rev()),
+            None => titling(),
             Some(_) => None,
         };
-        let (model, tool_choice) = asking.options(&newest_first);
         let conversation = Conversation {
             model,
             instructions: instructions(&session),
-            messages: transcript::messages(newest_first.iter().rev()),
+            messages: transcript::messages(newest_first.iter().rev(), &attached),
             tools: self.tools.clone(),
             tool_choice,
         };
         let tools = self.tools.iter().map(|tool| tool.name.clone()).collect();
-        let answer = Answer::new(thread, tools, open_workflow(newest_first));
-        let provider = self.provider(&session);
+        let asked_model = conversation.model.as_ref().or(self.models.first());
+        let answer = Answer::new(thread, tools, open_workflow(newest_first))
+            .of_model(asked_model.cloned().unwrap_or_default());
         Ok(Asked {
             notice: provider.notice().map(Event::Notice),
             speaker: Speaker::Model {
-                deltas: provider.answer(conversation, Arc::new(session) as Arc<dyn Credential>),
+                deltas: provider.answer(conversation, credential),
                 answer: Box::new(answer),
             },
             title,
@@ -163,10 +180,17 @@ impl Conversations {
     }
 
     fn provider(&self, session: &Session) -> Arc<dyn Provider> {
+        match self.is_echo(session) {
+            true => self.echo.clone(),
+            false => self.openai.clone(),
+        }
+    }
+
+    pub(super) fn is_echo(&self, session: &Session) -> bool {
         match self.choice {
-            Choice::OpenAi => self.openai.clone(),
-            Choice::BySecret if session.has_secret() => self.openai.clone(),
-            Choice::BySecret | Choice::Echo => self.echo.clone(),
+            Choice::OpenAi => false,
+            Choice::BySecret => !session.has_secret(),
+            Choice::Echo => true,
         }
     }
 }

@@ -16,6 +16,13 @@ pub(crate) struct UserMessage {
     pub(crate) inference_options: InferenceOptions,
 }
 
+impl UserMessage {
+    /// What the user wrote, without what is quoted or attached.
+    pub(crate) fn text(&self) -> String {
+        self.content.iter().map(|part| part.text()).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum UserContent {

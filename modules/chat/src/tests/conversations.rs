@@ -211,15 +211,15 @@ async fn bad_requests_are_problems_that_say_what_to_do() {
         ada(),
         json!({"type": "input.transcribe", "params": {"audio_base64": "", "mime_type": "audio/webm"}}),
         501,
-        "not offered",
+        "no provider that could write speech down",
     )
     .await;
     refused(
         &module,
         ada(),
         with("attachments", json!(["atc_1"])),
-        501,
-        "attachments",
+        404,
+        "no attachment atc_1",
     )
     .await;
     refused(

@@ -4,18 +4,26 @@
 
 use serde_json::Value;
 
+use crate::attachments::Contents;
 use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::message::{Tag, UserContent, UserMessage};
 use crate::protocol::structured_input::{InputStatus, StructuredInput};
 use crate::protocol::tool_call::{CallStatus, ClientToolCall};
 use crate::protocol::widget::Root;
 use crate::protocol::workflow::{Task, TaskKind};
-use crate::provider::Message;
+use crate::provider::{Message, Part};
 
 /// Nothing, for items that are only for the user's eyes.
-pub(super) fn messages(item: &Item) -> Vec<Message> {
+pub(super) fn messages(item: &Item, attached: &Contents) -> Vec<Message> {
     match &item.kind {
-        ItemKind::UserMessage(message) => vec![Message::user(user_text(message))],
+        ItemKind::UserMessage(message) => {
+            let (text, attached) = (user_text(message), attached.of(&item.id));
+            // Providers refuse a part without words; without any part there is no message.
+            let text = (!text.is_empty() || attached.is_empty()).then_some(Part::Text(text));
+            vec![Message::User(
+                text.into_iter().chain(attached.iter().cloned()).collect(),
+            )]
+        }
         ItemKind::AssistantMessage { content } => {
             let text = content.iter().map(|part| part.text.as_str()).collect();
             vec![Message::Assistant(text)]
@@ -153,13 +161,13 @@ mod tests {
         item.as_object_mut()
             .unwrap()
             .extend(kind.as_object().unwrap().clone());
-        messages(&serde_json::from_value(item).unwrap())
+        messages(&serde_json::from_value(item).unwrap(), &Contents::default())
     }
 
     fn user(kind: Value) -> String {
         match &read(kind)[..] {
             [Message::User(parts)] => match &parts[..] {
-                [crate::provider::Part::Text(text)] => text.clone(),
+                [Part::Text(text)] => text.clone(),
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

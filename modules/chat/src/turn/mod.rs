@@ -26,6 +26,7 @@ use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::thread::Thread;
 use crate::protocol::timestamp::Timestamp;
 use crate::store::{Store, StoreError};
+use crate::title::Titling;
 
 /// The reference's words, which tell the model not to go on with the answer that was left.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
@@ -35,7 +36,7 @@ pub(crate) struct Turn {
     user: String,
     thread: ThreadId,
     /// The title the thread gets when all was said, if it has none then.
-    title: Option<String>,
+    title: Option<Titling>,
     steps: VecDeque<Step>,
     /// An item that the store may or may not have taken yet.
     keeping: Option<Item>,
@@ -56,7 +57,7 @@ pub(crate) struct Asked {
     pub(crate) speaker: Speaker,
     /// What the user should know of the provider.
     pub(crate) notice: Option<Event>,
-    pub(crate) title: Option<String>,
+    pub(crate) title: Option<Titling>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,22 +221,11 @@ impl Turn {
         Event::Error(failure.into())
     }
 
-    /// The user may have given the thread a title meanwhile, or deleted it.
     async fn make_title(&mut self) -> Option<Event> {
-        let title = self.title.take()?;
-        let thread = self.store.thread(&self.user, &self.thread).await.ok()?;
-        if thread.title.is_some() {
-            return None;
-        }
-        let thread = self
-            .store
-            .update_thread(&self.user, &self.thread, &|thread| {
-                thread.title.get_or_insert_with(|| title.clone());
-            })
-            .await
-            .ok()?;
+        let titling = self.title.take()?;
+        let titled = titling.give(&*self.store, &self.user, &self.thread).await?;
         Some(Event::ThreadUpdated {
-            thread: Thread::without_items(thread),
+            thread: Thread::without_items(titled),
         })
     }
 }
@@ -278,6 +268,7 @@ fn cancelled(thread_id: ThreadId) -> Item {
         id: ItemId::hidden_context(),
         thread_id,
         created_at: Timestamp::now(),
+        cost: None,
         kind,
     }
 }

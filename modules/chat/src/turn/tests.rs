@@ -44,7 +44,7 @@ async fn stage(title: Option<&str>) -> Stage {
                 answer: Box::new(Answer::new(thread.id.clone(), Vec::new(), None)),
             },
             notice: None,
-            title: title.map(str::to_owned),
+            title: title.map(Titling::words),
         },
         ask_model: None,
         drained: async move {
