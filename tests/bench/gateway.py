@@ -46,7 +46,7 @@ class Way:
             for _ in range(events - 1):
                 self.next.append(self.take(provider, PIECE))
             provider.sendall(END)
-            self.until(b"\r\n0\r\n\r\n")
+            self.until(END)
 
     def take(self, provider, piece):
         """Microseconds from here to the client, once the whole event is there."""
@@ -84,7 +84,7 @@ class Direct(Way):
 
 
 class Gateway(Way):
-    def __init__(self, isolation, listener, directory):
+    def __init__(self, isolation, listener, directory, binaries):
         super().__init__(isolation)
         self.listener, self.provider = listener, None
         self.socket = directory / isolation / "s"
@@ -98,7 +98,7 @@ write_host_key = true
 [secrets]
 bench-key = "env:BENCH_KEY"
 [modules.chat]
-path = "{ROOT / "target/release/libmidplane_chat.so"}"
+path = "{binaries / "libmidplane_chat.so"}"
 isolation = "{isolation}"
 config = {{ provider = "openai", model = "tiny", base_url = "http://127.0.0.1:{listener.getsockname()[1]}/v1" }}
 """)
@@ -106,7 +106,7 @@ config = {{ provider = "openai", model = "tiny", base_url = "http://127.0.0.1:{l
         self.log = open(self.socket.parent / "log", "w+")
         environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
         environment["BENCH_KEY"] = "sk-bench-0123456789abcdef"
-        command = [ROOT / "target/release/midplane", "serve", "--config", config]
+        command = [binaries / "midplane", "serve", "--config", config]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.token = self.issue()
         self.client = socket.socket(socket.AF_UNIX)
@@ -158,7 +158,7 @@ def measure(options, directory):
         ways = [Direct(listener)]
         stack.callback(ways[0].stop)
         for isolation in (HERE, APART):
-            ways.append(Gateway(isolation, listener, directory))
+            ways.append(Gateway(isolation, listener, directory, options.binaries))
             stack.callback(ways[-1].stop)
         for way in ways:
             way.round(options.streams, options.events)
@@ -199,6 +199,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--streams", type=int, default=50, help="of each way in each round")
     parser.add_argument("--events", type=int, default=40, help="of a stream")
+    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="midplane-bench.") as directory:

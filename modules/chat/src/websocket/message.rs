@@ -36,7 +36,7 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    Event(Event),
+    Event(Box<Event>),
     Result(Value),
     Problem(Problem),
     End(End),
