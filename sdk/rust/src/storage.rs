@@ -51,6 +51,10 @@
 //! | batch | 1,000 operations, 4 MiB |
 //! | page | 1,000 entries, 1 MiB |
 //! | all of a module's keys and values | the operator's `quota` |
+//! | operations of a module under way | 512, of which 64 are [`Storage::watch`] |
+//!
+//! What is beyond the first four is [`StorageError::Invalid`], and mended by asking for less at once; beyond the quota it is
+//! [`StorageError::Quota`], and beyond the last [`StorageError::Unavailable`].
 
 mod called;
 mod error;
