@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::protocol::source::{Annotation, FileSource, Source, SourceBase, UrlSource};
 use crate::provider::calls::{Call, Calls, Fragment};
-use crate::provider::error::{Code, ProviderError};
+use crate::provider::error::{Code, ErrorMembers, ProviderError};
 use crate::provider::openai::Reader;
 use crate::provider::{Delta, Ending, Usage};
 
@@ -170,7 +170,7 @@ struct EndedResponse {
     #[serde(default)]
     incomplete_details: Option<IncompleteDetails>,
     #[serde(default)]
-    error: Option<FailedError>,
+    error: Option<ErrorMembers>,
 }
 
 #[derive(Deserialize)]
@@ -218,12 +218,6 @@ impl From<ResponseUsage> for Usage {
 struct IncompleteDetails {
     #[serde(default)]
     reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct FailedError {
-    #[serde(default)]
-    code: serde_json::Value,
 }
 
 #[derive(Default)]
@@ -321,9 +315,7 @@ impl Reader for ResponsesReader {
             }
             StreamEvent::Failed { response } => {
                 deltas.extend(response.usage.map(|usage| Delta::Usage(usage.into())));
-                let code = response
-                    .error
-                    .and_then(|error| Code::deserialize(error.code).ok());
+                let code = response.error.and_then(|error| error.code());
                 return Err(ProviderError::of_event(code));
             }
             StreamEvent::Error { code } => {
