@@ -178,7 +178,9 @@ async fn process(
     request: Request,
 ) -> impl Stream<Item = message::Content> + Send {
     match conversations.process(session, request).await {
-        Ok(Reply::Events(events)) => events.map(|event| message::Content::Event(Box::new(event))).boxed(),
+        Ok(Reply::Events(events)) => events
+            .map(|event| message::Content::Event(Box::new(event)))
+            .boxed(),
         Ok(Reply::Json(result)) => once(message::Content::Result(result)),
         Err(refusal) => once(message::Content::Problem(refuse(refusal))),
     }
