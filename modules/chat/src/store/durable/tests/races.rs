@@ -203,3 +203,31 @@ async fn a_listener_whose_notes_go_while_it_reads_them_is_told_so() {
     let changes = store.changes(Some(mark)).await.unwrap();
     assert!(changes.missed, "{changes:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_carried_out_without_an_answer_is_not_carried_out_again() {
+    let after = |storage: &Storage| Durable::new(Shaky::losing_an_answer(storage).storage());
+    let (storage, calm) = filled(&["a", "b", "c"]).await;
+    let (a, c) = (ItemId::from("a"), ItemId::from("c"));
+    after(&storage)
+        .add_item("ada", item("t1", "x"))
+        .await
+        .unwrap();
+    let said = saying("t1", "b", "new");
+    after(&storage).save_item("ada", said).await.unwrap();
+    after(&storage).delete_item("ada", &t1(), &c).await.unwrap();
+    assert_eq!(ids(&calm, "ada", "t1").await.unwrap(), ["a", "b", "x"]);
+    after(&storage)
+        .delete_items_after("ada", &t1(), &a)
+        .await
+        .unwrap();
+    assert_eq!(ids(&calm, "ada", "t1").await.unwrap(), ["a"]);
+    after(&storage)
+        .add_thread("ada", thread("t2"))
+        .await
+        .unwrap();
+    after(&storage).delete_thread("ada", &t1()).await.unwrap();
+    is_sound(&storage).await;
+    calm.delete_thread("ada", &"t2".into()).await.unwrap();
+    assert_eq!(kept_keys(&storage).await, [""; 0]);
+}
