@@ -17,9 +17,11 @@ use crate::controls::Controls;
 use crate::events::Events;
 use crate::isolation::process;
 use crate::modules::executor::{SocketLimits, Surroundings};
+use crate::modules::metrics::Metrics;
 use crate::modules::registry::{self, GrantSpec, Registry, Spec};
 use crate::modules::stage::Staging;
 use crate::problem::Code;
+use crate::routes;
 use crate::secrets::{self, Broker, ROUNDS_MAX, SecretRequest, keeps_changing};
 use crate::session::{Session, Sessions};
 use crate::start_error::StartError;
@@ -44,6 +46,10 @@ pub(crate) struct Kernel {
     pub(crate) modules: Arc<Registry>,
     pub(crate) events: Arc<Events>,
     pub(crate) log: LogHandle,
+    /// What modules count.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Calls between modules.
+    pub(crate) switchboard: Arc<Switchboard>,
     /// The runtime of what is nobody's request.
     pub(crate) control: Handle,
     pub(crate) connections: Connections,
@@ -100,6 +106,10 @@ impl Kernel {
             &sessions.instance().replace(':', "-"),
         )?;
         let switchboard = Arc::<Switchboard>::default();
+        let metrics = Arc::new(Metrics::new(
+            Arc::clone(&sessions),
+            routes::metrics::names(),
+        ));
         let settings = registry::Settings {
             module_dirs: config.kernel.module_dirs.clone(),
             body_bytes: config.limits.body_bytes,
@@ -112,6 +122,7 @@ impl Kernel {
             stuck_after: config.limits.stuck_after,
             workers: config.kernel.workers,
             log: log.clone(),
+            metrics: Arc::clone(&metrics),
             carrier: Arc::clone(&switchboard) as _,
             configured: config
                 .modules
@@ -135,6 +146,8 @@ impl Kernel {
             )),
             events,
             log,
+            metrics,
+            switchboard: Arc::clone(&switchboard),
             control,
             connections: Connections::new(&config.limits),
             surroundings,

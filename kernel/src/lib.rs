@@ -12,6 +12,7 @@ mod connection;
 mod connections;
 mod controls;
 mod events;
+mod exposition;
 mod hardening;
 mod inherited;
 mod isolation;

@@ -2,6 +2,8 @@
 //!
 //! It knows no module by name: who may call whom was decided before a call comes here.
 
+pub(crate) mod tally;
+
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -16,10 +18,12 @@ use crate::modules::executor::{self, Answer, Incipient, ModuleBody, RequestBody}
 use crate::problem::{Code, Problem};
 use crate::routes::X_MIDPLANE_MODULE;
 use crate::{request_id, workers};
+use tally::{Outcome, Tally};
 
 #[derive(Default)]
 pub(crate) struct Switchboard {
     kernel: OnceLock<Weak<Kernel>>,
+    tally: Tally,
 }
 
 /// Why a module was not asked.
@@ -38,6 +42,11 @@ impl Switchboard {
     /// Once.
     pub(crate) fn connect(&self, kernel: &Arc<Kernel>) {
         let _ = self.kernel.set(Arc::downgrade(kernel));
+    }
+
+    /// What it has carried.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     fn kernel(&self) -> Option<Arc<Kernel>> {
@@ -80,6 +89,8 @@ impl Carrier for Switchboard {
 }
 
 async fn connect_and_answer(kernel: &Arc<Kernel>, outgoing: Box<Outgoing>) {
+    let tally = kernel.switchboard.tally();
+    let begun = tally.begin(&outgoing.caller.module, &outgoing.module);
     if outgoing.made_in.depth > CALL_DEPTH_MAX {
         tracing::warn!(
             module = %outgoing.caller.module,
@@ -87,6 +98,7 @@ async fn connect_and_answer(kernel: &Arc<Kernel>, outgoing: Box<Outgoing>) {
             depth = outgoing.made_in.depth,
             "a call between modules was refused: it is in too deep a row of calls"
         );
+        begun.end(Outcome::TooDeep);
         return outgoing.call.fail(status::TOO_DEEP);
     }
     let call = &outgoing.call;
@@ -95,7 +107,13 @@ async fn connect_and_answer(kernel: &Arc<Kernel>, outgoing: Box<Outgoing>) {
         .request_id
         .clone()
         .unwrap_or_else(request_id::next);
-    match ask(kernel, &outgoing, request_id.clone()).await {
+    let answer = ask(kernel, &outgoing, request_id.clone()).await;
+    begun.end(match &answer {
+        Ok(response) => Outcome::of(response.status().as_u16()),
+        Err(Unasked::NotLoaded) => Outcome::NotLoaded,
+        Err(Unasked::Refused(problem)) => Outcome::of(problem.code.status()),
+    });
+    match answer {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             let head = Head {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confine::{Confinement, Report};
 use crate::modules::grants::Grants;
+use crate::modules::metrics::Changes;
 
 /// A request lane's frame at most: the longest head that `[limits] header_bytes` allows, with the session that goes with it.
 pub(crate) const REQUEST_FRAME_LEN_MAX: usize = 2 * 1024 * 1024;
@@ -62,6 +63,8 @@ pub(crate) enum Notice<'a> {
     /// What is in force of its confinement: said before any of the module's code has run.
     Confined(Report),
     Line(Line<'a>),
+    /// What the module has counted since the last of these.
+    Counted(Changes),
     SlowPoll {
         route: &'a str,
         request_id: &'a str,

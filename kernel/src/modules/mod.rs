@@ -40,6 +40,7 @@ pub(crate) mod instance;
 pub(crate) mod life;
 pub(crate) mod load;
 pub(crate) mod loader;
+pub(crate) mod metrics;
 pub(crate) mod origin;
 pub(crate) mod private_copy;
 pub(crate) mod receipt;

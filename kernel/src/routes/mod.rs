@@ -10,7 +10,7 @@ mod events;
 pub(crate) mod health;
 mod keys;
 mod log_level;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod modules;
 mod request_body;
 pub(crate) mod sessions;

@@ -12,6 +12,7 @@ mod changes;
 mod config;
 mod conversation;
 mod credential;
+mod key_check;
 mod protocol;
 mod provider;
 mod routes;
@@ -48,11 +49,16 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
         transcription::allow_recordings(&mut ctx);
     }
     let upstream = Upstream::new(settings.upstream.clone())?;
+    if settings.validates_key {
+        let upstream = upstream.clone();
+        ctx.on_session(move |session| key_check::check(upstream.clone(), session));
+    }
     let store = store::open(settings.store, &ctx).await?;
     let feed = Feed::new(Arc::clone(&store));
     let meter = Meter::new(&ctx.metrics());
     let limits = settings.attachments.clone();
     let attachments = attachments::start(&mut ctx, limits, Arc::clone(&store))?;
+    let usage = usage::router(Arc::clone(&store));
     let conversations = Conversations::new(
         settings,
         upstream,
@@ -64,6 +70,7 @@ async fn chat(mut ctx: Context<Config>) -> Result<Router> {
     ctx.on_shutdown(conversations.saves().finish());
     Ok(routes::router(conversations)
         .merge(attachments::router(attachments))
+        .merge(usage)
         .merge(changes::router(feed, ctx.draining())))
 }
 

@@ -99,7 +99,7 @@ fn refuse_request(error: RequestError) -> Problem {
     )
 }
 
-fn refuse(refusal: Refusal) -> Problem {
+pub(crate) fn refuse(refusal: Refusal) -> Problem {
     let (status, code) = match &refusal {
         Refusal::Store(error) => return refuse_by_store(error),
         Refusal::Attachments(refusal) => return refusal.problem(),

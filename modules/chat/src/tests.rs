@@ -12,10 +12,12 @@ mod actions;
 mod attachments;
 mod conversations;
 mod dictation;
+mod keys;
 mod models;
 pub(crate) mod provider;
 mod titles;
 mod tools;
+mod usage;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

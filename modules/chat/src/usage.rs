@@ -3,6 +3,8 @@
 //! Counts what providers say, and estimates nothing: a server that does not count, or an answer that was left before its end,
 //! has no tokens here.
 
+mod route;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,6 +13,7 @@ use futures_util::stream::{Stream, StreamExt};
 use midplane_sdk::{Counter, Metrics};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::route::router;
 use crate::credential::Credential;
 use crate::provider::{Delta, Deltas, Ending, ProviderError, Usage};
 
@@ -21,7 +24,7 @@ pub(crate) struct Meter {
     requests: Counter,
 }
 
-/// What is noted on an item that an answer left in a thread: its `metadata`.
+/// What an answer cost, noted on the last item that it left in its thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cost {
     /// Who answered.

@@ -5,12 +5,11 @@ import os
 import socket
 import subprocess
 import tempfile
-import time
 
 import httpx
 
 import midplane
-from midplane import DEADLINE_S, SECRET, Session, said, text_input, types
+from midplane import DEADLINE_S, SECRET, Session, said, text_input, types, until
 
 LONG = "A long answer that nobody waits for. " * 200
 FIXTURES = [
@@ -80,13 +79,6 @@ class Aimock:
     def client(self):
         headers = {"authorization": f"Bearer {SECRET}"}
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=DEADLINE_S)
-
-
-def until(condition, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 aimock = Aimock()

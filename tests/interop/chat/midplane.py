@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import traceback
 
 import httpx
@@ -76,6 +77,13 @@ def types(events):
 
 def said(events):
     return "".join(event["update"]["delta"] for event in events if event.get("update", {}).get("delta"))
+
+
+def until(condition, what):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
 
 
 def run(tests):

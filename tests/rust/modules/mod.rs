@@ -6,6 +6,7 @@ mod c;
 mod calls;
 mod chaos;
 mod chat_actions;
+mod chat_attachments;
 mod chat_store;
 mod data_dir;
 mod frozen;

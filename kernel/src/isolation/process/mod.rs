@@ -312,6 +312,10 @@ impl Process {
                 let _ = self.confined.set(report);
             }
             Notice::Line(line) => self.write_line(&line),
+            Notice::Counted(changes) => {
+                let (owner, is_over) = (&self.owner, self.owner.is_over());
+                owner.metrics.take(owner.number, is_over, &changes);
+            }
             Notice::SlowPoll {
                 route,
                 request_id,

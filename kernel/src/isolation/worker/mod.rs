@@ -11,11 +11,13 @@
 //! | `requests`, `stream`, `body`, `socket` | what the kernel says of them |
 //! | `calls` | what the module asks of other modules |
 //! | `answer` | what the module answers |
+//! | `counts` | what it counts |
 //! | `log` | its log lines |
 
 mod answer;
 mod body;
 mod calls;
+mod counts;
 mod given;
 mod lanes;
 mod log;
@@ -29,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) use body::LaneBody;
+use counts::Counts;
 use given::Given;
 use orders::Orders;
 
@@ -75,7 +78,9 @@ fn start() -> Result<(), ReadError> {
     // The last is for calls that belong to no request.
     let calls = lanes.pop().ok_or(ReadError::Forbidden("no lane"))?;
     let carrier = lanes::serve_calls(calls)?;
-    let orders = Orders::new(open, path, lanes, carrier, Arc::clone(&lane));
+    let counts = Counts::new(&open.name, &lane);
+    runtime.spawn(counts.clone().pass_on());
+    let orders = Orders::new(open, path, lanes, carrier, counts, Arc::clone(&lane));
     orders.open(confined);
     let served =
         runtime.block_on(lane.serve(socket, |frame| orders.take(postcard::from_bytes(frame)?)));

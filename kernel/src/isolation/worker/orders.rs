@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::calls::LaneCarrier;
+use super::counts::Counts;
 use super::lanes::{self, Serving};
 use super::log::LaneLog;
 use crate::events::Events;
@@ -36,6 +37,7 @@ struct Module {
     owner: Arc<Owner>,
     log: Arc<LaneLog>,
     control: Arc<Lane>,
+    counts: Counts,
     stage: Mutex<Stage>,
     /// How many orders were taken.
     taken: Mutex<u64>,
@@ -58,6 +60,7 @@ impl Orders {
         path: PathBuf,
         lanes: Vec<UnixStream>,
         carrier: Arc<LaneCarrier>,
+        counts: Counts,
         control: Arc<Lane>,
     ) -> Orders {
         let log = Arc::new(LaneLog {
@@ -70,6 +73,7 @@ impl Orders {
             open.body_bytes_max,
             open.state_bytes_max,
             Arc::<LaneLog>::clone(&log),
+            Arc::clone(&counts.metrics),
             carrier,
         );
         owner.grant(open.grants.clone());
@@ -79,6 +83,7 @@ impl Orders {
             owner,
             log,
             control,
+            counts,
             stage: Mutex::new(Stage::Closed(lanes)),
             taken: Mutex::new(0),
         }))
@@ -223,6 +228,8 @@ impl Module {
             .map_err(told)?;
         runtime.block_on(generation.unpinned());
         let retired = generation.retire();
+        // Nothing of the module runs any more that the kernel has to be told of.
+        self.counts.tell();
         settle();
         // With what the module has left on these threads.
         lanes.into_iter().for_each(Serving::stop);

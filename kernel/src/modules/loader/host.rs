@@ -7,6 +7,7 @@ use http::HeaderMap;
 use midplane_abi::{self as abi, Header, Request, Slice, Status, status};
 
 use super::host_call;
+use super::host_metrics;
 use super::host_socket::{ws_accept, ws_close, ws_recv, ws_send};
 use super::owner::Owner;
 use crate::modules::descriptor::RoutePattern;
@@ -391,6 +392,9 @@ unsafe extern "C" fn get_api(name: Slice, version: u32) -> *const c_void {
     let name = unsafe { name.bytes() }.unwrap_or_default();
     if name == abi::CALL_API.as_bytes() && version == abi::CALL_API_VERSION {
         return std::ptr::from_ref(&host_call::TABLE).cast();
+    }
+    if name == abi::METRICS_API.as_bytes() && version == abi::METRICS_API_VERSION {
+        return std::ptr::from_ref(&host_metrics::TABLE).cast();
     }
     std::ptr::null()
 }

@@ -10,6 +10,7 @@ mod code;
 mod end;
 mod host;
 mod host_call;
+mod host_metrics;
 mod host_socket;
 mod library;
 mod owner;

@@ -12,6 +12,7 @@ use crate::modules::calls::made::Made;
 use crate::modules::descriptor::RoutePattern;
 use crate::modules::grants::Grants;
 use crate::modules::life::Life;
+use crate::modules::metrics::ModuleMetrics;
 use crate::telemetry::ModuleLog;
 
 static OWNERS: RwLock<Option<HashMap<u64, Arc<Owner>>>> = RwLock::new(None);
@@ -28,6 +29,8 @@ pub(crate) struct Owner {
     /// `[limits] state_bytes`
     pub(crate) state_bytes_max: usize,
     pub(crate) log: Arc<dyn ModuleLog>,
+    /// What all generations of this name count.
+    pub(crate) metrics: Arc<ModuleMetrics>,
     /// The calls to other modules that it has under way.
     pub(crate) made: Arc<Made>,
     /// What carries those that belong to none of its requests.
@@ -46,6 +49,7 @@ impl Owner {
         body_bytes_max: u64,
         state_bytes_max: usize,
         log: Arc<dyn ModuleLog>,
+        metrics: Arc<ModuleMetrics>,
         carrier: Arc<dyn Carrier>,
     ) -> Arc<Owner> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -58,6 +62,7 @@ impl Owner {
             body_bytes_max,
             state_bytes_max,
             log,
+            metrics,
             made: Arc::default(),
             carrier,
             grants: OnceLock::new(),
@@ -93,6 +98,7 @@ impl Owner {
     /// Forgets it: later calls with its id find nothing, and calls to other modules end.
     pub(crate) fn unregister(&self) {
         self.made.end();
+        self.metrics.forget_generation(self.number);
         if let Some(owners) = OWNERS
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -100,6 +106,11 @@ impl Owner {
         {
             owners.remove(&self.id);
         }
+    }
+
+    /// Whether it was forgotten.
+    pub(crate) fn is_over(&self) -> bool {
+        Owner::find(self.id).is_none()
     }
 
     pub(super) fn find(id: u64) -> Option<Arc<Owner>> {

@@ -32,6 +32,7 @@ use super::life::Phase;
 use super::load::{Artifact, Wanted};
 pub(crate) use super::load::{GrantSpec, Spec};
 use super::loader;
+use super::metrics::Metrics;
 use super::restart::Restarts;
 use super::retire::Unloading;
 use super::stage::Staging;
@@ -75,6 +76,7 @@ pub(crate) struct Settings {
     /// `[kernel] workers`
     pub(crate) workers: usize,
     pub(crate) log: LogHandle,
+    pub(crate) metrics: Arc<Metrics>,
     /// Of calls that belong to no request.
     pub(crate) carrier: Arc<dyn Carrier>,
     /// What the configuration gives, by name. A module it does not name may be loaded, but is given nothing.
@@ -264,6 +266,7 @@ impl Registry {
         if let Some(place) = self.places().get_mut(name) {
             place.spec = None;
         }
+        self.settings.metrics.forget(name);
         old.stop_taking();
         Ok(self.retire(name, Some(old), None, drain))
     }

@@ -132,6 +132,7 @@ impl Registry {
             self.settings.body_bytes_max,
             self.settings.state_bytes_max,
             Arc::new(self.settings.log.clone()),
+            self.settings.metrics.of(name),
             Arc::clone(&self.settings.carrier),
         );
         let job = Job {
@@ -170,6 +171,9 @@ impl Registry {
         if outcome.is_err() {
             owner.life.advance(Transition::Fault);
             owner.unregister();
+            if self.get(name).is_none() {
+                self.settings.metrics.forget(name);
+            }
         }
         outcome
     }

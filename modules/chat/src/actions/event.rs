@@ -147,6 +147,7 @@ impl Given {
             id,
             thread_id: thread.clone(),
             created_at: Timestamp::now(),
+            cost: None,
             kind: self.kind,
         })
     }

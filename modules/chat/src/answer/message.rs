@@ -83,10 +83,11 @@ impl Message {
         }
     }
 
-    pub(super) fn end(mut self, steps: &mut VecDeque<Step>) {
+    /// The whole of it, which is to be kept.
+    pub(super) fn end(mut self, steps: &mut VecDeque<Step>) -> Item {
         self.end_part(steps);
         let parts = std::mem::take(&mut self.parts);
-        steps.push_back(Step::Keep(self.item(parts)));
+        self.item(parts)
     }
 
     /// As far as it was said, if that is more than white space.
@@ -129,6 +130,7 @@ impl Message {
             id: self.id.clone(),
             thread_id: self.thread.clone(),
             created_at: self.since,
+            cost: None,
             kind: ItemKind::AssistantMessage { content },
         }
     }

@@ -18,8 +18,9 @@ use crate::protocol::id::{ItemId, ThreadId};
 use crate::protocol::item::{Item, ItemKind};
 use crate::protocol::timestamp::Timestamp;
 use crate::protocol::tool_call::{CallStatus, ClientToolCall};
-use crate::provider::{Delta, Ending, ProviderError};
+use crate::provider::{Delta, Ending, ProviderError, Usage};
 use crate::turn::Step;
+use crate::usage::Cost;
 
 /// Of an answer and of its thoughts, each; no model says more in one turn.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
@@ -37,6 +38,11 @@ pub(crate) struct Answer {
     /// Whether there is a message that was said to its end.
     said: bool,
     bytes: usize,
+    /// The last item that was said to its end, on which the answer's cost is noted.
+    last: Option<Item>,
+    /// Who answers.
+    model: String,
+    usage: Option<Usage>,
 }
 
 impl Answer {
@@ -50,7 +56,15 @@ impl Answer {
             call: None,
             said: false,
             bytes: 0,
+            last: None,
+            model: String::new(),
+            usage: None,
         }
+    }
+
+    /// The same, of this model, which the cost is noted with.
+    pub(crate) fn of_model(self, model: String) -> Answer {
+        Answer { model, ..self }
     }
 
     /// Appends what follows from `delta`.
@@ -62,7 +76,7 @@ impl Answer {
     ) -> Result<(), ProviderError> {
         match delta {
             Delta::Thinking => {
-                self.finish_message(steps);
+                self.finish_message(None, steps);
                 self.thinking.begin(now, steps);
             }
             // A thought in the middle of a message would stand behind the words it led to.
@@ -80,13 +94,13 @@ impl Answer {
                     message.end_part(steps);
                 }
             }
-            Delta::NextMessage => self.finish_message(steps),
+            Delta::NextMessage => self.finish_message(None, steps),
             Delta::ToolCall {
                 call_id,
                 name,
                 arguments,
             } => self.call(call_id, name, &arguments, now)?,
-            Delta::Usage(_) => {}
+            Delta::Usage(usage) => self.usage = Some(usage),
             Delta::Done(ending) => self.finish(ending, now, steps)?,
         }
         Ok(())
@@ -115,10 +129,13 @@ impl Answer {
         })
     }
 
-    fn finish_message(&mut self, steps: &mut VecDeque<Step>) {
+    fn finish_message(&mut self, cost: Option<Cost>, steps: &mut VecDeque<Step>) {
         if let Some(message) = self.message.take() {
             self.said = true;
-            message.end(steps);
+            let mut item = message.end(steps);
+            item.cost = cost;
+            steps.push_back(Step::Keep(item.clone()));
+            self.last = Some(item);
         }
     }
 
@@ -144,6 +161,7 @@ impl Answer {
             id: ItemId::tool_call(),
             thread_id: self.thread.clone(),
             created_at: now,
+            cost: None,
             kind: ItemKind::ClientToolCall(ClientToolCall {
                 status: CallStatus::Pending,
                 call_id,
@@ -161,19 +179,33 @@ impl Answer {
         now: Timestamp,
         steps: &mut VecDeque<Step>,
     ) -> Result<(), ProviderError> {
-        self.finish_message(steps);
+        let cost = self.cost();
+        let of_message = cost.clone().filter(|_| self.call.is_none());
+        self.finish_message(of_message, steps);
+        let last = self.last.take().filter(|last| last.cost.is_none());
         if let Some(call) = self.call.take() {
             // The thoughts go on when the tool's output is there.
             let thoughts = self.thinking.suspend(steps);
             steps.extend(thoughts.map(Step::Store));
-            steps.push_back(Step::Keep(call));
+            steps.push_back(Step::Keep(Item { cost, ..call }));
         } else if !self.said && ending == Ending::Complete {
             return Err(ProviderError::Empty);
         } else {
             self.thinking.end(now, steps);
+            // Some providers count when the last item is kept already.
+            if let (Some(last), Some(_)) = (last, &cost) {
+                steps.push_back(Step::Store(Item { cost, ..last }));
+            }
         }
         steps.extend(notice(ending));
         Ok(())
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        Some(Cost {
+            model: self.model.clone(),
+            usage: self.usage?,
+        })
     }
 }
 

@@ -290,6 +290,7 @@ fn a_workflow_that_was_left_open_goes_on() {
         id: "wf_1".into(),
         thread_id: "thr_1".into(),
         created_at: Timestamp::from_micros(0),
+        cost: None,
         kind: ItemKind::Workflow {
             workflow: Workflow {
                 r#type: WorkflowType::Reasoning,
@@ -359,4 +360,59 @@ fn what_was_said_so_far_is_there_unless_it_is_white_space() {
         serde_json::to_value(item).unwrap()["content"][0]["text"],
         "Hello"
     );
+}
+
+#[test]
+fn the_cost_is_noted_on_the_last_item() {
+    let usage = Usage {
+        input_tokens: 9,
+        ..Usage::default()
+    };
+    let run = |deltas: Vec<Delta>| {
+        let tools = vec!["look".to_owned()];
+        let mut answer = Answer::new("thr_1".into(), tools, None).of_model("tiny".to_owned());
+        let mut steps = VecDeque::new();
+        for delta in deltas {
+            let now = Timestamp::from_micros(0);
+            answer.take(delta, now, &mut steps).unwrap();
+        }
+        let noted = steps.into_iter().filter_map(|step| match step {
+            Step::Keep(item) => Some(("keep", item.cost)),
+            Step::Store(item) => Some(("store", item.cost)),
+            _ => None,
+        });
+        noted.collect::<Vec<_>>()
+    };
+    let cost = || {
+        Some(Cost {
+            model: "tiny".to_owned(),
+            usage,
+        })
+    };
+    // counted before the message is over, as in Chat Completions
+    assert_eq!(
+        run(vec![text("Hi"), Delta::Usage(usage), done()]),
+        [("keep", cost())]
+    );
+    // and behind it, as in Responses
+    assert_eq!(
+        run(vec![
+            text("Hi"),
+            Delta::NextMessage,
+            Delta::Usage(usage),
+            done()
+        ]),
+        [("keep", None), ("store", cost())]
+    );
+    // on the call, when the answer ends in one
+    assert_eq!(
+        run(vec![
+            text("Hm"),
+            call("look", "{}"),
+            Delta::Usage(usage),
+            done()
+        ]),
+        [("keep", None), ("keep", cost())]
+    );
+    assert_eq!(run(vec![text("Hi"), done()]), [("keep", None)]);
 }

@@ -181,6 +181,7 @@ impl Open {
             id: self.id.clone(),
             thread_id: thread.clone(),
             created_at: self.since,
+            cost: None,
             kind: ItemKind::Workflow {
                 workflow: self.workflow.clone(),
             },

@@ -64,6 +64,7 @@ pub(super) enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) kind: EntryKind,
+    bytes: u64,
     pub(super) age: Duration,
     path: PathBuf,
 }
@@ -224,6 +225,7 @@ impl Folder {
             };
             entries.push(Entry {
                 kind,
+                bytes: metadata.len(),
                 age: now.duration_since(metadata.modified()?).unwrap_or_default(),
                 path: entry.path(),
             });
@@ -234,12 +236,9 @@ impl Folder {
     pub(super) fn usage(&self) -> io::Result<Usage> {
         let (mut usage, mut wanted, mut whole) = (Usage::default(), Vec::new(), Vec::new());
         for entry in self.entries(SystemTime::UNIX_EPOCH)? {
-            let Some(metadata) = or_none(entry.path.metadata())? else {
-                continue;
-            };
             match entry.kind {
-                EntryKind::Wanted(id) => wanted.push((id, metadata.len())),
-                EntryKind::Whole(id) => whole.push((id, metadata.len())),
+                EntryKind::Wanted(id) => wanted.push((id, entry.bytes)),
+                EntryKind::Whole(id) => whole.push((id, entry.bytes)),
                 EntryKind::Part => {} // its room was made when it was asked for
             }
         }

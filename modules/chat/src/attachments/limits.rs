@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use super::kind::Types;
 
-/// As long as most file systems let a name be.
-pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// Attachments of one user that wait for their bytes: a few messages' full. Each holds its room.
 pub(super) const WANTED_PER_USER_MAX: usize = 32;
 /// Of one user. All are looked at to add one, which takes a few milliseconds with so many.
@@ -30,6 +28,8 @@ pub(crate) struct Limits {
     pub(crate) file_bytes: u64,
     pub(crate) user_bytes: u64,
     pub(crate) per_message: usize,
+    /// Of an attachment's name.
+    pub(crate) name_bytes: usize,
     pub(crate) types: Types,
     /// Where clients find the kernel, without a slash at the end.
     pub(crate) base_url: String,

@@ -1,7 +1,7 @@
 //! Files that go with messages: announced by `attachments.create`, uploaded, named by a message, and shown to the model.
 //!
 //! What is known of an attachment is in the store; its bytes are files, and only whether such a file is there says that it is
-//! uploaded. Nothing here knows HTTP but `routes`, nor a model but for what `contents` gives it to read.
+//! uploaded. Nothing here knows HTTP but `routes` and `upload`, nor a model but for what `contents` gives it to read.
 
 mod contents;
 mod files;
@@ -20,11 +20,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use midplane_sdk::Context;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use self::files::{Files, Folder, Standing, Usage};
 use self::kind::Kind;
-use self::limits::{FILES_PER_USER_MAX, Limits, NAME_BYTES_MAX, WANTED_PER_USER_MAX};
+use self::limits::{FILES_PER_USER_MAX, Limits, WANTED_PER_USER_MAX};
 use crate::config::Config;
 use crate::protocol::attachment::{
     Attachment, AttachmentKind, CreateAttachment, UploadDescriptor, UploadMethod,
@@ -107,8 +107,10 @@ impl Attachments {
             size_bytes,
             mime_type,
         } = request;
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return Err(Refusal::Name);
+        if name.is_empty() || name.len() > limits.name_bytes || name.chars().any(char::is_control) {
+            return Err(Refusal::Name {
+                most: limits.name_bytes,
+            });
         }
         let mime_type = kind::media_type(&mime_type, &name).ok_or(Refusal::NoType)?;
         if !limits.types.allow(&mime_type) {
@@ -311,9 +313,14 @@ fn check_usage(usage: Usage, more: u64, most: u64) -> Result<(), Refusal> {
 
 /// Runs what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
+    match spawn_blocking(work)
+        .await
+        .map_err(JoinError::try_into_panic)
+    {
         Ok(done) => done,
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The generation's runtime has ended, and with it whoever waits.
+        Err(Err(_cancelled)) => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use midplane_sdk::Problem;
 
 use super::inspect::Mismatch;
-use super::limits::{NAME_BYTES_MAX, UPLOAD_TIME_MAX};
+use super::limits::UPLOAD_TIME_MAX;
 use crate::protocol::id::AttachmentId;
 use crate::store::StoreError;
 
@@ -18,8 +18,8 @@ pub(crate) enum Refusal {
     Off,
     #[error("no attachment {0}: it was deleted, never created, or belongs to another user")]
     NotFound(AttachmentId),
-    #[error("`name` has to be a text of 1 to {NAME_BYTES_MAX} bytes without control characters")]
-    Name,
+    #[error("`name` has to be a text of 1 to {most} bytes without control characters")]
+    Name { most: usize },
     #[error("`mime_type` is no media type: write it like `image/png`, or leave it empty for text")]
     NoType,
     #[error("files of type {given} cannot be attached: allowed are {allowed}")]
@@ -103,7 +103,7 @@ impl Refusal {
         let (status, code) = match self {
             Refusal::Off => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
             Refusal::NotFound(_) => (StatusCode::NOT_FOUND, "attachment_not_found"),
-            Refusal::Name
+            Refusal::Name { .. }
             | Refusal::NoType
             | Refusal::TooManyInMessage { .. }
             | Refusal::Twice(_)

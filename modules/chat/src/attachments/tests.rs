@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use axum::body::Body;
+use futures_util::stream;
+use http::HeaderMap;
+
 use super::*;
 use crate::attachments::kind::Types;
 use crate::protocol::id::ItemId;
@@ -34,6 +38,7 @@ impl Stage {
             file_bytes: 64 << 20,
             user_bytes: 1 << 30,
             per_message: 10,
+            name_bytes: 255,
             types: Types::Known,
             base_url: "http://localhost".to_owned(),
         };
@@ -236,11 +241,40 @@ async fn an_attachment_whose_thread_is_gone_can_go_to_another() {
     assert_eq!(attached[0].thread_id, Some(second));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_drips_is_cut() {
+    let stage = Stage::new();
+    let attachment = stage.announce("text/plain").await;
+    let never = Body::from_stream(stream::pending::<std::io::Result<bytes::Bytes>>());
+    let start = tokio::time::Instant::now();
+    let (none, id) = (HeaderMap::new(), &attachment.id);
+    let refusal = stage
+        .attachments
+        .upload("ada", id, &none, never)
+        .await
+        .unwrap_err();
+    assert!(matches!(refusal, Refusal::Slow));
+    assert_eq!(start.elapsed(), limits::UPLOAD_TIME_MAX);
+    let uploaded = stage
+        .attachments
+        .upload("ada", id, &none, Body::from("x"))
+        .await
+        .unwrap();
+    assert_eq!(
+        uploaded,
+        Attachment {
+            upload_descriptor: None,
+            ..attachment
+        }
+    );
+}
+
 fn message(attachments: &[&Attachment]) -> Item {
     Item {
         id: ItemId::message(),
         thread_id: "thr_1".into(),
         created_at: Timestamp::now(),
+        cost: None,
         kind: ItemKind::UserMessage(UserMessage {
             content: Vec::new(),
             attachments: attachments

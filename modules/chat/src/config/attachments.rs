@@ -22,6 +22,10 @@ const USER_BYTES_MAX: u64 = 1 << 40;
 /// As many as fit below a message.
 const PER_MESSAGE: usize = 10;
 const PER_MESSAGE_MAX: usize = 100;
+/// As long as most file systems let a name be.
+const NAME_BYTES: usize = 255;
+/// A path of a project.
+const NAME_BYTES_MAX: usize = 1_024;
 /// What clients of the socket write before a path: there is no host behind it.
 const BASE_URL: &str = "http://localhost";
 
@@ -42,6 +46,8 @@ pub(super) struct Table {
     /// Of all files of one user.
     user_bytes: Option<Quantity>,
     per_message: Option<usize>,
+    /// Of an attachment's name.
+    name_bytes: Option<usize>,
     /// Media types: `"image/png"`, `"text/*"`. Left out: PNG, JPEG, GIF and WebP images, PDF and text.
     types: Option<Vec<String>>,
     /// What stands before `/api/…` in the addresses that clients upload to and see images at; for clients that find the
@@ -74,17 +80,18 @@ impl Config {
                 USER_BYTES,
                 USER_BYTES_MAX,
             )?,
-            per_message: match table.per_message.unwrap_or(PER_MESSAGE) {
-                many @ 1..=PER_MESSAGE_MAX => many,
-                given => {
-                    return Err(out_of_range(
-                        "attachments.per_message",
-                        given,
-                        1,
-                        PER_MESSAGE_MAX,
-                    ));
-                }
-            },
+            per_message: number(
+                "attachments.per_message",
+                table.per_message,
+                PER_MESSAGE,
+                PER_MESSAGE_MAX,
+            )?,
+            name_bytes: number(
+                "attachments.name_bytes",
+                table.name_bytes,
+                NAME_BYTES,
+                NAME_BYTES_MAX,
+            )?,
             types: types(table.types.as_deref())?,
             base_url: base_url(table.base_url.as_deref().unwrap_or(BASE_URL))?,
         }))
@@ -105,6 +112,18 @@ fn quantity(
     match given.map_or(default, |Quantity(bytes)| bytes) {
         bytes if (1..=most).contains(&bytes) => Ok(bytes),
         bytes => Err(out_of_range(name, bytes, 1, most)),
+    }
+}
+
+fn number(
+    name: &'static str,
+    given: Option<usize>,
+    default: usize,
+    most: usize,
+) -> Result<usize, ConfigError> {
+    match given.unwrap_or(default) {
+        number if (1..=most).contains(&number) => Ok(number),
+        number => Err(out_of_range(name, number, 1, most)),
     }
 }
 
@@ -228,12 +247,13 @@ mod tests {
         assert_eq!(default, limits(json!({})).unwrap());
         assert_eq!(default.unwrap().file_bytes, FILE_BYTES);
         assert_eq!(limits(json!(false)).unwrap(), None);
-        let given = json!({"file_bytes": "2MiB", "user_bytes": 4_194_304, "per_message": 3,
+        let given = json!({"file_bytes": "2MiB", "user_bytes": 4_194_304, "per_message": 3, "name_bytes": 64,
                            "types": ["image/png", "text/*"], "base_url": "https://relay.example/x/"});
         let expect = Limits {
             file_bytes: 2 << 20,
             user_bytes: 4 << 20,
             per_message: 3,
+            name_bytes: 64,
             types: Types::Named(vec!["image/png".to_owned(), "text/*".to_owned()]),
             base_url: "https://relay.example/x".to_owned(),
         };
@@ -266,6 +286,10 @@ mod tests {
         );
         refused(json!({"user_bytes": -1}), "expected a number of bytes");
         refused(json!({"per_message": 0}), "`attachments.per_message` is 0");
+        refused(
+            json!({"name_bytes": 1_025}),
+            "`attachments.name_bytes` is 1025: choose a value between 1 and 1024",
+        );
         refused(json!({"types": []}), "`attachments.types` is empty");
         refused(json!({"types": ["png"]}), "`png` is no media type");
         refused(json!({"types": ["*/*"]}), "`*/*` is no media type");

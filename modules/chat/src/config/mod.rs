@@ -52,6 +52,8 @@ pub(crate) struct Config {
     instructions_file: Option<PathBuf>,
     /// `false` for local servers that want no key.
     requires_key: Option<bool>,
+    /// Asks the provider for its models before a session is issued, and refuses one whose key it refuses.
+    validate_key: bool,
     /// How long the provider may send nothing: `"90s"`. What the two below are where they are left out.
     #[serde(deserialize_with = "bounds::duration")]
     timeout: Option<Duration>,
@@ -104,6 +106,7 @@ pub(crate) struct Settings {
     pub(crate) choice: Choice,
     pub(crate) openai: OpenAiSettings,
     pub(crate) upstream: UpstreamSettings,
+    pub(crate) validates_key: bool,
     pub(crate) echo: Echo,
     /// `None`: switched off.
     pub(crate) attachments: Option<Limits>,
@@ -160,6 +163,10 @@ pub(crate) enum ConfigError {
         "`proxy` is no proxy's URL: write it like `http://proxy:3128`, `https://proxy` or `socks5h://proxy:1080`"
     )]
     Proxy,
+    #[error(
+        "`validate_key` finds no key to try: remove it, `requires_key = false` or `provider = \"echo\"`"
+    )]
+    NoKeyToValidate,
     #[error("`reasoning_summary` needs `api = \"responses\"`: remove it or change `api`")]
     SummaryWithoutResponses,
     #[error(
@@ -189,6 +196,7 @@ impl Config {
             choice: self.choice()?,
             openai,
             upstream: self.upstream()?,
+            validates_key: self.validates_key()?,
             echo: Echo {
                 delay: bounds::within(
                     "echo_delay",

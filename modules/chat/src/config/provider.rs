@@ -63,6 +63,14 @@ impl Config {
         })
     }
 
+    pub(super) fn validates_key(&self) -> Result<bool, ConfigError> {
+        let keyless = self.requires_key == Some(false) || self.provider == Some(ProviderName::Echo);
+        if self.validate_key && keyless {
+            return Err(ConfigError::NoKeyToValidate);
+        }
+        Ok(self.validate_key)
+    }
+
     pub(super) fn openai(&self) -> Result<OpenAiSettings, ConfigError> {
         let model = match (non_empty("model", &self.model)?, &self.base_url) {
             (Some(model), _) => model.to_owned(),

@@ -59,6 +59,14 @@ fn what_is_wrong_is_said_with_what_to_do() {
         "unknown variant `disk`, expected `durable` or `memory`",
     );
     refused(
+        json!({"titles": "poem"}),
+        "unknown variant `poem`, expected one of `words`",
+    );
+    refused(
+        json!({"transcription_model": ""}),
+        "`transcription_model` is empty",
+    );
+    refused(
         json!({"base_url": "api.openai.com"}),
         "`model` is missing: name a model that `api.openai.com` serves",
     );
@@ -117,6 +125,10 @@ fn what_is_wrong_is_said_with_what_to_do() {
     refused(
         json!({"api": "chat_completions", "reasoning_summary": "auto"}),
         "needs `api = \"responses\"`",
+    );
+    refused(
+        json!({"provider": "echo", "validate_key": true}),
+        "`validate_key` finds no key to try",
     );
     refused(
         json!({"stream_usage": true}),

@@ -104,6 +104,7 @@ impl Conversations {
             id: ItemId::message(),
             thread_id: thread.clone(),
             created_at: Timestamp::now(),
+            cost: None,
             kind: ItemKind::UserMessage(message),
         };
         self.store.add_item(session.user(), item.clone()).await?;

@@ -170,7 +170,9 @@ impl Conversations {
             tool_choice,
         };
         let tools = self.tools.iter().map(|tool| tool.name.clone()).collect();
-        let answer = Answer::new(thread, tools, open_workflow(newest_first));
+        let asked_model = conversation.model.as_ref().or(self.models.first());
+        let answer = Answer::new(thread, tools, open_workflow(newest_first))
+            .of_model(asked_model.cloned().unwrap_or_default());
         Ok(Asked {
             notice: provider.notice().map(Event::Notice),
             speaker: Speaker::Model {

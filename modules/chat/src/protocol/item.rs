@@ -12,12 +12,17 @@ use super::timestamp::Timestamp;
 use super::tool_call::ClientToolCall;
 use super::widget::Root;
 use super::workflow::{Task, Workflow};
+use crate::usage::Cost;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Item {
     pub(crate) id: ItemId,
     pub(crate) thread_id: ThreadId,
     pub(crate) created_at: Timestamp,
+    /// What it cost to say. The protocol's items have no room for it: it is in no answer of the protocol's, and stands beside
+    /// the item in its record.
+    #[serde(skip)]
+    pub(crate) cost: Option<Cost>,
     #[serde(flatten)]
     pub(crate) kind: ItemKind,
 }

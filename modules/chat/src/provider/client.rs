@@ -42,6 +42,9 @@ impl Client {
         loop {
             let (failure, asked_for) = match self.send(body.clone(), credential).await {
                 Ok(answer) if answer.status() == StatusCode::OK => return events(answer),
+                Ok(answer) if self.is_key_wanted(answer.status()) => {
+                    return Err(ProviderError::KeyWanted);
+                }
                 Ok(answer) => refusal(answer).await?,
                 Err(failure) if failure.is_transient() => (failure.into(), None),
                 Err(failure) => return Err(failure.into()),
@@ -53,6 +56,10 @@ impl Client {
             tokio::time::sleep(pause).await;
             tried += 1;
         }
+    }
+
+    fn is_key_wanted(&self, status: StatusCode) -> bool {
+        status == StatusCode::UNAUTHORIZED && !self.upstream.requires_key()
     }
 
     async fn send(

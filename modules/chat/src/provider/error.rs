@@ -30,6 +30,12 @@ pub(crate) enum ProviderError {
     NotFound,
     #[error("The conversation is too long for the model: start a new thread.")]
     ConversationTooLong,
+    #[error("The provider's filter refuses this conversation: say it in other words.")]
+    Withheld,
+    #[error(
+        "The provider wants an API key (status 401): set `requires_key = true` for the chat module."
+    )]
+    KeyWanted,
     #[error(
         "The provider rejected the request (status {0}): check `api` and `model` of the chat module."
     )]
@@ -75,7 +81,9 @@ impl ProviderError {
     pub(crate) fn allow_retry(&self) -> bool {
         !matches!(
             self,
-            ProviderError::Rejected(_) | ProviderError::ConversationTooLong
+            ProviderError::Rejected(_)
+                | ProviderError::ConversationTooLong
+                | ProviderError::Withheld
         )
     }
 
@@ -83,11 +91,14 @@ impl ProviderError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             ProviderError::NoKey(_) => "no_key",
-            ProviderError::KeyRefused | ProviderError::Forbidden => "key_refused",
+            ProviderError::KeyRefused | ProviderError::KeyWanted | ProviderError::Forbidden => {
+                "key_refused"
+            }
             ProviderError::QuotaExhausted => "quota_exhausted",
             ProviderError::RateLimited(_) => "rate_limited",
             ProviderError::NotFound
             | ProviderError::ConversationTooLong
+            | ProviderError::Withheld
             | ProviderError::Rejected(_) => "rejected",
             ProviderError::Unavailable(_) | ProviderError::Failed => "failed",
             ProviderError::Unreachable(_)
@@ -114,6 +125,7 @@ impl ProviderError {
             (400 | 413 | 422, Some(Code::ContextLengthExceeded)) => {
                 ProviderError::ConversationTooLong
             }
+            (400, Some(Code::ContentFilter)) => ProviderError::Withheld,
             (401, _) => ProviderError::KeyRefused,
             (403, _) => ProviderError::Forbidden,
             (404, _) => ProviderError::NotFound,
@@ -129,6 +141,7 @@ impl ProviderError {
             Some(Code::InsufficientQuota) => ProviderError::QuotaExhausted,
             Some(Code::ContextLengthExceeded) => ProviderError::ConversationTooLong,
             Some(Code::RateLimitExceeded) => ProviderError::RateLimited(None),
+            Some(Code::ContentFilter) => ProviderError::Withheld,
             Some(Code::Other) | None => ProviderError::Failed,
         }
     }
@@ -154,8 +167,12 @@ impl From<UpstreamError> for ProviderError {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {
     InsufficientQuota,
+    /// The second is llama.cpp's.
+    #[serde(alias = "exceed_context_size_error")]
     ContextLengthExceeded,
     RateLimitExceeded,
+    /// Azure's.
+    ContentFilter,
     #[serde(other)]
     Other,
 }
@@ -167,14 +184,25 @@ pub(crate) struct ErrorBody {
 }
 
 #[derive(Debug, Deserialize)]
-struct ErrorMembers {
+pub(crate) struct ErrorMembers {
     #[serde(default)]
     code: serde_json::Value,
+    /// Where llama.cpp, whose codes are numbers, tells what happened.
+    #[serde(default)]
+    r#type: serde_json::Value,
 }
 
 impl ErrorBody {
     pub(crate) fn code(&self) -> Option<Code> {
-        Code::deserialize(&self.error.code).ok()
+        self.error.code()
+    }
+}
+
+impl ErrorMembers {
+    pub(crate) fn code(&self) -> Option<Code> {
+        let mut told = [&self.code, &self.r#type].map(|told| Code::deserialize(told).ok());
+        told.sort_by_key(|code| !matches!(code, Some(code) if *code != Code::Other));
+        told[0]
     }
 }
 
@@ -230,6 +258,24 @@ mod tests {
             400,
             r#"{"error":{"code":"context_length_exceeded"}}"#,
             "new thread",
+            false,
+        );
+        check(
+            400,
+            r#"{"error":{"code":400,"type":"exceed_context_size_error"}}"#,
+            "new thread",
+            false,
+        );
+        check(
+            400,
+            r#"{"error":{"code":"other","type":"insufficient_quota"}}"#,
+            "billing",
+            true,
+        );
+        check(
+            400,
+            r#"{"error":{"code":"content_filter","param":"prompt"}}"#,
+            "in other words",
             false,
         );
         check(400, r#"{"error":"text"}"#, "status 400", false);

@@ -63,7 +63,7 @@ pub(crate) enum Delta {
         /// A JSON object.
         arguments: String,
     },
-    /// What the answer cost: at most once, shortly before the end. Not every server counts.
+    /// What the answer cost: at most once, before the end. Not every server counts.
     Usage(Usage),
     Done(Ending),
 }

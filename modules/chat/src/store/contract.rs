@@ -8,6 +8,8 @@ use crate::protocol::item::ItemKind;
 use crate::protocol::message::AssistantContent;
 use crate::protocol::page::Order;
 use crate::protocol::timestamp::Timestamp;
+use crate::provider::Usage;
+use crate::usage::Cost;
 
 /// Makes a test of each of these for one store.
 macro_rules! tests_of {
@@ -22,6 +24,7 @@ macro_rules! tests_of {
                 a_thread_is_changed_in_place_and_keeps_its_identity,
                 an_item_is_replaced_where_it_stands,
                 what_is_of_no_known_kind_is_kept_as_it_stands,
+                what_an_item_cost_is_kept_beside_it,
                 one_item_is_deleted_and_its_place_stays_empty,
                 what_stands_behind_an_item_is_deleted,
                 a_deleted_thread_is_gone_and_its_id_free,
@@ -70,6 +73,7 @@ pub(super) fn saying(thread: &str, id: &str, text: &str) -> Item {
         id: id.into(),
         thread_id: thread.into(),
         created_at: at(0),
+        cost: None,
         kind,
     }
 }
@@ -261,6 +265,28 @@ async fn what_is_of_no_known_kind_is_kept_as_it_stands(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(serde_json::to_value(kept).unwrap(), json);
+}
+
+async fn what_an_item_cost_is_kept_beside_it(store: &dyn Store) {
+    fill(store).await;
+    let cost = Cost {
+        model: "tiny".to_owned(),
+        usage: Usage {
+            input_tokens: 3,
+            ..Usage::default()
+        },
+    };
+    let costly = Item {
+        cost: Some(cost),
+        ..item("t1", "b")
+    };
+    store.save_item("ada", costly.clone()).await.unwrap();
+    let kept = store.item("ada", &"t1".into(), &"b".into()).await.unwrap();
+    assert_eq!(kept, costly);
+    let json = serde_json::to_string(&kept).unwrap();
+    assert!(!json.contains("tiny"), "no client is told: {json}");
+    let other = store.item("ada", &"t1".into(), &"a".into()).await.unwrap();
+    assert_eq!(other.cost, None);
 }
 
 async fn one_item_is_deleted_and_its_place_stays_empty(store: &dyn Store) {

@@ -197,7 +197,7 @@ async fn read_request(connection: &mut (impl AsyncRead + Unpin)) -> String {
         let length = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
-            .unwrap();
+            .unwrap_or("0");
         if body.len() == length.parse::<usize>().unwrap() {
             return request;
         }

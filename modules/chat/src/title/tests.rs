@@ -71,6 +71,7 @@ fn item(kind: ItemKind) -> Item {
         id: ItemId::message(),
         thread_id: "thr_1".into(),
         created_at: Timestamp::from_micros(0),
+        cost: None,
         kind,
     }
 }

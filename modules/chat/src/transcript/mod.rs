@@ -41,6 +41,7 @@ mod tests {
             id: ItemId::message(),
             thread_id: "thr_1".into(),
             created_at: Timestamp::from_micros(0),
+            cost: None,
             kind,
         }
     }

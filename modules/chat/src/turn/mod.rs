@@ -268,6 +268,7 @@ fn cancelled(thread_id: ThreadId) -> Item {
         id: ItemId::hidden_context(),
         thread_id,
         created_at: Timestamp::now(),
+        cost: None,
         kind,
     }
 }

@@ -142,6 +142,11 @@ impl Upstream {
         self.exchange(Request::from_parts(head, body)).await
     }
 
+    /// Whether requests carry the session's key.
+    pub(crate) fn requires_key(&self) -> bool {
+        self.settings.requires_key
+    }
+
     fn address(&self, path: &Uri) -> Uri {
         let base = &self.settings.base_url;
         let below = path.path_and_query().map_or("", |path| path.as_str());

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 
 use crate::provider::calls::{Calls, Fragment};
-use crate::provider::error::{Code, ProviderError};
+use crate::provider::error::{ErrorMembers, ProviderError};
 use crate::provider::openai::Reader;
 use crate::provider::{Delta, Ending, Usage};
 
@@ -17,7 +17,7 @@ struct Chunk {
     #[serde(default)]
     usage: Option<ChunkUsage>,
     #[serde(default)]
-    error: Option<ChunkError>,
+    error: Option<ErrorMembers>,
 }
 
 #[derive(Deserialize)]
@@ -103,12 +103,6 @@ impl From<ChunkUsage> for Usage {
     }
 }
 
-#[derive(Deserialize)]
-struct ChunkError {
-    #[serde(default)]
-    code: serde_json::Value,
-}
-
 #[derive(Default)]
 pub(in crate::provider) struct ChatReader {
     calls: Calls,
@@ -125,7 +119,7 @@ impl Reader for ChatReader {
         }
         let chunk: Chunk = serde_json::from_str(data).map_err(|_| ProviderError::Malformed)?;
         if let Some(error) = chunk.error {
-            return Err(ProviderError::of_event(Code::deserialize(error.code).ok()));
+            return Err(ProviderError::of_event(error.code()));
         }
         if let Some(usage) = chunk.usage {
             self.usage = Some(usage.into());

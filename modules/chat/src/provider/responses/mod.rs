@@ -1,5 +1,6 @@
 //! OpenAI's Responses API.
 
+mod event;
 mod reader;
 mod request;
 

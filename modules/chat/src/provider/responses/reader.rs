@@ -1,230 +1,14 @@
-//! The events of the Responses API.
+//! What the events of the Responses API say.
 
 use std::collections::VecDeque;
 
 use serde::Deserialize;
 
-use crate::protocol::source::{Annotation, FileSource, Source, SourceBase, UrlSource};
+use super::event::{EndedResponse, OutputItem, StreamEvent};
 use crate::provider::calls::{Call, Calls, Fragment};
 use crate::provider::error::{Code, ProviderError};
 use crate::provider::openai::Reader;
-use crate::provider::{Delta, Ending, Usage};
-
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum StreamEvent {
-    #[serde(rename = "response.output_text.delta")]
-    Text(TextDelta),
-    #[serde(rename = "response.refusal.delta")]
-    Refusal(TextDelta),
-    #[serde(rename = "response.output_text.annotation.added")]
-    Annotation {
-        #[serde(default)]
-        output_index: u64,
-        #[serde(default)]
-        content_index: u64,
-        annotation: Citation,
-    },
-    #[serde(rename = "response.reasoning_summary_text.delta")]
-    Thought {
-        #[serde(default)]
-        output_index: u64,
-        #[serde(default)]
-        summary_index: u64,
-        delta: String,
-    },
-    #[serde(rename = "response.output_item.added")]
-    ItemAdded {
-        #[serde(default)]
-        output_index: u64,
-        item: OutputItem,
-    },
-    #[serde(rename = "response.function_call_arguments.delta")]
-    Arguments {
-        #[serde(default)]
-        output_index: u64,
-        delta: String,
-    },
-    #[serde(rename = "response.output_item.done")]
-    ItemDone {
-        #[serde(default)]
-        output_index: u64,
-        item: OutputItem,
-    },
-    #[serde(rename = "response.completed")]
-    Completed {
-        #[serde(default)]
-        response: EndedResponse,
-    },
-    #[serde(rename = "response.incomplete")]
-    Incomplete {
-        #[serde(default)]
-        response: EndedResponse,
-    },
-    #[serde(rename = "response.failed")]
-    Failed {
-        #[serde(default)]
-        response: EndedResponse,
-    },
-    #[serde(rename = "error")]
-    Error {
-        #[serde(default)]
-        code: serde_json::Value,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-struct TextDelta {
-    #[serde(default)]
-    output_index: u64,
-    #[serde(default)]
-    content_index: u64,
-    delta: String,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum OutputItem {
-    FunctionCall {
-        #[serde(default)]
-        call_id: String,
-        #[serde(default)]
-        name: String,
-        #[serde(default)]
-        arguments: String,
-    },
-    Reasoning {},
-    #[serde(other)]
-    Other,
-}
-
-/// What the words rest on. A member that is missing makes it one that is left out, not a stream that cannot be read.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Citation {
-    FileCitation {
-        #[serde(default)]
-        filename: Option<String>,
-        #[serde(default)]
-        index: Option<u64>,
-    },
-    ContainerFileCitation {
-        #[serde(default)]
-        filename: Option<String>,
-        #[serde(default)]
-        end_index: Option<u64>,
-    },
-    UrlCitation {
-        #[serde(default)]
-        url: Option<String>,
-        #[serde(default)]
-        title: Option<String>,
-        #[serde(default)]
-        end_index: Option<u64>,
-    },
-    #[serde(other)]
-    Other,
-}
-
-impl Citation {
-    /// As `ResponseStreamConverter` in `chatkit/agents.py` has it: nothing for a file without a name.
-    fn annotation(self) -> Option<Annotation> {
-        let file = |filename: Option<String>, index| {
-            let filename = filename.filter(|name| !name.is_empty())?;
-            let source = FileSource {
-                base: SourceBase::titled(filename.as_str()),
-                filename,
-            };
-            Some(Annotation::new(Source::File(source), index))
-        };
-        match self {
-            Citation::FileCitation { filename, index } => file(filename, index),
-            Citation::ContainerFileCitation {
-                filename,
-                end_index,
-            } => file(filename, end_index),
-            Citation::UrlCitation {
-                url,
-                title,
-                end_index,
-            } => {
-                let url = url?;
-                let source = UrlSource {
-                    base: SourceBase::titled(title.unwrap_or_else(|| url.clone())),
-                    url,
-                    attribution: None,
-                };
-                Some(Annotation::new(Source::Url(source), end_index))
-            }
-            Citation::Other => None,
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-struct EndedResponse {
-    #[serde(default)]
-    usage: Option<ResponseUsage>,
-    #[serde(default)]
-    incomplete_details: Option<IncompleteDetails>,
-    #[serde(default)]
-    error: Option<FailedError>,
-}
-
-#[derive(Deserialize)]
-struct ResponseUsage {
-    #[serde(default)]
-    input_tokens: Option<u64>,
-    #[serde(default)]
-    input_tokens_details: Option<InputDetails>,
-    #[serde(default)]
-    output_tokens: Option<u64>,
-    #[serde(default)]
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
-}
-
-impl From<ResponseUsage> for Usage {
-    fn from(usage: ResponseUsage) -> Usage {
-        let cached = usage.input_tokens_details;
-        let reasoning = usage.output_tokens_details;
-        Usage {
-            input_tokens: usage.input_tokens.unwrap_or_default(),
-            cached_input_tokens: cached
-                .and_then(|details| details.cached_tokens)
-                .unwrap_or_default(),
-            output_tokens: usage.output_tokens.unwrap_or_default(),
-            reasoning_tokens: reasoning
-                .and_then(|details| details.reasoning_tokens)
-                .unwrap_or_default(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct IncompleteDetails {
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct FailedError {
-    #[serde(default)]
-    code: serde_json::Value,
-}
+use crate::provider::{Delta, Ending};
 
 #[derive(Default)]
 pub(in crate::provider) struct ResponsesReader {
@@ -321,9 +105,7 @@ impl Reader for ResponsesReader {
             }
             StreamEvent::Failed { response } => {
                 deltas.extend(response.usage.map(|usage| Delta::Usage(usage.into())));
-                let code = response
-                    .error
-                    .and_then(|error| Code::deserialize(error.code).ok());
+                let code = response.error.and_then(|error| error.code());
                 return Err(ProviderError::of_event(code));
             }
             StreamEvent::Error { code } => {
@@ -357,6 +139,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::provider::Usage;
 
     fn read(events: &[Value]) -> Result<Vec<Delta>, ProviderError> {
         let (mut reader, mut deltas) = (ResponsesReader::default(), VecDeque::new());

@@ -41,6 +41,15 @@ async fn refusals() {
     ] {
         check(line, two(status(line)), retry(), expect).await;
     }
+    let keyless = json!({"provider": "openai", "requires_key": false, "retries": 1});
+    let expect = ("", ProviderError::KeyWanted, 1);
+    check(
+        "401 without a key",
+        two(status("401 Unauthorized")),
+        keyless,
+        expect,
+    )
+    .await;
     let used_up = r#"{"error":{"code":"insufficient_quota"}}"#;
     let used_up = Reply::status("429 Too Many Requests", "retry-after: 0\r\n", used_up);
     let expect = ("", ProviderError::QuotaExhausted, 1);

@@ -41,6 +41,9 @@ struct ThreadRecord<T> {
 struct ItemRecord<I> {
     v: u32,
     item: I,
+    /// A [`Cost`], where it can be read: what another version made of it must not hide the item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cost: Option<Value>,
 }
 
 /// `n/…`
@@ -101,12 +104,24 @@ pub(super) fn read<R: DeserializeOwned>(json: &[u8]) -> Result<R, StoreError> {
 }
 
 pub(super) fn write_item(item: &Item) -> Bytes {
-    write(&ItemRecord { v: SCHEMA, item })
+    let cost = serde_json::to_value(&item.cost).ok();
+    write(&ItemRecord {
+        v: SCHEMA,
+        item,
+        cost: cost.filter(|cost| !cost.is_null()),
+    })
 }
 
 pub(super) fn read_item(json: &[u8]) -> Result<Item, StoreError> {
-    if let Ok(ItemRecord { v: ..=SCHEMA, item }) = serde_json::from_slice(json) {
-        return Ok(item);
+    let known = |cost: Option<Value>| serde_json::from_value(cost?).ok();
+    if let Ok(ItemRecord::<Item> {
+        v: ..=SCHEMA,
+        item,
+        cost,
+    }) = serde_json::from_slice(json)
+    {
+        let cost = known(cost);
+        return Ok(Item { cost, ..item });
     }
     /// What every item has.
     #[derive(Deserialize)]
@@ -118,10 +133,11 @@ pub(super) fn read_item(json: &[u8]) -> Result<Item, StoreError> {
         rest: Map<String, Value>,
     }
     match serde_json::from_slice::<ItemRecord<Unknown>>(json) {
-        Ok(ItemRecord { item, .. }) => Ok(Item {
+        Ok(ItemRecord { item, cost, .. }) => Ok(Item {
             id: item.id,
             thread_id: item.thread_id,
             created_at: item.created_at,
+            cost: known(cost),
             kind: ItemKind::Unknown(item.rest),
         }),
         Err(error) => {
