@@ -4,6 +4,8 @@
 //! `/chatkit/actions` of the module that `actions` names, checks what is answered, and keeps it. The other module has no
 //! other way into a thread.
 //!
+//! An event of ours, `midplane.respond`, ends a stream and lets the model go on from what the thread holds then.
+//!
 //! What is posted: `{"type", "thread", "item"?, "action", "user"}`, the type that of the request, the item the widget it comes
 //! from. What is answered to `threads.custom_action`: an event stream of ChatKit's events, or 204; to
 //! `threads.sync_custom_action`: `{"updated_item"?}`, or 204. A problem's `detail` is told to the user.

@@ -20,7 +20,7 @@ use crate::protocol::event::Event;
 use crate::protocol::id::ThreadId;
 use crate::protocol::item::Item;
 use crate::protocol::page::{Order, PAGE_SIZE_DEFAULT, Page, Scan};
-use crate::protocol::request::{Feedback, ListItems, Request, UpdateThread};
+use crate::protocol::request::{Feedback, ListItems, Plain, Request, Streamed, UpdateThread};
 use crate::protocol::thread::Thread;
 use crate::provider::{Echo, OpenAi, Tool};
 use crate::store::{Store, StoreError};
@@ -101,46 +101,49 @@ impl Conversations {
         if let Some(thread) = request.thread_id() {
             self.saves.settled(session.user(), thread).await;
         }
+        let request = match request {
+            Request::Streamed(request) => request,
+            Request::Plain(request) => return self.answer(session, request).await.map(Reply::Json),
+        };
         let events: EventStream = match request {
-            Request::Create(request) => self.create(session, request).await?,
-            Request::AddUserMessage(request) => self.add_user_message(session, request).await?,
-            Request::AddClientToolOutput(request) => {
+            Streamed::Create(request) => self.create(session, request).await?,
+            Streamed::AddUserMessage(request) => self.add_user_message(session, request).await?,
+            Streamed::AddClientToolOutput(request) => {
                 self.add_client_tool_output(session, request).await?
             }
-            Request::AddStructuredInput(request) => {
+            Streamed::AddStructuredInput(request) => {
                 self.add_structured_input(session, request).await?
             }
-            Request::RetryAfterItem(request) => self.retry(session, request).await?,
-            Request::CustomAction(request) => self.custom_action(session, request).await?,
-            other => return self.answer(session, other).await.map(Reply::Json),
+            Streamed::RetryAfterItem(request) => self.retry(session, request).await?,
+            Streamed::CustomAction(request) => self.custom_action(session, request).await?,
         };
         Ok(Reply::Events(events))
     }
 
     /// Of requests whose answer is one piece of JSON.
-    async fn answer(&self, session: Session, request: Request) -> Result<Value, Refusal> {
+    async fn answer(&self, session: Session, request: Plain) -> Result<Value, Refusal> {
         let user = session.user();
         Ok(match request {
-            Request::GetThread(request) => {
+            Plain::GetThread(request) => {
                 to_json(&self.full_thread(user, &request.thread_id).await?)
             }
-            Request::ListThreads(paging) => {
+            Plain::ListThreads(paging) => {
                 let page = self.store.threads(user, paging.scan()).await?;
                 to_json(&page.map(Thread::without_items))
             }
-            Request::ListItems(ListItems { thread_id, paging }) => {
+            Plain::ListItems(ListItems { thread_id, paging }) => {
                 let page: Page<Item> = self.store.items(user, &thread_id, paging.scan()).await?;
                 to_json(&page.retain(|item| !item.is_hidden()))
             }
-            Request::UpdateThread(request) => self.rename(user, request).await?,
-            Request::DeleteThread(request) => {
+            Plain::UpdateThread(request) => self.rename(user, request).await?,
+            Plain::DeleteThread(request) => {
                 self.store.delete_thread(user, &request.thread_id).await?;
                 self.attachments
                     .forget_thread(user, &request.thread_id)
                     .await;
                 json!({})
             }
-            Request::Feedback(Feedback {
+            Plain::Feedback(Feedback {
                 thread_id,
                 item_ids,
                 kind,
@@ -150,30 +153,22 @@ impl Conversations {
                     .await?;
                 json!({})
             }
-            Request::SyncCustomAction(request) => {
-                self.sync_custom_action(&session, request).await?
-            }
-            Request::CreateAttachment(request) => {
+            Plain::SyncCustomAction(request) => self.sync_custom_action(&session, request).await?,
+            Plain::CreateAttachment(request) => {
                 to_json(&self.attachments.create(user, request).await?)
             }
-            Request::DeleteAttachment(request) => {
+            Plain::DeleteAttachment(request) => {
                 self.attachments
                     .delete(user, &request.attachment_id)
                     .await?;
                 json!({})
             }
-            Request::Transcribe(_) if self.is_echo(&session) => {
+            Plain::Transcribe(_) if self.is_echo(&session) => {
                 return Err(transcription::Refusal::NoProvider.into());
             }
-            Request::Transcribe(request) => {
+            Plain::Transcribe(request) => {
                 to_json(&self.transcriber.transcribe(request, &session).await?)
             }
-            Request::Create(_)
-            | Request::AddUserMessage(_)
-            | Request::AddClientToolOutput(_)
-            | Request::AddStructuredInput(_)
-            | Request::RetryAfterItem(_)
-            | Request::CustomAction(_) => unreachable!("these are answered with events"),
         })
     }
 

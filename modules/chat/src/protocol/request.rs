@@ -14,19 +14,31 @@ use super::structured_input::Submission;
 
 #[derive(Debug)]
 pub(crate) enum Request {
+    /// Answered with events: `StreamingReq`.
+    Streamed(Streamed),
+    /// Answered with one piece of JSON: `NonStreamingReq`.
+    Plain(Plain),
+}
+
+#[derive(Debug)]
+pub(crate) enum Streamed {
     Create(Create),
     AddUserMessage(AddUserMessage),
     AddClientToolOutput(AddClientToolOutput),
     AddStructuredInput(AddStructuredInput),
     RetryAfterItem(RetryAfterItem),
     CustomAction(CustomAction),
-    SyncCustomAction(CustomAction),
+}
+
+#[derive(Debug)]
+pub(crate) enum Plain {
     GetThread(OneThread),
     ListThreads(Paging<ThreadId>),
     ListItems(ListItems),
     UpdateThread(UpdateThread),
     DeleteThread(OneThread),
     Feedback(Feedback),
+    SyncCustomAction(CustomAction),
     CreateAttachment(CreateAttachment),
     DeleteAttachment(DeleteAttachment),
     Transcribe(Transcribe),
@@ -144,24 +156,27 @@ impl Request {
     /// The one it is about, if it names one.
     pub(crate) fn thread_id(&self) -> Option<&ThreadId> {
         match self {
-            Request::AddUserMessage(request) => Some(&request.thread_id),
-            Request::AddClientToolOutput(request) => Some(&request.thread_id),
-            Request::AddStructuredInput(request) => Some(&request.thread_id),
-            Request::RetryAfterItem(request) => Some(&request.thread_id),
-            Request::CustomAction(request) | Request::SyncCustomAction(request) => {
-                Some(&request.thread_id)
-            }
-            Request::GetThread(request) | Request::DeleteThread(request) => {
-                Some(&request.thread_id)
-            }
-            Request::ListItems(request) => Some(&request.thread_id),
-            Request::UpdateThread(request) => Some(&request.thread_id),
-            Request::Feedback(request) => Some(&request.thread_id),
-            Request::Create(_)
-            | Request::ListThreads(_)
-            | Request::CreateAttachment(_)
-            | Request::DeleteAttachment(_)
-            | Request::Transcribe(_) => None,
+            Request::Streamed(request) => match request {
+                Streamed::Create(_) => None,
+                Streamed::AddUserMessage(request) => Some(&request.thread_id),
+                Streamed::AddClientToolOutput(request) => Some(&request.thread_id),
+                Streamed::AddStructuredInput(request) => Some(&request.thread_id),
+                Streamed::RetryAfterItem(request) => Some(&request.thread_id),
+                Streamed::CustomAction(request) => Some(&request.thread_id),
+            },
+            Request::Plain(request) => match request {
+                Plain::GetThread(request) | Plain::DeleteThread(request) => {
+                    Some(&request.thread_id)
+                }
+                Plain::ListItems(request) => Some(&request.thread_id),
+                Plain::UpdateThread(request) => Some(&request.thread_id),
+                Plain::Feedback(request) => Some(&request.thread_id),
+                Plain::SyncCustomAction(request) => Some(&request.thread_id),
+                Plain::ListThreads(_)
+                | Plain::CreateAttachment(_)
+                | Plain::DeleteAttachment(_)
+                | Plain::Transcribe(_) => None,
+            },
         }
     }
 
@@ -173,37 +188,49 @@ impl Request {
             true => r#type.clone(),
             false => r#type.replacen('_', ".", 1),
         };
-        Ok(match name.as_str() {
-            "threads.create" => Request::Create(read("threads.create", params)?),
+        Request::of(&name, params)
+            .ok_or_else(|| RequestError::Unknown(r#type.chars().take(64).collect()))?
+    }
+
+    /// Nothing for a name that no request has.
+    fn of(name: &str, params: Value) -> Option<Result<Request, RequestError>> {
+        let streamed = |streamed: Result<Streamed, _>| Some(streamed.map(Request::Streamed));
+        let plain = |plain: Result<Plain, _>| Some(plain.map(Request::Plain));
+        match name {
+            "threads.create" => streamed(read("threads.create", params).map(Streamed::Create)),
             "threads.add_user_message" => {
-                Request::AddUserMessage(read("threads.add_user_message", params)?)
+                streamed(read("threads.add_user_message", params).map(Streamed::AddUserMessage))
             }
-            "threads.add_client_tool_output" => {
-                Request::AddClientToolOutput(read("threads.add_client_tool_output", params)?)
-            }
-            "threads.add_structured_input" => {
-                Request::AddStructuredInput(read("threads.add_structured_input", params)?)
-            }
+            "threads.add_client_tool_output" => streamed(
+                read("threads.add_client_tool_output", params).map(Streamed::AddClientToolOutput),
+            ),
+            "threads.add_structured_input" => streamed(
+                read("threads.add_structured_input", params).map(Streamed::AddStructuredInput),
+            ),
             "threads.retry_after_item" => {
-                Request::RetryAfterItem(read("threads.retry_after_item", params)?)
+                streamed(read("threads.retry_after_item", params).map(Streamed::RetryAfterItem))
             }
             "threads.custom_action" => {
-                Request::CustomAction(read("threads.custom_action", params)?)
+                streamed(read("threads.custom_action", params).map(Streamed::CustomAction))
             }
             "threads.sync_custom_action" => {
-                Request::SyncCustomAction(read("threads.sync_custom_action", params)?)
+                plain(read("threads.sync_custom_action", params).map(Plain::SyncCustomAction))
             }
-            "threads.get_by_id" => Request::GetThread(read("threads.get_by_id", params)?),
-            "threads.list" => Request::ListThreads(read("threads.list", params)?),
-            "items.list" => Request::ListItems(read("items.list", params)?),
-            "threads.update" => Request::UpdateThread(read("threads.update", params)?),
-            "threads.delete" => Request::DeleteThread(read("threads.delete", params)?),
-            "items.feedback" => Request::Feedback(read("items.feedback", params)?),
-            "attachments.create" => Request::CreateAttachment(read("attachments.create", params)?),
-            "attachments.delete" => Request::DeleteAttachment(read("attachments.delete", params)?),
-            "input.transcribe" => Request::Transcribe(read("input.transcribe", params)?),
-            _ => return Err(RequestError::Unknown(r#type.chars().take(64).collect())),
-        })
+            "threads.get_by_id" => plain(read("threads.get_by_id", params).map(Plain::GetThread)),
+            "threads.list" => plain(read("threads.list", params).map(Plain::ListThreads)),
+            "items.list" => plain(read("items.list", params).map(Plain::ListItems)),
+            "threads.update" => plain(read("threads.update", params).map(Plain::UpdateThread)),
+            "threads.delete" => plain(read("threads.delete", params).map(Plain::DeleteThread)),
+            "items.feedback" => plain(read("items.feedback", params).map(Plain::Feedback)),
+            "attachments.create" => {
+                plain(read("attachments.create", params).map(Plain::CreateAttachment))
+            }
+            "attachments.delete" => {
+                plain(read("attachments.delete", params).map(Plain::DeleteAttachment))
+            }
+            "input.transcribe" => plain(read("input.transcribe", params).map(Plain::Transcribe)),
+            _ => None,
+        }
     }
 }
 
@@ -212,115 +239,4 @@ fn read<P: DeserializeOwned>(request: &'static str, params: Value) -> Result<P, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INPUT: &str = r#"{"content":[{"type":"input_text","text":"hi"}],"attachments":[],"inference_options":{}}"#;
-
-    #[test]
-    fn every_request_is_read_under_both_names() {
-        let requests = [
-            ("threads.create", format!(r#"{{"input":{INPUT}}}"#)),
-            (
-                "threads.add_user_message",
-                format!(r#"{{"thread_id":"t","input":{INPUT}}}"#),
-            ),
-            (
-                "threads.retry_after_item",
-                r#"{"thread_id":"t","item_id":"i"}"#.to_owned(),
-            ),
-            ("threads.get_by_id", r#"{"thread_id":"t"}"#.to_owned()),
-            (
-                "threads.list",
-                r#"{"limit":2,"order":"asc","after":"t"}"#.to_owned(),
-            ),
-            (
-                "items.list",
-                r#"{"thread_id":"t","limit":2,"after":"i"}"#.to_owned(),
-            ),
-            (
-                "threads.update",
-                r#"{"thread_id":"t","title":"x"}"#.to_owned(),
-            ),
-            ("threads.delete", r#"{"thread_id":"t"}"#.to_owned()),
-            (
-                "items.feedback",
-                r#"{"thread_id":"t","item_ids":["i"],"kind":"positive"}"#.to_owned(),
-            ),
-            (
-                "threads.add_client_tool_output",
-                r#"{"thread_id":"t","result":null}"#.to_owned(),
-            ),
-            (
-                "threads.add_structured_input",
-                r#"{"thread_id":"t","item_id":"i","input":{}}"#.to_owned(),
-            ),
-            (
-                "threads.custom_action",
-                r#"{"thread_id":"t","item_id":null,"action":{"type":"a"}}"#.to_owned(),
-            ),
-            (
-                "threads.sync_custom_action",
-                r#"{"thread_id":"t","action":{"type":"a","payload":[1]}}"#.to_owned(),
-            ),
-            (
-                "attachments.create",
-                r#"{"name":"a","size":1,"mime_type":"text/plain"}"#.to_owned(),
-            ),
-            (
-                "attachments.delete",
-                r#"{"attachment_id":"atc_1"}"#.to_owned(),
-            ),
-            (
-                "input.transcribe",
-                r#"{"audio_base64":"","mime_type":"audio/webm"}"#.to_owned(),
-            ),
-        ];
-        for (name, params) in requests {
-            for name in [name.to_owned(), name.replacen('.', "_", 1)] {
-                let body = format!(r#"{{"type":"{name}","params":{params},"metadata":{{"a":1}}}}"#);
-                assert!(Request::parse(body.as_bytes()).is_ok(), "{body}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let check = |body: &str, expect: &str| {
-            let error = Request::parse(body.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(expect), "{body}: {error}");
-        };
-        check("", "not a ChatKit request");
-        check("[1]", "not a ChatKit request");
-        check("{}", "missing field `type`");
-        check(
-            r#"{"type":"threads.explode"}"#,
-            "`threads.explode` is not a request",
-        );
-        check(
-            r#"{"type":"threads_explode"}"#,
-            "`threads_explode` is not a request",
-        );
-        check(r#"{"type":"threads.list"}"#, "`params` of `threads.list`");
-        check(
-            r#"{"type":"threads.get_by_id","params":{}}"#,
-            "missing field `thread_id`",
-        );
-        check(
-            r#"{"type":"threads.list","params":{"limit":-1}}"#,
-            "invalid value",
-        );
-        check(
-            r#"{"type":"threads.create","params":{"input":{}}}"#,
-            "missing field `content`",
-        );
-        check(
-            r#"{"type":"items.feedback","params":{"thread_id":"t","item_ids":[],"kind":"so-so"}}"#,
-            "unknown variant `so-so`",
-        );
-        check(
-            r#"{"type":"threads.add_client_tool_output","params":{"thread_id":"t"}}"#,
-            "missing field `result`",
-        );
-    }
-}
+mod tests;

@@ -20,9 +20,8 @@ pub(super) fn messages(item: &Item, attached: &Contents) -> Vec<Message> {
             let (text, attached) = (user_text(message), attached.of(&item.id));
             // Providers refuse a part without words; without any part there is no message.
             let text = (!text.is_empty() || attached.is_empty()).then_some(Part::Text(text));
-            vec![Message::User(
-                text.into_iter().chain(attached.iter().cloned()).collect(),
-            )]
+            let words = Message::User(text.into_iter().chain(attached.iter().cloned()).collect());
+            mentioned(message).into_iter().chain([words]).collect()
         }
         ItemKind::AssistantMessage { content } => {
             let text = content.iter().map(|part| part.text.as_str()).collect();
@@ -51,21 +50,24 @@ fn user_text(message: &UserMessage) -> String {
         UserContent::InputText { text } => text.clone(),
         UserContent::InputTag(tag) => mention(tag),
     }));
+    text
+}
+
+/// What stands behind the names that the user wrote with an `@`, each once.
+fn mentioned(message: &UserMessage) -> Option<Message> {
     let mut told: Vec<&str> = Vec::new();
+    let mut text = "What is mentioned with an @ in the next message:".to_owned();
     for part in &message.content {
         if let UserContent::InputTag(tag) = part
             && !tag.data.is_empty()
             && !told.contains(&tag.text.as_str())
         {
-            if told.is_empty() {
-                text += "\n\nWhat is mentioned with an @ here:";
-            }
             let about = Value::Object(tag.data.clone());
             text += &format!("\n- {}: {about}", mention(tag));
             told.push(&tag.text);
         }
     }
-    text
+    (!told.is_empty()).then(|| Message::user(text))
 }
 
 fn mention(tag: &Tag) -> String {
@@ -179,13 +181,19 @@ mod tests {
         let tag = |text: &str, data: Value| json!({"type": "input_tag", "id": text, "text": text, "data": data});
         let content = json!([{"type": "input_text", "text": "look at "}, tag("main.rs", json!({"line": 3})), tag("@b", json!({})),
                              tag("main.rs", json!({"line": 3}))]);
-        let text = user(
+        let read = read(
             json!({"type": "user_message", "content": content, "quoted_text": "fn main", "inference_options": {}}),
         );
         assert_eq!(
-            text,
-            "The user is referring to this in particular:\nfn main\n\nlook at @main.rs@b@main.rs\n\n\
-             What is mentioned with an @ here:\n- @main.rs: {\"line\":3}"
+            read,
+            [
+                Message::user(
+                    "What is mentioned with an @ in the next message:\n- @main.rs: {\"line\":3}"
+                ),
+                Message::user(
+                    "The user is referring to this in particular:\nfn main\n\nlook at @main.rs@b@main.rs"
+                ),
+            ]
         );
     }
 

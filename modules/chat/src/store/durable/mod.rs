@@ -180,7 +180,7 @@ impl Store for Durable {
     }
 
     fn thread<'a>(&'a self, user: &'a str, thread: &'a ThreadId) -> Answer<'a, ThreadMetadata> {
-        Durable::thread(self, user, thread).boxed()
+        patiently(move || Durable::thread(self, user, thread)).boxed()
     }
 
     fn threads<'a>(
@@ -188,7 +188,7 @@ impl Store for Durable {
         user: &'a str,
         scan: Scan<ThreadId>,
     ) -> Answer<'a, Page<ThreadMetadata>> {
-        Durable::threads(self, user, scan).boxed()
+        patiently(move || Durable::threads(self, user, scan.clone())).boxed()
     }
 
     fn update_thread<'a>(
@@ -218,7 +218,7 @@ impl Store for Durable {
         thread: &'a ThreadId,
         item: &'a ItemId,
     ) -> Answer<'a, Item> {
-        Durable::item(self, user, thread, item).boxed()
+        patiently(move || Durable::item(self, user, thread, item)).boxed()
     }
 
     fn items<'a>(
@@ -227,7 +227,7 @@ impl Store for Durable {
         thread: &'a ThreadId,
         scan: Scan<ItemId>,
     ) -> Answer<'a, Page<Item>> {
-        Durable::items(self, user, thread, scan).boxed()
+        patiently(move || Durable::items(self, user, thread, scan.clone())).boxed()
     }
 
     fn delete_item<'a>(
@@ -281,7 +281,7 @@ impl Store for Durable {
         user: &'a str,
         id: &'a AttachmentId,
     ) -> Answer<'a, StoredAttachment> {
-        Durable::attachment(self, user, id).boxed()
+        patiently(move || Durable::attachment(self, user, id)).boxed()
     }
 
     fn delete_attachment<'a>(&'a self, user: &'a str, id: &'a AttachmentId) -> Answer<'a, ()> {
@@ -298,6 +298,20 @@ impl Store for Durable {
 
     fn changes(&self, seen: Option<Mark>) -> Answer<'_, Changes> {
         self.journal.changes(&self.storage, seen).boxed()
+    }
+}
+
+/// Reads again where that may help; whatever writes does so by itself.
+async fn patiently<T, Reading>(read: impl Fn() -> Reading) -> Result<T, StoreError>
+where
+    Reading: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = Tries::new();
+    loop {
+        match read().await {
+            Err(error) => tries.again(error).await?,
+            done => return done,
+        }
     }
 }
 

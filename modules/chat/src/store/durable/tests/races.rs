@@ -120,7 +120,41 @@ async fn nothing_is_written_into_a_thread_that_is_deleted_meanwhile() {
         let refused = write(store).await;
         assert_eq!(refused, Err(StoreError::ThreadNotFound), "{name}");
         assert_eq!(kept_keys(&storage).await, [""; 0], "{name}");
+
+        // Nor where its items are still there.
+        let (storage, calm) = filled(&["a", "b"]).await;
+        let ended = Durable::new(Shaky::ending(&storage, 1).storage());
+        let store = racing(&storage, COMMIT, 0, async move |_| {
+            ended.delete_thread("ada", &t1()).await
+        });
+        let refused = write(store).await;
+        assert_eq!(refused, Err(StoreError::ThreadNotFound), "{name}");
+        calm.resume_deletes().await.unwrap();
+        assert_eq!(kept_keys(&storage).await, [""; 0], "{name}");
     }
+}
+
+#[tokio::test]
+async fn one_of_two_who_delete_a_thread_is_told_that_it_is_gone() {
+    let (storage, _) = filled(&["a"]).await;
+    let store = racing(&storage, COMMIT, 0, async |other| {
+        other.delete_thread("ada", &t1()).await
+    });
+    let refused = store.delete_thread("ada", &t1()).await;
+    assert_eq!(refused, Err(StoreError::ThreadNotFound));
+    assert_eq!(kept_keys(&storage).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_behind_an_item_that_is_gone_by_then() {
+    let (storage, calm) = filled(&["a", "b", "c"]).await;
+    let store = racing(&storage, COMMIT, 0, async |other| {
+        other.delete_item("ada", &t1(), &"a".into()).await
+    });
+    let refused = store.delete_items_after("ada", &t1(), &"a".into()).await;
+    assert_eq!(refused, Err(StoreError::ItemNotFound));
+    assert_eq!(ids(&calm, "ada", "t1").await.unwrap(), ["b", "c"]);
+    is_sound(&storage).await;
 }
 
 #[tokio::test]
@@ -168,4 +202,32 @@ async fn a_listener_whose_notes_go_while_it_reads_them_is_told_so() {
     });
     let changes = store.changes(Some(mark)).await.unwrap();
     assert!(changes.missed, "{changes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_carried_out_without_an_answer_is_not_carried_out_again() {
+    let after = |storage: &Storage| Durable::new(Shaky::losing_an_answer(storage).storage());
+    let (storage, calm) = filled(&["a", "b", "c"]).await;
+    let (a, c) = (ItemId::from("a"), ItemId::from("c"));
+    after(&storage)
+        .add_item("ada", item("t1", "x"))
+        .await
+        .unwrap();
+    let said = saying("t1", "b", "new");
+    after(&storage).save_item("ada", said).await.unwrap();
+    after(&storage).delete_item("ada", &t1(), &c).await.unwrap();
+    assert_eq!(ids(&calm, "ada", "t1").await.unwrap(), ["a", "b", "x"]);
+    after(&storage)
+        .delete_items_after("ada", &t1(), &a)
+        .await
+        .unwrap();
+    assert_eq!(ids(&calm, "ada", "t1").await.unwrap(), ["a"]);
+    after(&storage)
+        .add_thread("ada", thread("t2"))
+        .await
+        .unwrap();
+    after(&storage).delete_thread("ada", &t1()).await.unwrap();
+    is_sound(&storage).await;
+    calm.delete_thread("ada", &"t2".into()).await.unwrap();
+    assert_eq!(kept_keys(&storage).await, [""; 0]);
 }

@@ -45,6 +45,8 @@ pub(super) struct Shaky {
     /// One of so many requests fails, before it is carried out or behind that.
     failing: Option<u64>,
     interruption: Interruption,
+    /// The answer to the next commit does not arrive.
+    loses_answer: Arc<AtomicBool>,
     /// Of commits, before none is carried out any more.
     left: Arc<AtomicU64>,
     has_ended: Arc<AtomicBool>,
@@ -59,6 +61,7 @@ impl Shaky {
             pause: 3,
             failing: None,
             interruption: Arc::default(),
+            loses_answer: Arc::default(),
             left: Arc::new(AtomicU64::new(u64::MAX)),
             has_ended: Arc::default(),
         }
@@ -87,6 +90,14 @@ impl Shaky {
         let interruption = Some((path, nth, meanwhile.boxed()));
         Shaky {
             interruption: Arc::new(Mutex::new(interruption)),
+            ..Shaky::slow(behind, &Random::new(0))
+        }
+    }
+
+    /// That carries out the first commit without a word.
+    pub(super) fn losing_an_answer(behind: &Storage) -> Shaky {
+        Shaky {
+            loses_answer: Arc::new(AtomicBool::new(true)),
             ..Shaky::slow(behind, &Random::new(0))
         }
     }
@@ -137,7 +148,8 @@ impl Shaky {
         };
         let answer = answer.unwrap_or_else(|error| refused(&error));
         self.pause().await;
-        match self.fails() {
+        let is_lost = path == "/commit" && self.loses_answer.swap(false, Ordering::Relaxed);
+        match is_lost || self.fails() {
             true => unavailable(),
             false => answer,
         }
