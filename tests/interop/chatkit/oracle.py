@@ -1,4 +1,4 @@
-"""A `ChatKitServer` as a user of openai-chatkit writes one: its agents' helpers, a store in memory, and the actions of
+"""A `ChatKitServer` as a user of openai-chatkit writes one: over its `agents.py`, with a store in memory and the actions of
 tests/modules/actions."""
 
 import asyncio
