@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Notes, assert_sound, data_dir, isolations, times};
 use crate::harness::{Kernel, connect, private_dir};
 
-const RELOADS: usize = 12;
+const RELOADS: usize = 8;
 const CLIENTS: usize = 4;
 /// Of these, some are not looked at: the first of them make what stays.
 const WARM_UP: usize = 3;

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use super::{Chance, assert_sound, data_dir, times};
 use crate::harness::{DEADLINE, Kernel, private_dir};
 
-const KILLS: usize = 8;
-const RELOADS: usize = 8;
+const KILLS: usize = 6;
+const RELOADS: usize = 6;
 const CLIENTS: usize = 4;
 /// Pieces of answers that clients have had before a kill, at most: some turns are over by then, and some begin.
 const PIECES_MAX: u64 = 120;
