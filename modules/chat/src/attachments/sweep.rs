@@ -71,7 +71,7 @@ impl Attachments {
             };
             match self.0.store.attachment(user, &id).await {
                 Ok(record) if record.attachment.thread_id.as_ref() == Some(thread) => {
-                    self.0.store.delete_attachment(user, &id).await?;
+                    self.forget(user, &id).await?;
                     self.remove_files(user, &id).await?;
                 }
                 Ok(_) | Err(StoreError::AttachmentNotFound) => {}
@@ -79,6 +79,14 @@ impl Attachments {
             }
         }
         Ok(())
+    }
+
+    /// Another sweep, of another kernel perhaps, may have been here before.
+    async fn forget(&self, user: &str, id: &AttachmentId) -> Result<(), StoreError> {
+        match self.0.store.delete_attachment(user, id).await {
+            Err(StoreError::AttachmentNotFound) => Ok(()),
+            done => done,
+        }
     }
 
     async fn try_sweep(&self) -> Result<usize, Refusal> {
@@ -94,10 +102,7 @@ impl Attachments {
         for Known { user, records } in known.into_values() {
             for record in records.into_values().filter(is_lost) {
                 let user = user.as_deref().unwrap_or_default();
-                self.0
-                    .store
-                    .delete_attachment(user, &record.attachment.id)
-                    .await?;
+                self.forget(user, &record.attachment.id).await?;
                 removed += 1;
             }
         }
@@ -142,10 +147,7 @@ impl Attachments {
                 continue;
             }
             if let (Some(record), Some(user)) = (record, &known.user) {
-                self.0
-                    .store
-                    .delete_attachment(user, &record.attachment.id)
-                    .await?;
+                self.forget(user, &record.attachment.id).await?;
             }
             let folder = folder.clone();
             let gone = blocking(move || folder.remove_entry(&entry)).await;
@@ -154,10 +156,7 @@ impl Attachments {
         }
         for record in known.records.into_values().filter(is_lost) {
             if let Some(user) = &known.user {
-                self.0
-                    .store
-                    .delete_attachment(user, &record.attachment.id)
-                    .await?;
+                self.forget(user, &record.attachment.id).await?;
                 removed += 1;
             }
         }
