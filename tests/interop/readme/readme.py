@@ -7,7 +7,7 @@ out: a string that is `…` is any value, a line or an array's item that is `…
 members. Times are any time. An identifier, such as `thr_5f0c…`, is whatever is printed in its place first, and from then on that,
 in commands too. A block of `sh` with no block behind it must succeed, and what it prints is not looked at.
 
-Lines of `data: {…}` are events, compared as JSON.
+Lines of `{…}` and `data: {…}` are compared as JSON, if what is expected is some.
 """
 
 import json
@@ -107,9 +107,14 @@ def compare(expected, actual, names, where):
 
 def lines(expected, actual, names):
     def one(expected, actual, where):
-        data = "data: "
-        if expected.startswith(data) and actual.startswith(data):
-            compare(json.loads(expected.removeprefix(data)), json.loads(actual.removeprefix(data)), names, where)
+        told = [line.removeprefix("data: ") for line in (expected, actual)]
+        is_event = [line.startswith("data: ") for line in (expected, actual)]
+        try:
+            parsed = [json.loads(line) for line in told if line.startswith("{")]
+        except ValueError:
+            parsed = []
+        if len(parsed) == 2 and is_event[0] == is_event[1]:
+            compare(*parsed, names, where)
         else:
             strings(expected, actual, names, where)
 
