@@ -13,8 +13,6 @@ mod harness;
 
 mod bridge;
 mod chat;
-#[cfg(target_os = "linux")]
-mod chat_cli;
 mod conversation;
 mod credentials;
 mod errors;

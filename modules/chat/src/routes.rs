@@ -60,8 +60,8 @@ async fn no_such_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "the chat module has no such route: it listens at POST /chatkit, GET /ws, GET /changes, /attachments/{id}, /v1/… and \
-         POST /chatkit/sessions",
+        "the chat module has no such route: it listens at POST /chatkit, GET /ws, GET /changes, GET /threads/{id}/usage, \
+         /attachments/{id}, /v1/… and POST /chatkit/sessions",
     )
 }
 
@@ -69,7 +69,7 @@ async fn no_such_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "this route has another method: POST /chatkit, GET /ws",
+        "this route has another method: POST /chatkit, GET /ws, GET /changes, GET /threads/{id}/usage, POST /chatkit/sessions",
     )
 }
 

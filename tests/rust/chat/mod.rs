@@ -1,7 +1,12 @@
 //! The chat module in a kernel, with clients and a provider of the test's.
 
+mod actions;
+mod attachments;
+#[cfg(target_os = "linux")]
+mod cli;
 mod load;
 mod provider;
+mod store;
 
 use serde_json::{Value, json};
 

@@ -5,9 +5,6 @@ mod bodies;
 mod c;
 mod calls;
 mod chaos;
-mod chat_actions;
-mod chat_attachments;
-mod chat_store;
 mod data_dir;
 mod frozen;
 mod heads;
@@ -50,7 +47,7 @@ async fn faults(settings: &str) -> (Kernel, String) {
 }
 
 /// Waits until `condition` gives something.
-async fn eventually<T>(
+pub(crate) async fn eventually<T>(
     kernel: &Kernel,
     what: &str,
     mut condition: impl AsyncFnMut() -> Option<T>,
@@ -70,7 +67,7 @@ async fn eventually<T>(
 }
 
 /// Waits for a line of the log that has all of these in it.
-async fn logged(kernel: &Kernel, texts: &[&str]) -> String {
+pub(crate) async fn logged(kernel: &Kernel, texts: &[&str]) -> String {
     let find = |log: String| {
         log.lines()
             .find(|line| texts.iter().all(|text| line.contains(text)))

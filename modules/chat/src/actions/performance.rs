@@ -156,6 +156,7 @@ impl Performance {
                 let item = item
                     .into_item(&self.thread)
                     .map_err(|error| wrong(&self.hook, &error))?;
+                let item = self.dated(item).await;
                 self.pending.remove(&item.id);
                 steps.push_back(Step::Save(item));
             }
@@ -163,6 +164,7 @@ impl Performance {
                 let item = item
                     .into_named_item(&self.thread)
                     .map_err(|error| wrong(&self.hook, &error))?;
+                let item = self.dated(item).await;
                 self.pending.remove(&item.id);
                 steps.push_back(Step::Replace(item));
             }
@@ -187,6 +189,20 @@ impl Performance {
             }
         }
         Ok(Heard::More)
+    }
+
+    /// As old as it was when it was added, or as the one that is kept and whose place it takes.
+    async fn dated(&mut self, mut item: Item) -> Item {
+        let added = self.pending.get(&item.id).map(|item| item.created_at);
+        let since = match added {
+            Some(since) => Some(since),
+            None => {
+                let kept = self.store.item(&self.user, &self.thread, &item.id).await;
+                kept.ok().map(|kept| kept.created_at)
+            }
+        };
+        item.created_at = since.unwrap_or(item.created_at);
+        item
     }
 
     /// Of an item that was added before, or of one that is kept; that one is kept as it is then.

@@ -60,10 +60,15 @@ impl Conversations {
             .perform(session, &asked)
             .await
             .map_err(Refusal::Action)?;
-        let Some(item) = updated else {
+        let Some(mut item) = updated else {
             return Ok(json!({}));
         };
-        self.store.save_item(session.user(), item.clone()).await?;
+        let user = session.user();
+        // One that takes the place of another is as old.
+        if let Ok(kept) = self.store.item(user, &item.thread_id, &item.id).await {
+            item.created_at = kept.created_at;
+        }
+        self.store.save_item(user, item.clone()).await?;
         Ok(match item.is_hidden() {
             true => json!({}),
             false => json!({"updated_item": to_json(&item)}),

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::logged;
 use crate::harness::{Kernel, Stream, artifact, private_dir};
+use crate::modules::logged;
 
 struct Chat {
     kernel: Kernel,

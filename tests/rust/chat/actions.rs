@@ -115,6 +115,8 @@ async fn a_widget_is_shown_changed_and_taken_away() {
 
         let counted = stage.act("count", Some(id)).await;
         assert_eq!(types(&counted), ["stream_options", "thread.item.replaced"]);
+        // It takes the place of the one that was, and is as old.
+        assert_eq!(counted[1]["item"]["created_at"], widget["created_at"]);
         let again = stage.act("recount", Some(id)).await;
         assert_eq!(types(&again), ["stream_options", "thread.item.updated"]);
         assert_eq!(
@@ -259,7 +261,7 @@ async fn a_client_that_leaves_an_action_ends_it_and_keeps_the_words() {
     let mut stream = post.json(&request).stream().await;
     stream.read_until("you see").await;
     drop(stream);
-    let kept = super::eventually(&stage.kernel, "the words to be kept", async || {
+    let kept = crate::modules::eventually(&stage.kernel, "the words to be kept", async || {
         stage.items().await.get(2).cloned()
     })
     .await;
