@@ -15,13 +15,23 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
-from run import LOAD_CPU, LOAD_TIMEOUT_S, ROOT, SERVER_CPU, Midplane, Server, UnixConnection, note, show
+from run import (
+    LOAD_CPU,
+    LOAD_TIMEOUT_S,
+    ROOT,
+    SERVER_CPU,
+    Midplane,
+    Server,
+    UnixConnection,
+    expect_two_processors,
+    note,
+    run,
+    show,
+)
 
 DELTAS = 200
 # thread.created, the user's item, stream_options, item.added, content_part.added, the deltas, content_part.done, item.done.
@@ -263,16 +273,8 @@ def arguments():
 
 def main():
     options = arguments()
-    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
-        sys.exit("bench: needs Linux and two processors, one for the server and one for the load")
-    # Short: a socket's path has 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="mpb-", dir="/tmp") as directory:
-        result = measure(options, Path(directory))
-    note("")
-    if options.json:
-        print(json.dumps(result, indent=2))
-    else:
-        table(result)
+    expect_two_processors()
+    run(options, measure, table)
 
 
 if __name__ == "__main__":

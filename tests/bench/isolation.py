@@ -13,12 +13,10 @@ import platform
 import re
 import signal
 import statistics
-import sys
-import tempfile
 import time
 from pathlib import Path
 
-from run import CASES, ECHO_LEN, ROOT, Midplane, UnixConnection, load, note
+from run import CASES, ECHO_LEN, ROOT, Midplane, UnixConnection, expect_two_processors, load, note, run
 
 HERE, APART = "in-process", "process"
 # Each with a kernel of its own, since the fifth crash within a minute is the last.
@@ -191,16 +189,8 @@ def arguments():
 
 def main():
     options = arguments()
-    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
-        sys.exit("bench: needs Linux and two processors, one for the kernel and one for the load")
-    # Short: a socket's path has 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="mpb-", dir="/tmp") as directory:
-        result = measure(options, Path(directory))
-    note("")
-    if options.json:
-        print(json.dumps(result, indent=2))
-    else:
-        table(result)
+    expect_two_processors()
+    run(options, measure, table)
 
 
 if __name__ == "__main__":

@@ -399,18 +399,27 @@ def arguments():
     return options
 
 
-def main():
-    options = arguments()
+def expect_two_processors():
     if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench: needs Linux and two processors, one for the server and one for the load")
+
+
+def run(options, measure, table, parent="/tmp"):
+    """Measures in a directory that is gone afterwards, and shows it as the options want."""
     # Short: a socket's path has 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="mpb-", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="mpb-", dir=parent) as directory:
         result = measure(options, Path(directory))
     note("")
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         table(result)
+
+
+def main():
+    options = arguments()
+    expect_two_processors()
+    run(options, measure, table)
 
 
 if __name__ == "__main__":

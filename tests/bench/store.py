@@ -14,11 +14,10 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from run import ROOT, Midplane, UnixConnection, note, show
+from run import ROOT, Midplane, UnixConnection, note, run, show
 
 ENTRIES, BATCH_LEN = 50_000, 100
 COLUMNS = ["SQLite", "backend", "in-process", "process"]
@@ -183,14 +182,7 @@ def arguments():
 
 def main():
     options = arguments()
-    # Short: a socket's path has 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="mpb-", dir=options.directory) as directory:
-        result = measure(options, Path(directory))
-    note("")
-    if options.json:
-        print(json.dumps(result, indent=2))
-    else:
-        table(result)
+    run(options, measure, table, options.directory)
 
 
 if __name__ == "__main__":
