@@ -202,13 +202,17 @@ def measure(options, directory):
             server.start()
             idle[server.name] = server.memory_mib()
             check(server)
-            load(server, options.turns // 10, options.connections)
+            server.stop()
             runs[server.name] = []
         for number in range(options.rounds):
             for server in field:
                 note(f"round {number + 1} of {options.rounds}: {server.name}")
-                turns = options.turns if isinstance(server, Midplane) else max(options.connections, options.turns // 5)
+                turns = options.turns if isinstance(server, Midplane) else max(options.connections, options.turns // 2)
+                # Anew, so that none has more threads in memory than it keeps. The first turns compile, grow or cache.
+                server.start()
+                load(server, options.connections, options.connections)
                 runs[server.name].append(load(server, turns, options.connections))
+                server.stop()
     with contextlib.ExitStack() as stack:
         provider = Provider(DELTAS, PAUSE_MS)
         stack.callback(provider.stop)
@@ -257,7 +261,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench chat", description="Turns of chat against its peers, on this machine.")
     parser.add_argument("--python", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3, help="how often every server takes its turn (default 3)")
-    parser.add_argument("--turns", type=int, default=2_000, help="turns of a run; a fifth for the slow ones (default 2,000)")
+    parser.add_argument("--turns", type=int, default=900, help="turns of a run, up to 900; half as many for the peers (default 900)")
     parser.add_argument("--connections", type=int, default=64, help="turns at once (default 64)")
     parser.add_argument("--servers", default=";".join(names), help=f"of {'; '.join(names)}, with a semicolon between")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, measures little")
@@ -267,7 +271,7 @@ def arguments():
     if unknown := set(options.servers) - set(names):
         parser.error(f"there is no server {', '.join(unknown)}")
     if options.quick:
-        options.rounds, options.turns = 1, 320
+        options.rounds, options.turns = 1, 128
     return options
 
 
