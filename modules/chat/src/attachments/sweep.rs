@@ -134,10 +134,14 @@ impl Attachments {
         let entries = blocking(move || listed.entries(SystemTime::now())).await;
         let mut removed = 0;
         for entry in entries.map_err(Refusal::disk("listed"))? {
-            let record = match &entry.kind {
+            let mut record = match &entry.kind {
                 EntryKind::Wanted(id) | EntryKind::Whole(id) => known.records.remove(id),
                 EntryKind::Part => None,
             };
+            if verdict(&entry.kind, entry.age, record.as_ref()) == Verdict::Remove {
+                // A message may have named it since all was listed.
+                record = self.as_it_is_now(known.user.as_deref(), record).await?;
+            }
             let is_unneeded = match verdict(&entry.kind, entry.age, record.as_ref()) {
                 Verdict::Keep => false,
                 Verdict::Remove => true,
@@ -161,6 +165,21 @@ impl Attachments {
             }
         }
         Ok(removed)
+    }
+
+    async fn as_it_is_now(
+        &self,
+        user: Option<&str>,
+        record: Option<StoredAttachment>,
+    ) -> Result<Option<StoredAttachment>, Refusal> {
+        let (Some(user), Some(record)) = (user, record) else {
+            return Ok(None);
+        };
+        match self.0.store.attachment(user, &record.attachment.id).await {
+            Ok(now) => Ok(Some(now)),
+            Err(StoreError::AttachmentNotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn lost_its_thread(

@@ -1,7 +1,7 @@
 //! What is swept, and when; what a model is shown. On a store in memory and files on a disk.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use futures_util::stream;
@@ -43,6 +43,8 @@ impl Stage {
             base_url: "http://localhost".to_owned(),
         };
         let attachments = Attachments::new(Some(limits), "chat", &dir, Arc::clone(&store) as _);
+        // Only the test sweeps: one in the background would meet it halfway.
+        *attachments.0.swept.lock().unwrap() = Some(Instant::now());
         Stage {
             attachments,
             store,
