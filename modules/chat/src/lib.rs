@@ -9,6 +9,7 @@
 mod actions;
 mod answer;
 mod attachments;
+mod bounded_events;
 mod changes;
 mod config;
 mod conversation;

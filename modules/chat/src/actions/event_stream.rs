@@ -1,23 +1,13 @@
-//! Another module's server-sent events, bounded in size.
-
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Another module's server-sent events.
 
 use axum::body::Body;
-use futures_util::stream::{Stream, StreamExt};
-use sse_stream::SseByteStream;
+
+use crate::bounded_events::{self, BoundedEvents};
 
 /// Of one event: a widget with a picture in it.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
-type Events = Pin<Box<dyn Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send>>;
-
-pub(super) struct EventStream {
-    events: Events,
-    /// Bytes that came since the last event: what the parser can be holding.
-    held: Arc<AtomicUsize>,
-}
+pub(super) struct EventStream(BoundedEvents<axum::Error>);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
@@ -29,53 +19,18 @@ pub(super) enum ReadError {
     BrokenOff,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum BodyError {
-    #[error("too large")]
-    TooLarge,
-    #[error(transparent)]
-    Body(#[from] axum::Error),
-}
-
 impl EventStream {
     pub(super) fn new(body: Body) -> EventStream {
-        let held = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&held);
-        let bytes = body.into_data_stream().map(move |chunk| {
-            let chunk = chunk?;
-            // One task reads the stream: the order of this counter with other memory does not matter.
-            match count.fetch_add(chunk.len(), Ordering::Relaxed) {
-                ..=EVENT_BYTES_MAX => Ok(chunk),
-                _ => Err(BodyError::TooLarge),
-            }
-        });
-        EventStream {
-            events: Box::pin(SseByteStream::new(Box::pin(bytes))),
-            held,
-        }
+        EventStream(BoundedEvents::new(body.into_data_stream(), EVENT_BYTES_MAX))
     }
 
     /// The data of the next event; nothing at the stream's end. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<String>, ReadError> {
-        loop {
-            let event = self.events.next().await;
-            self.held.store(0, Ordering::Relaxed);
-            match event {
-                None => return Ok(None),
-                Some(Ok(event)) => {
-                    if let Some(data) = event.data {
-                        return Ok(Some(data));
-                    }
-                }
-                Some(Err(sse_stream::Error::Body(cause))) => {
-                    return Err(match cause.downcast_ref() {
-                        Some(BodyError::TooLarge) => ReadError::TooLarge,
-                        _ => ReadError::BrokenOff,
-                    });
-                }
-                Some(Err(other)) => return Err(ReadError::Malformed(other.to_string())),
-            }
-        }
+        self.0.next().await.map_err(|error| match error {
+            bounded_events::ReadError::TooLarge => ReadError::TooLarge,
+            bounded_events::ReadError::Malformed(why) => ReadError::Malformed(why),
+            bounded_events::ReadError::Body(_) => ReadError::BrokenOff,
+        })
     }
 }
 

@@ -1,88 +1,44 @@
-//! A provider's server-sent events, bounded in size.
-
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! A provider's server-sent events.
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt};
-use sse_stream::SseByteStream;
+use futures_util::stream::Stream;
 
 use super::error::ProviderError;
+use crate::bounded_events::{BoundedEvents, ReadError};
 use crate::upstream::UpstreamError;
 
 /// Of one event. The largest is the Responses API's last, which repeats the whole answer.
 const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-type Events = Pin<Box<dyn Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send>>;
-
-pub(super) struct EventStream {
-    events: Events,
-    /// Bytes taken from the network since the last event: what the parser can be holding.
-    unparsed: Arc<AtomicUsize>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error("an event is larger than {EVENT_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error(transparent)]
-    Connection(UpstreamError),
-}
+pub(super) struct EventStream(BoundedEvents<UpstreamError>);
 
 impl EventStream {
     pub(super) fn new(
         bytes: impl Stream<Item = Result<Bytes, UpstreamError>> + Send + 'static,
     ) -> EventStream {
-        let unparsed = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&unparsed);
-        let bounded = bytes.map(move |chunk| {
-            let chunk = chunk.map_err(ReadError::Connection)?;
-            // One task reads the stream: the order of this counter with other memory does not matter.
-            let held = count.fetch_add(chunk.len(), Ordering::Relaxed);
-            if held > EVENT_BYTES_MAX {
-                Err(ReadError::TooLarge)
-            } else {
-                Ok(chunk)
-            }
-        });
-        EventStream {
-            events: Box::pin(SseByteStream::new(Box::pin(bounded))),
-            unparsed,
-        }
+        EventStream(BoundedEvents::new(bytes, EVENT_BYTES_MAX))
     }
 
     /// The data of the next event; nothing at the stream's end.
     pub(super) async fn next(&mut self) -> Result<Option<String>, ProviderError> {
-        loop {
-            let event = self.events.next().await;
-            self.unparsed.store(0, Ordering::Relaxed);
-            match event {
-                None => return Ok(None),
-                Some(Ok(event)) => {
-                    if let Some(data) = event.data {
-                        return Ok(Some(data));
-                    }
-                }
-                Some(Err(sse_stream::Error::Body(cause))) => {
-                    tracing::warn!(%cause, "the provider's stream ended early");
-                    return Err(match cause.downcast() {
-                        Ok(cause) => match *cause {
-                            ReadError::TooLarge => ProviderError::Malformed,
-                            ReadError::Connection(cause) => cause.into(),
-                        },
-                        Err(_) => ProviderError::BrokenOff,
-                    });
-                }
-                Some(Err(_)) => return Err(ProviderError::Malformed),
+        self.0.next().await.map_err(|error| match error {
+            // What the provider wrote is not repeated.
+            ReadError::Malformed(_) => ProviderError::Malformed,
+            ReadError::TooLarge => {
+                tracing::warn!(EVENT_BYTES_MAX, "the provider's event is too large");
+                ProviderError::Malformed
             }
-        }
+            ReadError::Body(cause) => {
+                tracing::warn!(%cause, "the provider's stream ended early");
+                cause.into()
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::stream::{self, StreamExt as _};
 
     use super::*;
 
