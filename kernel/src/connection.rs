@@ -91,7 +91,8 @@ pub(crate) async fn serve(stream: UnixStream, pid: Option<i32>, kernel: Arc<Kern
     drop(connection);
     let opened = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
     match opened {
-        Some(Opened::Socket(socket)) => socket.run().await,
+        // Apart, since a socket's future is many times as large as all else that a connection waits with.
+        Some(Opened::Socket(socket)) => Box::pin(socket.run()).await,
         Some(Opened::Bridge(bridge)) => bridge.run(pid).await,
         None => {}
     }

@@ -17,6 +17,7 @@ mod hardening;
 mod inherited;
 mod isolation;
 mod kernel;
+mod memory;
 mod modules;
 mod parent;
 mod problem;

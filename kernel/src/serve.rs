@@ -15,6 +15,7 @@ use crate::config::{Config, Origin, SocketPath};
 use crate::events::Event;
 use crate::hardening;
 use crate::kernel::{Kernel, Stop};
+use crate::memory;
 use crate::modules::watch::Watch;
 use crate::modules::{loader, step};
 use crate::parent::Parent;
@@ -55,6 +56,7 @@ pub(crate) fn run(
     let started = Instant::now();
     hardening::harden(config.kernel.debuggable).map_err(StartError::Harden)?;
     hardening::raise_descriptor_limit();
+    memory::share_free_memory(config.kernel.workers);
     let parent = Parent::find();
     let instance = Sessions::new_instance().map_err(|_| StartError::Randomness)?;
     let mut socket = match (inherited.socket, &config.kernel.socket) {

@@ -37,6 +37,7 @@ use orders::Orders;
 
 use super::lane::{Lane, ReadError};
 use super::wire::{CONTROL_FRAME_LEN_MAX, Open, Order};
+use crate::memory;
 use crate::modules::loader;
 
 /// The command of `midplane` that is the child.
@@ -63,6 +64,7 @@ fn start() -> Result<(), ReadError> {
     let open = first_order(&mut control)?;
     let path = given::path_to_open(&open, &rest);
     let mut lanes = given::lanes(&open, rest)?;
+    memory::share_free_memory(lanes.len());
     // Before there is a second thread, and before any of the module's code.
     let confined = open.confinement.apply();
     let runtime = tokio::runtime::Builder::new_current_thread()

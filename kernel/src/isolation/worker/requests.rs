@@ -16,13 +16,13 @@ use super::calls::{LaneCalls, LaneCarrier};
 use super::stream::{State, Stream};
 use crate::isolation::lane::{Lane, ReadError};
 use crate::isolation::wire::{Begin, FromModule, Outcome, SessionView, ToModule};
+use crate::memory;
 use crate::modules::calls::Caller;
 use crate::modules::exchange::socket::{Close, Kind};
 use crate::modules::executor::{
     self, Actor, Call, Fault, Incipient, Offer, RequestBody, SocketLimits, Surroundings,
 };
 use crate::modules::generation::Generation;
-use crate::modules::loader;
 use crate::problem::Problem;
 use crate::secrets::{Secret, SecretError};
 use crate::session::{NewSession, Session};
@@ -241,7 +241,7 @@ impl Requests {
             // A lane that is closed ends the process.
             let _ = lane.send(&done);
             if idle && lane.take_moved(BUSY_LEN) {
-                loader::give_memory_back();
+                memory::give_back();
             }
         });
     }

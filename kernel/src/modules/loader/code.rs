@@ -10,6 +10,7 @@ use std::time::Duration;
 use midplane_unload::{Findings, Library, OpenError, Settler};
 
 use super::Owner;
+use crate::memory;
 use crate::modules::private_copy::PrivateCopy;
 
 /// How many libraries of each module are mapped.
@@ -114,7 +115,7 @@ impl RetiredCode {
                     *mapped -= 1;
                 }
                 drop(copy);
-                give_memory_back();
+                memory::give_back();
                 Ok(())
             }
             Err(resident) => {
@@ -173,16 +174,6 @@ impl Drop for RetiredCode {
         if let Some(code) = self.0.take() {
             resident().push(RetiredCode(Some(code)));
         }
-    }
-}
-
-/// What a generation has freed at its end, or a module process in a busy time, lies between what others have: whole pages of it
-/// go back to the system.
-pub(crate) fn give_memory_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes the allocator's own locks, and has no other precondition.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

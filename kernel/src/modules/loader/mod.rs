@@ -16,7 +16,7 @@ mod library;
 mod owner;
 mod unopened;
 
-pub(crate) use code::{RetiredCode, StillMapped, give_memory_back, mapped, try_open};
+pub(crate) use code::{RetiredCode, StillMapped, mapped, try_open};
 pub(crate) use end::end_process;
 pub(crate) use library::{Instance, LoadError, OPENAPI_LEN_MAX, Opened, Task};
 pub(crate) use owner::Owner;
