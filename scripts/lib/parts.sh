@@ -19,6 +19,27 @@ part() {
     fi
 }
 
+# side_by_side FUNCTION FUNCTION: runs the parts of both at the same time, where each waits more than it computes. What the second
+# has to say comes when the first is done.
+side_by_side() {
+    local beside number
+    beside=$(mktemp -d) || return 1
+    (
+        passed=0 failed=0 failures=()
+        "$2"
+        printf '%s\n' "$passed" "$failed" ${failures[@]+"${failures[@]}"} >"$beside/sums"
+    ) >"$beside/output" 2>&1 &
+    "$1"
+    wait $!
+    cat "$beside/output"
+    {
+        read -r number && passed=$((passed + number))
+        read -r number && failed=$((failed + number))
+        while read -r number; do failures+=("$number"); done
+    } <"$beside/sums"
+    rm -rf "$beside"
+}
+
 # The last line is always `N passed, N failed`, of parts; each part's own runner has counted its tests above.
 sum_up() {
     echo

@@ -107,11 +107,14 @@ expect() { [[ $status == "$1" ]] || fail "expected status $1, got $status"; }
 problem() {
     expect "$1"
     equal "content type" "$(header content-type)" application/problem+json
-    equal "code" "$(json 'a["code"]')" "$2"
-    equal "status in the body" "$(json 'a["status"]')" "$1"
-    equal "type" "$(json 'a["type"]')" "urn:midplane:error:${2//_/-}"
-    equal "instance" "$(json 'a["instance"]')" "$(header x-request-id)"
-    [[ -n $(json 'a["title"]') && -n $(json 'a["detail"]') ]] || fail "a problem has a title and a detail"
+    local code in_body type instance words
+    { read -r code; read -r in_body; read -r type; read -r instance; read -r words; } \
+        <<<"$(json '"{code}\n{status}\n{type}\n{instance}\n".format(**a) + ("both" if a["title"] and a["detail"] else "")')"
+    equal "code" "$code" "$2"
+    equal "status in the body" "$in_body" "$1"
+    equal "type" "$type" "urn:midplane:error:${2//_/-}"
+    equal "instance" "$instance" "$(header x-request-id)"
+    equal "title and detail" "$words" both
 }
 
 header() { sed -n "s/^$1: //Ip" <<<"$headers" | tail -n 1; }
