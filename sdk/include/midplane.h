@@ -294,8 +294,9 @@ typedef struct mp_module {
     mp_status (*on_session)(void *instance, mp_request request, const mp_session *session, mp_task *out);
     /// The module's OpenAPI document as JSON, valid until `fini`; an absent slice if it has none. May be absent.
     mp_slice (*openapi)(void *instance);
-    /// No new request will come: end what never ends by itself. Called once. May be absent.
-    void (*quiesce)(void *instance);
+    /// No new request will come: end what never ends by itself. What is under way may go on for `drain_ms` milliseconds, and is
+    /// cut then. Called once. May be absent.
+    void (*quiesce)(void *instance, uint64_t drain_ms);
     /// Hands over what is only in memory: writes it with `mp_host.state_write` and puts the schema it is written in to
     /// `schema`, or 0 when there is nothing to hand over. `MP_FAILED` keeps this generation in place. Called again if
     /// the one that was to take over is refused. New requests wait meanwhile; those under way go on. May be absent.

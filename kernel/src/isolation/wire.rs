@@ -3,6 +3,8 @@
 //! Both sides are the same program, so that there is one version of each message, and none is kept. What comes from a module
 //! process is a claim all the same: the kernel checks every handle, length and order.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Confinement, Report};
@@ -21,7 +23,8 @@ pub(crate) enum Order {
     Init,
     Restore(Option<State>),
     Probe,
-    Quiesce,
+    /// What is under way may go on for this long.
+    Quiesce(Duration),
     Save,
     End,
     LogLevel(u32),

@@ -388,8 +388,8 @@ impl Generation {
     }
 
     /// Tells the module that no new request will come. May block: call it on a control thread, once.
-    pub(crate) fn quiesce(&self) {
-        self.instance.quiesce();
+    pub(crate) fn quiesce(&self, drain: Duration) {
+        self.instance.quiesce(drain);
     }
 
     /// Resolves when no request is under way. Cancel-safe.

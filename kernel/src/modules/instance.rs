@@ -1,6 +1,7 @@
 //! A module that takes requests, and a request under way in it: in this process, or in one of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 
@@ -128,10 +129,10 @@ impl Instance {
     }
 
     /// Tells the module that no new request will come.
-    pub(crate) fn quiesce(&self) {
+    pub(crate) fn quiesce(&self, drain: Duration) {
         match self {
-            Instance::Here(instance) => instance.quiesce(),
-            Instance::Apart(instance) => instance.quiesce(),
+            Instance::Here(instance) => instance.quiesce(drain),
+            Instance::Apart(instance) => instance.quiesce(drain),
         }
     }
 

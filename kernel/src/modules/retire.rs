@@ -94,7 +94,7 @@ async fn drain(old: &Arc<Generation>, drain_timeout: Duration) -> Drained {
     let start = Instant::now();
     let quiescing = Arc::clone(old);
     let quiesced = match on_control_thread(format!("drain-{}", old.name), move || {
-        quiescing.quiesce()
+        quiescing.quiesce(drain_timeout)
     }) {
         Ok(quiesced) => tokio::time::timeout(HOOK_DEADLINE, quiesced).await.is_ok(),
         Err(error) => {

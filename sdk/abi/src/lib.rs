@@ -314,8 +314,9 @@ pub struct Module {
     >,
     /// The module's OpenAPI document as JSON, valid until `fini`; an absent slice if it has none. May be absent.
     pub openapi: Option<unsafe extern "C" fn(instance: *mut c_void) -> Slice>,
-    /// No new request will come: end what never ends by itself. Called once. May be absent.
-    pub quiesce: Option<unsafe extern "C" fn(instance: *mut c_void)>,
+    /// No new request will come: end what never ends by itself. What is under way may go on for `drain_ms` milliseconds, and is
+    /// cut then. Called once. May be absent.
+    pub quiesce: Option<unsafe extern "C" fn(instance: *mut c_void, drain_ms: u64)>,
     /// Hands over what is only in memory: writes it with [`Host::state_write`] and puts the schema it is written in to
     /// `schema`, or 0 when there is nothing to hand over. [`status::FAILED`] keeps this generation in place. Called again if
     /// the one that was to take over is refused. New requests wait meanwhile; those under way go on. May be absent.

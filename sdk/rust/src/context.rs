@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -40,7 +41,7 @@ pub struct Context<C = NoConfig> {
     name: String,
     generation: u64,
     data_dir: PathBuf,
-    draining: CancellationToken,
+    draining: Draining,
     ended: CancellationToken,
     wishes: Arc<Mutex<Wishes>>,
     handover: Arc<Handover>,
@@ -214,7 +215,7 @@ impl<C> Context<C> {
 
     /// Tells handlers that no new request will come, so that streams can end in good order.
     pub fn draining(&self) -> Draining {
-        Draining(self.draining.clone())
+        self.draining.clone()
     }
 
     /// Calls another module, for no session; needs the grant `call:<module>`. Works in the module's function itself, too, if the
@@ -278,7 +279,7 @@ impl<C> Context<C> {
 
 /// The parts of a [`Context`] that outlive the module's function.
 pub(crate) struct Surroundings {
-    pub(crate) draining: CancellationToken,
+    pub(crate) draining: Draining,
     pub(crate) ended: CancellationToken,
     pub(crate) wishes: Arc<Mutex<Wishes>>,
     pub(crate) handover: Arc<Handover>,
@@ -299,7 +300,7 @@ impl<C: DeserializeOwned> Context<C> {
             name: told.name.to_owned(),
             generation: told.generation,
             data_dir: told.data_dir.to_owned(),
-            draining: CancellationToken::new(),
+            draining: Draining::default(),
             ended: CancellationToken::new(),
             wishes: Arc::default(),
             handover: Arc::default(),
@@ -317,17 +318,37 @@ impl<C: DeserializeOwned> Context<C> {
 }
 
 /// Tells that the generation drains: a newer one has taken its place, or the kernel shuts down.
-#[derive(Clone, Debug)]
-pub struct Draining(CancellationToken);
+#[derive(Clone, Debug, Default)]
+pub struct Draining {
+    told: CancellationToken,
+    end: Arc<OnceLock<Instant>>,
+}
 
 impl Draining {
     pub fn is_draining(&self) -> bool {
-        self.0.is_cancelled()
+        self.told.is_cancelled()
     }
 
     /// Resolves once the generation drains. Cancel-safe.
     pub async fn wait(&self) {
-        self.0.cancelled().await;
+        self.told.cancelled().await;
+    }
+
+    /// When the kernel cuts what is still under way: after the module's `drain_timeout`, or the time that whoever unloads it names, or
+    /// the kernel's `shutdown_timeout`. `None` before the generation drains.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.end.get().copied()
+    }
+
+    pub(crate) fn end_in(&self, drain: Duration) {
+        // One that is out of reach is none.
+        if let Some(end) = Instant::now().checked_add(drain) {
+            let _ = self.end.set(end);
+        }
+    }
+
+    pub(crate) fn tell(&self) {
+        self.told.cancel();
     }
 }
 

@@ -22,6 +22,9 @@ use crate::state::Saved;
 use crate::storage::Storage;
 use crate::ws::Message;
 
+/// The kernel's own `drain_timeout`, where the configuration names no other.
+const DRAIN_MS: u64 = 30_000;
+
 /// A running module. Dropping it ends its runtime.
 pub struct Module(Arc<Loaded>);
 
@@ -228,9 +231,10 @@ impl Module {
             .transpose()?)
     }
 
-    /// Tells the module that no new request will come.
+    /// Tells the module that no new request will come, and that those which are there have as long as a kernel gives them by
+    /// default.
     pub fn drain(&self) {
-        self.0.quiesce();
+        self.0.quiesce(DRAIN_MS);
     }
 }
 

@@ -28,7 +28,7 @@ typedef struct {
     void (*drop_task)(void *, uint64_t);
     int32_t (*on_session)(void *, uint64_t, const void *, uint64_t *);
     slice (*openapi)(void *);
-    void (*quiesce)(void *);
+    void (*quiesce)(void *, uint64_t);
     int32_t (*save)(void *, uint32_t *);
     void (*fini)(void *);
 } module_table;

@@ -4,6 +4,7 @@ mod actions;
 mod attachments;
 #[cfg(target_os = "linux")]
 mod cli;
+mod drain;
 mod load;
 mod provider;
 mod store;

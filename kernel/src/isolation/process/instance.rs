@@ -1,6 +1,7 @@
 //! An instance in a module process: the steps of its life, as orders.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Needed, Process, Undone};
 use crate::isolation::confine::Confinement;
@@ -135,9 +136,9 @@ impl Instance {
         }
     }
 
-    pub(crate) fn quiesce(&self) {
+    pub(crate) fn quiesce(&self, drain: Duration) {
         // A module that ends here is told of by its end.
-        let _ = self.process.order(&Order::Quiesce);
+        let _ = self.process.order(&Order::Quiesce(drain));
     }
 
     /// Ends it in good order, and waits until the process is gone.

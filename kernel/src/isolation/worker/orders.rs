@@ -103,7 +103,9 @@ impl Orders {
             Order::Init => self.carry_out("init", Module::init),
             Order::Restore(state) => self.carry_out("restore", |module| module.restore(state)),
             Order::Probe => self.carry_out("probe", Module::probe),
-            Order::Quiesce => self.carry_out("quiesce", Module::quiesce),
+            Order::Quiesce(drain) => {
+                self.carry_out("quiesce", move |module| module.quiesce(drain));
+            }
             Order::Save => self.carry_out("save", Module::save),
             Order::End => self.carry_out("end", Module::end),
         }
@@ -199,8 +201,8 @@ impl Module {
         Ok(Answer::Ready(ready))
     }
 
-    fn quiesce(&self) -> Result<Answer, String> {
-        self.serving()?.quiesce();
+    fn quiesce(&self, drain: Duration) -> Result<Answer, String> {
+        self.serving()?.quiesce(drain);
         Ok(Answer::Done)
     }
 

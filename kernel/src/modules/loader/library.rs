@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use midplane_abi::{self as abi, Header, Slice, Status, head, instance, status};
 use midplane_unload::Findings;
@@ -256,11 +257,12 @@ impl Instance {
         (bytes.len() <= OPENAPI_LEN_MAX).then(|| String::from_utf8(bytes.to_vec()).ok())?
     }
 
-    /// Tells the module that no new request will come.
-    pub(crate) fn quiesce(&self) {
+    /// Tells the module that no new request will come, and how long those may take that are there.
+    pub(crate) fn quiesce(&self, drain: Duration) {
         if let Some(quiesce) = self.table.quiesce {
+            let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
             // SAFETY: the instance lives.
-            unsafe { quiesce(self.made.ptr) }
+            unsafe { quiesce(self.made.ptr, drain_ms) }
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use midplane_abi::{self as abi, Slice, Status, status};
 use serde::de::DeserializeOwned;
@@ -239,10 +240,10 @@ unsafe extern "C" fn openapi(this: *mut c_void) -> Slice {
     unsafe { instance(this) }.openapi()
 }
 
-unsafe extern "C" fn quiesce(this: *mut c_void) {
+unsafe extern "C" fn quiesce(this: *mut c_void, drain_ms: u64) {
     guard(|| {
         // SAFETY: as in `begin`.
-        unsafe { instance(this) }.quiesce();
+        unsafe { instance(this) }.quiesce(Duration::from_millis(drain_ms));
         status::OK
     });
 }

@@ -248,14 +248,15 @@ impl Instance {
         document.map_or(Slice::NONE, |text| Slice::new(text.as_bytes()))
     }
 
-    /// Tells the module that no new request will come.
-    pub(super) fn quiesce(&self) {
+    /// Tells the module that no new request will come, and how long those may take that are there.
+    pub(super) fn quiesce(&self, drain: Duration) {
+        self.surroundings.draining.end_in(drain);
         let _entered = self.runtime.enter();
         let steps = std::mem::take(&mut self.surroundings.wishes().on_drain);
         for step in steps {
             contain(step);
         }
-        self.surroundings.draining.cancel();
+        self.surroundings.draining.tell();
     }
 
     /// Ends the module and its runtime.

@@ -222,10 +222,10 @@ impl Loaded {
         }
     }
 
-    pub(crate) fn quiesce(&self) {
+    pub(crate) fn quiesce(&self, drain_ms: u64) {
         if let Some(quiesce) = self.table.quiesce {
             // SAFETY: the instance lives.
-            unsafe { quiesce(self.instance) }
+            unsafe { quiesce(self.instance, drain_ms) }
         }
     }
 
