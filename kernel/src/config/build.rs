@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use super::quantity::{HOUR, SECOND};
 use super::section::{Section, Source, integer, strings};
 use super::{
     Config, Flags, Isolation, Kernel, Limits, LogFormat, Module, Rollback, Sessions, SocketPath,
@@ -36,8 +37,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const ROLLBACK_WINDOW: Duration = Duration::from_secs(30);
 /// One failure is an odd request, five are the version.
 const ROLLBACK_FAILURES: usize = 5;
-pub(super) const SECOND: Duration = Duration::from_secs(1);
-pub(super) const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const MODULE_NAME: &str = "a name of [a-z][a-z0-9_-]*, at most 32 characters";
 
@@ -176,7 +175,7 @@ fn read_kernel(
     modules: &BTreeMap<String, Module>,
 ) -> Result<Kernel, ConfigError> {
     let s = &mut section;
-    let base = s.source.path;
+    let source = s.source;
     let socket = read_path(s, "socket")?;
     let socket = match (&flags.socket, environment("MIDPLANE_SOCKET"), socket) {
         (Some(path), _, _) => SocketPath::At(from_here("--socket", path)?),
@@ -208,7 +207,7 @@ fn read_kernel(
         strings(v).map(Some)
     })?;
     let module_dirs = match module_dirs {
-        Some(dirs) => dirs.iter().map(|dir| from_file(base, dir)).collect(),
+        Some(dirs) => dirs.iter().map(|dir| source.resolve(dir)).collect(),
         None => default_module_dirs(modules),
     };
     let default_workers = available_parallelism()
@@ -453,19 +452,13 @@ fn is_module_name(name: &str) -> bool {
 }
 
 fn read_path(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
-    let base = section.source.path;
+    let source = section.source;
     section.get(key, None, "a path", |value| {
         let text = value
             .as_str()
             .filter(|text| !text.is_empty() && !text.contains('\0'))?;
-        Some(Some(from_file(base, text)))
+        Some(Some(source.resolve(text)))
     })
-}
-
-/// A path of the file starts from the file's directory.
-pub(super) fn from_file(file: &Path, text: &str) -> PathBuf {
-    let path = file.parent().unwrap_or(Path::new("")).join(text);
-    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// A path of a flag or variable starts from the working directory. It must be UTF-8, as all answers that name it are.

@@ -1,10 +1,9 @@
 //! `confine` of a module that runs in a process of its own: what the operator lets it do, and how much.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use super::build::from_file;
 use super::error::ConfigError;
 use super::quantity::format_size;
 use super::section::Section;
@@ -75,14 +74,13 @@ pub(super) fn read(
             "`confine` beside `isolation = \"process\"`",
         ));
     }
-    let file = module.source.path;
     let table = module.table_of("confine", value)?;
     let mut s = Section::new("confine", module.source, table);
     let confine = Confine {
         memory_bytes: s.size("memory", MEMORY, MEMORY_MIN..=MEMORY_MAX)?,
         files: s.count("files", FILES, FILES_MIN..=FILES_MAX)? as u64,
-        read: paths(&mut s, "read", file)?,
-        write: paths(&mut s, "write", file)?,
+        read: paths(&mut s, "read")?,
+        write: paths(&mut s, "write")?,
         env: variables(&mut s)?,
         processes: s.boolean("processes", false)?,
         require: s.boolean("require", false)?,
@@ -92,11 +90,8 @@ pub(super) fn read(
 }
 
 /// A whole file system is no confinement.
-fn paths(
-    section: &mut Section<'_>,
-    key: &'static str,
-    file: &Path,
-) -> Result<Vec<PathBuf>, ConfigError> {
+fn paths(section: &mut Section<'_>, key: &'static str) -> Result<Vec<PathBuf>, ConfigError> {
+    let source = section.source;
     let offset = section.offset(key);
     let Some(texts) = section.strings(key)? else {
         return Ok(Vec::new());
@@ -104,7 +99,7 @@ fn paths(
     texts
         .iter()
         .map(|text| {
-            let path = from_file(file, text);
+            let path = source.resolve(text);
             let valid = !text.is_empty() && !text.contains('\0') && path.parent().is_some();
             valid.then_some(path).ok_or_else(|| {
                 let found = format!("with {text:?} in it");
@@ -166,6 +161,8 @@ mod tests {
     use toml::de::DeTable;
 
     use super::super::section::Source;
+    use std::path::Path;
+
     use super::*;
 
     fn check(text: &str, own_process: bool) -> Result<Option<Confine>, String> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::build::{HOUR, SECOND};
 use super::error::ConfigError;
+use super::quantity::{HOUR, SECOND};
 use super::section::{Section, strings};
 use super::{Flags, SecretSource};
 

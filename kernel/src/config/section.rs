@@ -1,7 +1,7 @@
 //! One table of the file while it is being read: every key is taken once and checked, and what is left is refused.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -18,6 +18,12 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// A path in the file starts from the file's directory.
+    pub(super) fn resolve(self, path: &str) -> PathBuf {
+        let path = self.path.parent().unwrap_or(Path::new("")).join(path);
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
     pub(super) fn place(&self, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or(self.text);
         format!(

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Wea
 use midplane_abi::metric as abi;
 
 use super::changes::{Changed, SeriesChange};
-use super::names::{SERIES_MAX, SESSION_SERIES_MAX};
+use super::limits::{SERIES_MAX, SESSION_SERIES_MAX};
 use super::refusal::Refusal;
 use super::series::{Series, Value};
 use super::slots::Handle;

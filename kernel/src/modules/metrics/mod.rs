@@ -5,6 +5,7 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | `limits` | how many there may be, and how large |
 //! | `names` | what may be called how, and which names are taken |
 //! | `refusal` | why something is not counted |
 //! | `series` | one number, or one histogram |
@@ -15,6 +16,7 @@
 //! | `text` | how it is shown |
 
 mod changes;
+mod limits;
 mod metric;
 mod module;
 mod names;
@@ -29,8 +31,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use changes::{Changed, Changes};
+pub(crate) use limits::{BOUNDS_MAX, LABELS_MAX};
 pub(crate) use module::{Declaration, ModuleMetrics};
-pub(crate) use names::{BOUNDS_MAX, LABELS_MAX};
 pub(crate) use refusal::Refusal;
 pub(crate) use slots::find;
 
@@ -82,7 +84,8 @@ impl Metrics {
     /// Adds what modules have counted to an exposition. `running` are the modules that take requests, and their generations.
     pub(crate) fn write(&self, all: &mut Exposition, running: &[(Arc<str>, u64)], now: u64) {
         let modules: Vec<_> = self.modules().values().cloned().collect();
-        text::write_dropped(all, &modules);
+        let dropped = modules.iter().map(|one| (one.name(), one.dropped()));
+        text::write_dropped(all, dropped);
         for metrics in modules {
             let generation = running
                 .iter()

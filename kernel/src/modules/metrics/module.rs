@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::changes::{Amount, Changed, Changes, MetricChange};
+use super::limits::{LABEL_VALUE_LEN_MAX, METRICS_MAX, NAME_LEN_MAX};
 use super::metric::{self, Metric};
-use super::names::{self, METRICS_MAX, Names};
+use super::names::{self, Names};
 use super::refusal::Refusal;
 use super::series::{Series, Value};
 use super::slots::Handle;
@@ -310,7 +311,7 @@ impl ModuleMetrics {
         if metrics.iter().filter(own).count() >= METRICS_MAX {
             return Err(Refusal::TooManyMetrics);
         }
-        let full = text::full_name(&self.name, name);
+        let full = names::full_name(&self.name, name);
         let relay = match &self.place {
             Place::Kernel { names, .. } => {
                 names.take(&full, &self.name)?;
@@ -343,7 +344,7 @@ impl ModuleMetrics {
             return metric.series(&shown, &labels);
         };
         let session = std::str::from_utf8(session).map_err(|_not_text| Refusal::Labels)?;
-        if metric.kind != Kind::Counter || session.len() > names::LABEL_VALUE_LEN_MAX {
+        if metric.kind != Kind::Counter || session.len() > LABEL_VALUE_LEN_MAX {
             return Err(Refusal::Labels);
         }
         let now = unix_now();
@@ -385,7 +386,7 @@ impl ModuleMetrics {
         let metric: String = String::from_utf8_lossy(metric)
             .chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-            .take(names::NAME_LEN_MAX)
+            .take(NAME_LEN_MAX)
             .collect();
         match self.place {
             Place::Kernel { .. } => tracing::warn!(

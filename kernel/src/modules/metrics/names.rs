@@ -3,25 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::limits::{BOUNDS_MAX, HELP_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX, NAME_LEN_MAX};
 use super::refusal::Refusal;
 use crate::exposition::label;
-
-/// A module that has more shows what nobody looks at.
-pub(super) const METRICS_MAX: usize = 64;
-/// Of one metric. Prometheus' own advice is to keep most of them below ten, and to think again over a hundred.
-pub(super) const SERIES_MAX: usize = 256;
-/// Of one metric, for all sessions together: a window of an editor has a few.
-pub(super) const SESSION_SERIES_MAX: usize = 1024;
-/// Of one series.
-pub(crate) const LABELS_MAX: usize = 8;
-/// Names of metrics and labels: as long as a module's could be.
-pub(super) const NAME_LEN_MAX: usize = 64;
-/// The longest names of models have half of it.
-pub(super) const LABEL_VALUE_LEN_MAX: usize = 256;
-/// A sentence.
-pub(super) const HELP_LEN_MAX: usize = 256;
-/// Of one histogram: three for each power of ten between a microsecond and an hour.
-pub(crate) const BOUNDS_MAX: usize = 32;
 
 /// What OpenMetrics 1.0 ("Suffixes") gives to samples, and what is added here: a metric that ended so could be taken for a part
 /// of another one.
@@ -46,6 +30,11 @@ pub(super) fn metric(name: &[u8]) -> Result<&str, Refusal> {
     let name = std::str::from_utf8(name).map_err(|_not_text| Refusal::Name)?;
     let well = is_name(name) && !SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
     well.then_some(name).ok_or(Refusal::Name)
+}
+
+/// `midplane_module_chat_tokens`
+pub(super) fn full_name(module: &str, metric: &str) -> String {
+    format!("midplane_module_{}_{metric}", module.replace('-', "_"))
 }
 
 /// A metric's help.

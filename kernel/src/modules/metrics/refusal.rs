@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{
+use super::limits::{
     BOUNDS_MAX, HELP_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX, METRICS_MAX, NAME_LEN_MAX,
     SERIES_MAX, SESSION_SERIES_MAX,
 };

@@ -5,8 +5,8 @@ use std::time::Duration;
 use midplane_abi::metric as abi;
 use serde_json::Map;
 
+use super::limits::{METRICS_MAX, SERIES_MAX, SESSION_SERIES_MAX};
 use super::module::{Declaration, Found};
-use super::names::{METRICS_MAX, SERIES_MAX, SESSION_SERIES_MAX};
 use super::*;
 use crate::clock::unix_now;
 use crate::config;

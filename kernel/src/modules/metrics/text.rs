@@ -1,21 +1,14 @@
 //! How metrics of modules are shown.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::metric::Metric;
-use super::module::ModuleMetrics;
 use super::names::SESSION_SUFFIX;
 use super::series::{Series, Value};
 use crate::exposition::{self, Exposition, Kind, label};
 
 /// The name of the metric that [`write_dropped`] writes.
 pub(super) const DROPPED: &str = "midplane_module_metrics_dropped";
-
-/// `midplane_module_chat_tokens`
-pub(super) fn full_name(module: &str, metric: &str) -> String {
-    format!("midplane_module_{}_{metric}", module.replace('-', "_"))
-}
 
 /// One metric with all of its series, and the shares of sessions as one more.
 pub(super) fn write_metric(all: &mut Exposition, module: &str, metric: &Metric) {
@@ -31,11 +24,14 @@ pub(super) fn write_metric(all: &mut Exposition, module: &str, metric: &Metric) 
 }
 
 /// How much was dropped of each module's.
-pub(super) fn write_dropped(all: &mut Exposition, modules: &[Arc<ModuleMetrics>]) {
+pub(super) fn write_dropped<'a>(
+    all: &mut Exposition,
+    modules: impl Iterator<Item = (&'a str, u64)>,
+) {
     let help = "What modules counted that has no place here: the log says why";
     let mut shown = all.metric(Kind::Counter, DROPPED, None, help);
-    for module in modules {
-        shown.sample(&label("module", module.name()), module.dropped());
+    for (module, dropped) in modules {
+        shown.sample(&label("module", module), dropped);
     }
 }
 

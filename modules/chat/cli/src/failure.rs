@@ -7,7 +7,7 @@ use midplane_client::Error as ClientError;
 use midplane_client::locate::LocateError;
 
 use crate::event::MalformedEvent;
-use crate::task::UsageError;
+use crate::task::{UnreadInstructions, UsageError};
 
 /// What a request or a turn failed of.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,8 @@ pub(crate) enum Failure {
     MalformedEvent(#[from] MalformedEvent),
     #[error("there is no thread yet: say something without --thread or --continue, and there is")]
     NoThread,
-    #[error("cannot read the instructions in {}: {source}", path.display())]
-    Instructions { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Instructions(#[from] UnreadInstructions),
     #[error("cannot attach {}: {source}", path.display())]
     Attachment { path: PathBuf, source: io::Error },
     #[error(

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::arguments::Arguments;
-use crate::failure::Failure;
 
 /// The kernel takes bodies of 1 MiB by default (`[limits]`); some of it is the request around the words, and JSON
 /// writes a line end as two bytes.
@@ -70,6 +69,14 @@ pub(crate) enum UsageError {
     NothingPiped,
     #[error("--show needs a thread: name it with --thread ID, or take the newest with --continue")]
     ShowWithoutThread,
+}
+
+/// The file with the instructions.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the instructions in {}: {source}", path.display())]
+pub(crate) struct UnreadInstructions {
+    path: PathBuf,
+    source: io::Error,
 }
 
 impl Named {
@@ -151,11 +158,11 @@ fn inquiry(arguments: &Arguments, thread: Option<&Named>) -> Option<Result<Inqui
 }
 
 /// The text of `--instructions`: itself, or behind `@` that of a file.
-pub(crate) fn instructions(given: &str) -> Result<String, Failure> {
+pub(crate) fn instructions(given: &str) -> Result<String, UnreadInstructions> {
     let Some(path) = given.strip_prefix('@') else {
         return Ok(given.to_owned());
     };
-    std::fs::read_to_string(path).map_err(|source| Failure::Instructions {
+    std::fs::read_to_string(path).map_err(|source| UnreadInstructions {
         path: path.into(),
         source,
     })
