@@ -1,4 +1,4 @@
-//! The module's routes, and the HTTP form of its answers and refusals.
+//! The module's routes, and the HTTP form of its answers.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,6 @@ use midplane_sdk::{Problem, Session};
 use crate::conversation::{Conversations, Refusal, Reply};
 use crate::protocol::event::Event;
 use crate::protocol::request::{Request, RequestError};
-use crate::store::StoreError;
 use crate::websocket;
 
 /// Most events are a delta of a few words.
@@ -43,12 +42,12 @@ async fn chatkit(
     let body = body.map_err(|rejection| {
         Problem::new(rejection.status(), "invalid_request", rejection.body_text())
     })?;
-    let request = Request::parse(&body).map_err(refuse_request)?;
+    let request = Request::parse(&body).map_err(RequestError::problem)?;
     Ok(
         match conversations
             .process(session, request)
             .await
-            .map_err(refuse)?
+            .map_err(Refusal::problem)?
         {
             Reply::Json(json) => axum::Json(json).into_response(),
             Reply::Events(events) => event_stream(events),
@@ -92,52 +91,4 @@ fn frame(event: &Event) -> Bytes {
     let mut frame = writer.into_inner();
     frame.put_slice(b"\n\n");
     frame.freeze()
-}
-
-pub(crate) fn refuse_request(error: RequestError) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "invalid_request",
-        error.to_string(),
-    )
-}
-
-pub(crate) fn refuse(refusal: Refusal) -> Problem {
-    let (status, code) = match &refusal {
-        Refusal::Store(error) => return refuse_by_store(error),
-        Refusal::Attachments(refusal) => return refusal.problem(),
-        Refusal::Transcription(refusal) => return refusal.problem(),
-        Refusal::NoActions => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
-        Refusal::NoPendingCall | Refusal::FormAnswered(_) => (StatusCode::CONFLICT, "conflict"),
-        Refusal::Action(_) => (StatusCode::BAD_GATEWAY, "action_failed"),
-        Refusal::EmptyMessage
-        | Refusal::Model(_)
-        | Refusal::ToolChoice(_)
-        | Refusal::NotAUserMessage(_)
-        | Refusal::NotAForm(_)
-        | Refusal::NotAWidget(_)
-        | Refusal::LongTitle => (StatusCode::BAD_REQUEST, "invalid_request"),
-    };
-    Problem::new(status, code, refusal.to_string())
-}
-
-/// What a store failed with, as a client is told.
-pub(crate) fn refuse_by_store(error: &StoreError) -> Problem {
-    let (status, code) = match error {
-        StoreError::ThreadNotFound => (StatusCode::NOT_FOUND, "thread_not_found"),
-        StoreError::ItemNotFound => (StatusCode::NOT_FOUND, "item_not_found"),
-        StoreError::AttachmentNotFound => (StatusCode::NOT_FOUND, "attachment_not_found"),
-        StoreError::UnknownCursor => (StatusCode::BAD_REQUEST, "invalid_request"),
-        StoreError::Full { .. } | StoreError::NoRoom(_) => {
-            (StatusCode::INSUFFICIENT_STORAGE, "store_full")
-        }
-        StoreError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-        StoreError::Contended | StoreError::Unavailable(_) | StoreError::Unreachable(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
-        }
-        StoreError::Newer { .. } | StoreError::Failed(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
-        }
-    };
-    Problem::new(status, code, error.to_string())
 }

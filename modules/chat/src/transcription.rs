@@ -19,8 +19,6 @@ use crate::protocol::attachment::{Transcribe, Transcription};
 use crate::provider::ProviderError;
 use crate::upstream::{Answer, Upstream, UpstreamBody, UpstreamError};
 
-/// What OpenAI has for it that is small; the one ChatKit's documentation names.
-pub(crate) const MODEL_DEFAULT: &str = "gpt-4o-mini-transcribe";
 /// Half an hour of a browser's Opus, eight minutes of AAC; OpenAI takes 25 MB.
 const AUDIO_BYTES_MAX: usize = 8 << 20;
 /// Of a request with that, which carries it as base64.

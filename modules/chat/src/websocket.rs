@@ -24,7 +24,6 @@ use midplane_sdk::{Problem, Session};
 use self::message::{Answer, End, Id, Incoming};
 use crate::conversation::{Conversations, Reply};
 use crate::protocol::request::Request;
-use crate::routes::{refuse, refuse_request};
 
 /// Requests at once. More than a page shows; each may hold a connection to the provider.
 const REQUESTS_MAX: usize = 16;
@@ -117,7 +116,7 @@ impl Connection {
             }
             Incoming::Request { id } => match Request::parse(text.as_bytes()) {
                 Ok(request) => self.begin(id, request),
-                Err(error) => self.refuse(Some(id), refuse_request(error)),
+                Err(error) => self.refuse(Some(id), error.problem()),
             },
         }
     }
@@ -182,7 +181,7 @@ async fn process(
             .map(|event| message::Content::Event(Box::new(event)))
             .boxed(),
         Ok(Reply::Json(result)) => once(message::Content::Result(result)),
-        Err(refusal) => once(message::Content::Problem(refuse(refusal))),
+        Err(refusal) => once(message::Content::Problem(refusal.problem())),
     }
 }
 

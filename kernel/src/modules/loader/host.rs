@@ -3,17 +3,15 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
-use http::HeaderMap;
 use midplane_abi::{self as abi, Header, Request, Slice, Status, status};
 
 use super::host_call;
 use super::host_metrics;
 use super::host_socket::{ws_accept, ws_close, ws_recv, ws_send};
 use super::owner::Owner;
+use super::read::{pairs, text};
 use crate::modules::descriptor::RoutePattern;
-use crate::modules::exchange::{
-    self, Head, InputEnd, OUTPUT_WINDOW_LEN, RESPONSE_HEADERS_MAX, Refresh,
-};
+use crate::modules::exchange::{self, Head, InputEnd, OUTPUT_WINDOW_LEN, Refresh};
 use crate::telemetry;
 
 /// A failure's text is for a person: more than this is not read.
@@ -406,50 +404,4 @@ unsafe extern "C" fn get_api(name: Slice, version: u32) -> *const c_void {
 unsafe fn head(code: u16, headers: *const Header, len: usize) -> Option<Head> {
     // SAFETY: by the contract.
     Head::new(code, unsafe { pairs(headers, len) }?)
-}
-
-/// Header fields of a module's; `None` when one is not valid HTTP, or there are too many.
-///
-/// # Safety
-/// `headers` points to `len` fields that are valid for the call.
-pub(super) unsafe fn fields(headers: *const Header, len: usize) -> Option<HeaderMap> {
-    // SAFETY: by the contract.
-    exchange::header_map(unsafe { pairs(headers, len) }?)
-}
-
-/// Names and values.
-///
-/// # Safety
-/// `headers` points to `len` fields that are valid for the call.
-unsafe fn pairs<'a>(
-    headers: *const Header,
-    len: usize,
-) -> Option<impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>> {
-    if len > RESPONSE_HEADERS_MAX || (headers.is_null() && len > 0) {
-        return None;
-    }
-    let fields: &'a [Header] = match len {
-        0 => &[],
-        // SAFETY: by the contract.
-        len => unsafe { std::slice::from_raw_parts(headers, len) },
-    };
-    Some(fields.iter().map(|field| {
-        // SAFETY: borrowed for the call, by the contract.
-        unsafe {
-            (
-                field.name.bytes().unwrap_or_default(),
-                field.value.bytes().unwrap_or_default(),
-            )
-        }
-    }))
-}
-
-/// A text of the module's, cut at `len_max`; what is not UTF-8 in it is replaced.
-///
-/// # Safety
-/// The slice is valid for the call.
-pub(super) unsafe fn text(slice: Slice, len_max: usize) -> String {
-    // SAFETY: by the contract.
-    let bytes = unsafe { slice.bytes() }.unwrap_or_default();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(len_max)]).into_owned()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use midplane_abi::{self as abi, Call, CallApi, CallHead, Request, Slice, Status, call, status};
 
-use super::host::{fields, text};
 use super::owner::Owner;
+use super::read::{fields, text};
 use crate::modules::calls::open::{self, OpenCall, Read, Waiter, Written};
 use crate::modules::calls::{self, Caller, MadeIn, Outgoing, Unfinished};
 use crate::modules::exchange::InputEnd;

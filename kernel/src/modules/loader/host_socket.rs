@@ -8,7 +8,7 @@ use http::header::{
 };
 use midplane_abi::{Header, Request, Slice, Status, message, status};
 
-use super::host::fields;
+use super::read::fields;
 use crate::modules::exchange::socket::{Close, Done, Kind, Received};
 use crate::modules::exchange::{self, Guard};
 

@@ -14,6 +14,7 @@ mod host_metrics;
 mod host_socket;
 mod library;
 mod owner;
+mod read;
 mod unopened;
 
 pub(crate) use code::{RetiredCode, StillMapped, mapped, try_open};

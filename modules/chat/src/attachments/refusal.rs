@@ -127,7 +127,7 @@ impl Refusal {
             Refusal::NotUploaded { .. } => (StatusCode::CONFLICT, "attachment_not_uploaded"),
             Refusal::OtherThread(_) => (StatusCode::CONFLICT, "attachment_in_use"),
             Refusal::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "attachment_failed"),
-            Refusal::Store(error) => return crate::routes::refuse_by_store(error),
+            Refusal::Store(error) => return error.problem(),
         };
         if let Refusal::Disk { done, source } = self {
             tracing::error!(done, error = %source, "an attachment's file failed");

@@ -32,11 +32,12 @@ use crate::actions::Hook;
 use crate::attachments::limits::Limits;
 use crate::provider::{Echo, OpenAiSettings, Tool};
 use crate::title::Titles;
-use crate::transcription;
 use crate::upstream::UpstreamSettings;
 
 /// A person watching the echo waits no longer for a word.
 const ECHO_DELAY_MAX: Duration = Duration::from_secs(10);
+/// What OpenAI has for it that is small; the one ChatKit's documentation names.
+const TRANSCRIPTION_MODEL_DEFAULT: &str = "gpt-4o-mini-transcribe";
 
 /// `[modules.chat.config]`, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -215,7 +216,7 @@ impl Config {
                 "transcription_model",
                 &self.transcription_model,
             )?
-            .unwrap_or(transcription::MODEL_DEFAULT)
+            .unwrap_or(TRANSCRIPTION_MODEL_DEFAULT)
             .to_owned(),
             titles: self.titles,
             gateway: self.gateway.check()?,

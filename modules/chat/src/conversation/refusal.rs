@@ -1,5 +1,8 @@
 //! Requests that are not carried out, and what to do about it.
 
+use http::StatusCode;
+use midplane_sdk::Problem;
+
 use super::TITLE_BYTES_MAX;
 use crate::attachments;
 use crate::protocol::id::ItemId;
@@ -45,4 +48,26 @@ pub(crate) enum Refusal {
     Action(Failure),
     #[error("`title` has more than {TITLE_BYTES_MAX} bytes: shorten it")]
     LongTitle,
+}
+
+impl Refusal {
+    /// As a client is told.
+    pub(crate) fn problem(self) -> Problem {
+        let (status, code) = match &self {
+            Refusal::Store(error) => return error.problem(),
+            Refusal::Attachments(refusal) => return refusal.problem(),
+            Refusal::Transcription(refusal) => return refusal.problem(),
+            Refusal::NoActions => (StatusCode::NOT_IMPLEMENTED, "not_offered"),
+            Refusal::NoPendingCall | Refusal::FormAnswered(_) => (StatusCode::CONFLICT, "conflict"),
+            Refusal::Action(_) => (StatusCode::BAD_GATEWAY, "action_failed"),
+            Refusal::EmptyMessage
+            | Refusal::Model(_)
+            | Refusal::ToolChoice(_)
+            | Refusal::NotAUserMessage(_)
+            | Refusal::NotAForm(_)
+            | Refusal::NotAWidget(_)
+            | Refusal::LongTitle => (StatusCode::BAD_REQUEST, "invalid_request"),
+        };
+        Problem::new(status, code, self.to_string())
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Members that are not known are ignored, as the reference ignores them: clients are newer than servers.
 
+use http::StatusCode;
+use midplane_sdk::Problem;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,6 +57,14 @@ pub(crate) enum RequestError {
     },
     #[error("`{0}` is not a request of the ChatKit protocol")]
     Unknown(String),
+}
+
+impl RequestError {
+    /// As a client is told.
+    pub(crate) fn problem(self) -> Problem {
+        let detail = self.to_string();
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
+    }
 }
 
 #[derive(Debug, Deserialize)]

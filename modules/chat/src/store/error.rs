@@ -1,5 +1,7 @@
 //! What an operation of a store fails with, each in a sentence that says what to do.
 
+use http::StatusCode;
+use midplane_sdk::Problem;
 use midplane_sdk::storage::StorageError;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,5 +51,28 @@ impl From<StorageError> for StoreError {
             StorageError::Unreachable(detail) => StoreError::Unreachable(detail),
             other => StoreError::Failed(other.to_string()),
         }
+    }
+}
+
+impl StoreError {
+    /// As a client is told.
+    pub(crate) fn problem(&self) -> Problem {
+        let (status, code) = match self {
+            StoreError::ThreadNotFound => (StatusCode::NOT_FOUND, "thread_not_found"),
+            StoreError::ItemNotFound => (StatusCode::NOT_FOUND, "item_not_found"),
+            StoreError::AttachmentNotFound => (StatusCode::NOT_FOUND, "attachment_not_found"),
+            StoreError::UnknownCursor => (StatusCode::BAD_REQUEST, "invalid_request"),
+            StoreError::Full { .. } | StoreError::NoRoom(_) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "store_full")
+            }
+            StoreError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            StoreError::Contended | StoreError::Unavailable(_) | StoreError::Unreachable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+            }
+            StoreError::Newer { .. } | StoreError::Failed(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
+            }
+        };
+        Problem::new(status, code, self.to_string())
     }
 }

@@ -15,7 +15,6 @@ use crate::protocol::id::{ItemId, ThreadId};
 use crate::protocol::item::Item;
 use crate::protocol::page::{Page, Paging};
 use crate::protocol::timestamp::Timestamp;
-use crate::routes::refuse;
 use crate::store::Store;
 
 /// Below the module's prefix.
@@ -48,7 +47,7 @@ async fn usage(
         Problem::new(rejection.status(), "invalid_request", rejection.body_text())
     })?;
     let items = store.items(session.user(), &thread, paging.scan());
-    let items = items.await.map_err(|error| refuse(error.into()))?;
+    let items = items.await.map_err(|error| error.problem())?;
     Ok(axum::Json(answered(items)))
 }
 
