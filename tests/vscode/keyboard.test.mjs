@@ -59,6 +59,8 @@ scene.test("the key is set and a message is sent by keys alone", async () => {
 scene.test("Escape stops an answer", async () => {
   const answer = provider.hold("go on and on");
   await window.page.keyboard.type("go on and on");
+  // The answer before may have shown its words, and not be over.
+  await until("the chat to be ready", async () => chat.button("Send").isEnabled());
   await window.page.keyboard.press("Enter");
   await answer.asked;
   answer.say("on and on ");
