@@ -22,7 +22,7 @@ part() {
 # side_by_side FUNCTION FUNCTION: runs the parts of both at the same time, where each waits more than it computes. What the second
 # has to say comes when the first is done.
 side_by_side() {
-    local beside number
+    local beside sum name
     beside=$(mktemp -d) || return 1
     (
         passed=0 failed=0 failures=()
@@ -32,11 +32,16 @@ side_by_side() {
     "$1"
     wait $!
     cat "$beside/output"
-    {
-        read -r number && passed=$((passed + number))
-        read -r number && failed=$((failed + number))
-        while read -r number; do failures+=("$number"); done
-    } <"$beside/sums"
+    if [[ -s $beside/sums ]]; then
+        {
+            read -r sum && passed=$((passed + sum))
+            read -r sum && failed=$((failed + sum))
+            while read -r name; do failures+=("$name"); done
+        } <"$beside/sums"
+    else
+        failed=$((failed + 1))
+        failures+=("$2: it ended before its parts did")
+    fi
     rm -rf "$beside"
 }
 

@@ -158,11 +158,11 @@ impl Confine {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use toml::de::DeTable;
 
     use super::super::section::Source;
-    use std::path::Path;
-
     use super::*;
 
     fn check(text: &str, own_process: bool) -> Result<Option<Confine>, String> {
