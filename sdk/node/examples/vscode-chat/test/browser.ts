@@ -74,9 +74,14 @@ export class ChatPage {
     return chat;
   }
 
-  /** As the extension would. */
-  tell(message: ToPage): Promise<void> {
-    return this.page.evaluate((message) => window.postMessage(message, "*"), message);
+  /** As the extension would; until the page shows what it was told. */
+  async tell(message: ToPage): Promise<void> {
+    await this.page.evaluate(async (message) => {
+      const told = new Promise((resolve) => window.addEventListener("message", resolve, { once: true }));
+      window.postMessage(message, "*");
+      await told;
+      await window.scripted.settled();
+    }, message);
   }
 
   /** Of the turn that began last. */
@@ -160,7 +165,10 @@ function host({ theme, answers, kept }: { theme: Theme; answers: Answers; kept: 
     posted: [],
     requests: [],
     aborted: false,
-    emit: (text) => stream?.enqueue(encoder.encode(text)),
+    emit: (text) => {
+      if (!stream) throw new Error("no turn has begun: wait until it has been asked for");
+      stream.enqueue(encoder.encode(text));
+    },
     end: () => stream?.close(),
     // The bytes pass several streams, and then a frame is drawn.
     settled: async () => {

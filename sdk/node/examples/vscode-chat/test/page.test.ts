@@ -168,6 +168,7 @@ onPage("a session without a key says so before anything is kept, and the message
   await alert.getByRole("button", { name: "Set API key" }).waitFor();
   await chat.answer({ "threads.create": "stream" });
   await alert.getByRole("button", { name: "Retry" }).click();
+  await page.getByRole("button", { name: "Stop" }).waitFor();
   await chat.emit(...turnBegins("hi", "Hello"));
   assert.equal(await page.getByRole("article", { name: "You" }).count(), 1);
 });

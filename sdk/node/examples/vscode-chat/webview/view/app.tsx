@@ -1,6 +1,6 @@
 // The page as a whole: a header, then the chat with its composer, or the list of chats.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { PageCommand, Status } from "../../src/messages";
 import type { Thread } from "../chatkit";
@@ -101,7 +101,7 @@ const ANNOUNCED_CHARS_MAX = 400;
 function Announcer({ chat }: { chat: Chat }) {
   const [text, setText] = useState("");
   const was = useRef(chat.phase);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = was.current;
     was.current = chat.phase;
     if (chat.phase === "waiting" && before === "idle") setText("Waiting for the answer.");

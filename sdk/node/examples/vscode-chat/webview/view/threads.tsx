@@ -1,6 +1,6 @@
 // The list of chats. Arrows, Home and End move in it, Enter opens, F2 renames, Delete deletes after asking.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { Thread } from "../chatkit";
 import type { ThreadList } from "../state";
@@ -30,9 +30,17 @@ export function Threads({ threads, open, intents }: Props) {
   const focusRow = (id: string | null) =>
     list.current?.querySelector<HTMLElement>(`[data-thread="${CSS.escape(id ?? "")}"]`)?.focus();
   const isThere = threads.list.length > 0;
-  useEffect(() => {
+  // With the list, and not a moment after it: the next key may be there already.
+  useLayoutEffect(() => {
     if (isThere) focusRow(reached);
   }, [isThere]);
+  // What was changed in a row had the focus, and is gone.
+  const leaves = useRef<string | null>(null);
+  useLayoutEffect(() => {
+    if (edit || leaves.current === null) return;
+    focusRow(leaves.current);
+    leaves.current = null;
+  }, [edit]);
 
   const onKeyDown = (event: KeyboardEvent) => {
     const thread = threads.list.find(({ id }) => id === (event.target as HTMLElement).dataset["thread"]);
@@ -48,7 +56,7 @@ export function Threads({ threads, open, intents }: Props) {
   const close = (id: string | null) => {
     setEdit(null);
     setFocused(id);
-    requestAnimationFrame(() => focusRow(id));
+    leaves.current = id;
   };
 
   if (threads.phase === "failed" && threads.failure) {
@@ -171,10 +179,15 @@ function Row({ thread, now, isOpen, isReached, onFocus, onOpen, onEdit }: RowPro
 
 function Rename({ thread, onDone }: { thread: Thread; onDone: (title: string | null) => void }) {
   const field = useRef<HTMLInputElement>(null);
-  useLayoutEffect(() => field.current?.select(), []);
+  useLayoutEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
     event.stopPropagation();
+    // Or Enter would open the row, which has the focus next.
+    event.preventDefault();
     onDone(event.key === "Enter" ? (field.current?.value ?? null) : null);
   };
   return (
