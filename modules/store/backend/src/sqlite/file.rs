@@ -129,7 +129,11 @@ fn open(
         _ => fault::explain(path, "open", &error).into(),
     };
     let connection = connect(path).map_err(failed)?;
-    match schema::kind(&connection).map_err(failed)? {
+    // At one moment: another process may be filling the file.
+    let kind = connection
+        .unchecked_transaction()
+        .and_then(|transaction| schema::kind(&transaction));
+    match kind.map_err(failed)? {
         Kind::Foreign => {
             return Err(OpenError::Foreign {
                 path: path.to_owned(),
