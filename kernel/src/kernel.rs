@@ -120,6 +120,7 @@ impl Kernel {
             quarantine_after: config.limits.quarantine_after,
             init_timeout: config.limits.init_timeout,
             stuck_after: config.limits.stuck_after,
+            restart_wait: config.limits.restart_wait,
             workers: config.kernel.workers,
             log: log.clone(),
             metrics: Arc::clone(&metrics),

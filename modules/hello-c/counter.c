@@ -12,7 +12,7 @@
 /* The state: the count, eight bytes, the lowest first. Another layout would be another schema, and this one be read still. */
 enum { SCHEMA = 1, STATE_LEN = 8 };
 
-MP_MODULE_DESCRIPTOR_WITH("counter", "0.1.0", 0, SCHEMA, SCHEMA, "", "", "");
+MP_MODULE_DESCRIPTOR_WITH("counter", "0.1.0", 0, 0, SCHEMA, SCHEMA, "", "", "");
 
 static const mp_host *host;
 

@@ -110,6 +110,13 @@ extern "C" {
 /// The secret of the session a request acts for.
 #define MP_GRANT_SECRETS 1
 
+/// Bits of `mp_descriptor_body.flags`.
+
+/// Only one generation at a time may be between `restore` and the end of `fini`, since it owns what two cannot share, such as
+/// a database file. At a reload new requests wait while the old generation drains and ends; then the new one is given
+/// `restore`, so that is where it opens what it owns. It hands no state over.
+#define MP_FLAG_EXCLUSIVE 1
+
 /// What a call answers: `MP_OK` or one of those beside it.
 typedef int32_t mp_status;
 
@@ -277,7 +284,8 @@ typedef struct mp_module {
     mp_status (*init)(const mp_init *init, mp_instance *out);
     /// Once, after `init`: what the generation before handed over, written in a `schema` that the descriptor names, or an
     /// absent slice (and 0) when there is none. It may set further bits of `mp_instance.flags`. `MP_FAILED` refuses,
-    /// and the generation before goes on. Must be quick: new requests may wait meanwhile. Absent in modules without state.
+    /// and the generation before goes on. Must be quick: new requests may wait meanwhile. May be absent. An exclusive module
+    /// (`MP_FLAG_EXCLUSIVE`) opens here what it owns.
     mp_status (*restore)(mp_instance *instance, uint32_t schema, mp_slice state);
     /// Once, after `restore`: whether the instance can serve; anything but `MP_OK` refuses the generation. May be
     /// absent: it can.
@@ -500,7 +508,7 @@ typedef struct mp_descriptor_body {
     uint16_t abi_minor;
     /// Bits of `MP_GRANT_*`.
     uint32_t grants;
-    /// Reserved, zero.
+    /// Bits of `MP_FLAG_*`; all others are reserved and zero.
     uint32_t flags;
     /// The schemas of handed-over state that the module reads, both inclusive; 0 and 0: it keeps none.
     uint32_t state_schema_min;
@@ -540,12 +548,13 @@ __attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_
 // The descriptor, once in a library and outside of any function: a second one does not link.
 //
 //     MP_MODULE_DESCRIPTOR("hello", "0.1.0");
-#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, "", "", "")
+#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, 0, "", "", "")
 
-// The same with all that a module can say of itself: the bits of `MP_GRANT_*` it wants, the first and the last schema of
-// handed-over state it reads (0 and 0: none), its public routes, its internal ones and the modules it calls, each one a
-// line. All of them constants.
-#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, schema_min, schema_max, public_routes, internal_routes, calls)  \
+// The same with all that a module can say of itself: the bits of `MP_GRANT_*` it wants and of `MP_FLAG_*`, the first and the
+// last schema of handed-over state it reads (0 and 0: none), its public routes, its internal ones and the modules it calls,
+// each one a line. All of them constants.
+#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, flags, schema_min, schema_max, public_routes, internal_routes,  \
+                                  calls)                                                                                 \
     static_assert(sizeof(name) <= 64 && sizeof(version) <= 64, "a text of the descriptor is too long for its field");    \
     static_assert(sizeof(public_routes) <= 256 && sizeof(internal_routes) <= 256 && sizeof(calls) <= 256,                \
                   "a list of the descriptor is too long");                                                               \
@@ -559,7 +568,7 @@ __attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_
          MP_ABI_MAJOR,                                                                                                   \
          MP_ABI_MINOR,                                                                                                   \
          grants,                                                                                                         \
-         0,                                                                                                              \
+         flags,                                                                                                          \
          schema_min,                                                                                                     \
          schema_max,                                                                                                     \
          name,                                                                                                           \

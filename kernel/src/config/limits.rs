@@ -83,7 +83,7 @@ pub(crate) struct Limits {
     pub(crate) quarantine_after: Duration,
     /// How long a worker may be inside one call of a module before it counts as lost.
     pub(crate) stuck_after: Duration,
-    /// How long a request may wait for a module that is started again.
+    /// How long a request may wait for a module that is started again, or of which one generation ends before the next begins.
     pub(crate) restart_wait: Duration,
 }
 

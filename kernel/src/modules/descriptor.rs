@@ -25,6 +25,8 @@ pub struct Descriptor {
     pub public_routes: Vec<RoutePattern>,
     /// Routes that other modules may call, and nobody else.
     pub internal_routes: Vec<RoutePattern>,
+    /// Only one generation of it may be at a time: the old one ends before the new one begins.
+    pub exclusive: bool,
     /// Of the state it takes over and hands over; `None` when it has none.
     pub state: Option<Schemas>,
     /// What it was written with, for people.
@@ -276,10 +278,19 @@ impl Raw<'_> {
             });
         }
         let flags = u32::from_le_bytes(field!(self, flags, 4));
-        if flags != 0 {
+        let reserved = flags & !abi::flag::EXCLUSIVE;
+        if reserved != 0 {
             return Err(bad(
                 "flags",
-                format!("{flags:#x} is reserved and must be zero"),
+                format!("{reserved:#x} is reserved and must be zero"),
+            ));
+        }
+        let (exclusive, state) = (flags & abi::flag::EXCLUSIVE != 0, self.schemas()?);
+        if exclusive && state.is_some() {
+            return Err(bad(
+                "state_schema_min",
+                "an exclusive module hands no state over: it keeps its state in what it owns"
+                    .to_owned(),
             ));
         }
         let grants = u32::from_le_bytes(field!(self, grants, 4));
@@ -313,7 +324,8 @@ impl Raw<'_> {
             },
             public_routes: routes("public_routes", &field!(self, public_routes, 256))?,
             internal_routes: routes("internal_routes", &field!(self, internal_routes, 256))?,
-            state: self.schemas()?,
+            exclusive,
+            state,
             sdk: text("sdk", &field!(self, sdk, 64))?,
             compiler: text("compiler", &field!(self, compiler, 64))?,
         })

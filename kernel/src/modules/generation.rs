@@ -60,6 +60,8 @@ pub(crate) struct Generation {
     saving: AtomicBool,
     /// There is a [`Hold`], whatever the phase is.
     held: AtomicBool,
+    /// None of its code runs any more.
+    over: AtomicBool,
     /// Its process has ended, and another is to take its place.
     restarting: AtomicBool,
     /// The version before takes its place if it fails.
@@ -120,7 +122,7 @@ pub(crate) struct Stats {
 /// Why a generation takes no request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Its state is being handed over: it or another takes the request in a moment.
+    /// Its state is being handed over, or it ends first: it or another takes the request in a moment.
     Held,
     /// Another one has taken its place, or none.
     Draining,
@@ -177,6 +179,7 @@ impl Generation {
             streaming: AtomicUsize::new(0),
             saving: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
             way_back: AtomicBool::new(false),
             failed: Notify::new(),
@@ -198,7 +201,7 @@ impl Generation {
             Phase::Serving => Ok(pin),
             Phase::Held => Err(Refused::Held),
             // Whoever takes its place in a moment takes the request.
-            Phase::Faulted if self.is_held() => Err(Refused::Held),
+            _ if self.is_held() => Err(Refused::Held),
             Phase::Faulted => Err(Refused::Faulted),
             _ => Err(Refused::Draining),
         }
@@ -290,6 +293,13 @@ impl Generation {
         self.held.store(true, Ordering::SeqCst);
         self.owner.life.advance(Transition::Hold);
         Hold(Arc::clone(self))
+    }
+
+    /// Takes no more requests, and lets new ones wait until the hold is dropped: it ends before another has its place.
+    pub(crate) fn give_way(self: &Arc<Generation>) -> Hold {
+        let hold = self.hold();
+        self.owner.life.advance(Transition::Replace);
+        hold
     }
 
     /// Takes no more requests from here on.
@@ -469,7 +479,14 @@ impl Generation {
         self.owner.life.advance(Transition::Retire);
         let retired = self.instance.end();
         self.owner.unregister();
+        self.over.store(true, Ordering::SeqCst);
         retired
+    }
+
+    /// Whether nothing of it runs any more, so that what it owned is free.
+    pub(crate) fn is_over(&self) -> bool {
+        let has_ended = |process: &Arc<Process>| process.has_ended();
+        self.over.load(Ordering::SeqCst) || self.process().is_some_and(has_ended)
     }
 
     /// Tells that its code has left the process after all.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cede::Ceded;
 use super::control::on_control_thread;
 use super::generation::{Generation, Hold, SaveClaim};
 use super::life::Transition;
@@ -27,6 +28,8 @@ const QUIET_MAX: Duration = Duration::from_millis(100);
 /// A generation that may take its place.
 pub(super) struct Probed {
     pub(super) generation: Arc<Generation>,
+    /// Of the old one, if that has ended already.
+    pub(super) ceded: Option<Ceded>,
     /// Of the old one; dropped when the place is taken.
     pub(super) hold: Option<Held>,
     pub(super) receipt: Option<HandedOver>,
@@ -38,6 +41,15 @@ pub(super) struct Probed {
 pub(super) struct Held {
     pub(super) since: Instant,
     _hold: Hold,
+}
+
+impl Held {
+    pub(super) fn new(hold: Hold) -> Held {
+        Held {
+            since: Instant::now(),
+            _hold: hold,
+        }
+    }
 }
 
 /// What the new generation is given.
@@ -62,10 +74,7 @@ pub(super) async fn hand_over(
             if claim.is_none() {
                 return Err(Refusal::StillSaving(old.label.clone()));
             }
-            Some(Held {
-                since: Instant::now(),
-                _hold: old.hold(),
-            })
+            Some(Held::new(old.hold()))
         }
         _ => None,
     };
@@ -100,6 +109,7 @@ pub(super) async fn hand_over(
     };
     Ok(Probed {
         generation,
+        ceded: None,
         hold,
         receipt,
         state,

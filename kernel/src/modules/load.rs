@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
+use super::cede::Ceded;
 use super::descriptor::{self, Descriptor};
 use super::generation::{Generation, Parts};
 use super::grants::Grants;
@@ -49,6 +50,8 @@ pub(super) struct Wanted {
     pub(super) kept: Option<Option<SavedState>>,
     /// The old one is no way back, since it failed itself.
     pub(super) no_way_back: bool,
+    /// The old one, if it has ended already.
+    pub(super) ceded: Option<Ceded>,
 }
 
 /// Which bytes are loaded.
@@ -105,6 +108,17 @@ pub(super) enum Refusal {
         schema: u32,
         version: String,
         reads: Schemas,
+    },
+    #[error(
+        "only one generation of the module may be at a time, and {0} has not ended: restart the kernel, or mend what keeps it, such as a step that blocks"
+    )]
+    NotOver(String),
+    #[error(
+        "{refusal}. The generation before had ended for it, as the module is `exclusive`, and could not be started again ({back}): the module is not loaded; load it anew"
+    )]
+    NotBack {
+        refusal: Box<Refusal>,
+        back: Box<Refusal>,
     },
     #[error("{}: {source}", path.display())]
     Trial { path: PathBuf, source: TrialError },
@@ -333,6 +347,8 @@ impl Refusal {
             | Refusal::HandOver(_)
             | Refusal::HoldOverdue(_)
             | Refusal::StillSaving(_)
+            | Refusal::NotOver(_)
+            | Refusal::NotBack { .. }
             | Refusal::Schema { .. } => Code::ModuleRefused,
         };
         Problem::new(code, self.to_string())

@@ -1,13 +1,11 @@
 //! The module store: durable ordered keys for other modules, over calls between modules.
 //!
 //! `routes` speaks HTTP to modules, `wire` reads and writes what crosses, `problem` tells failures, `complaints` how often the
-//! operator hears of them, `shares` keeps one module from taking all of it, `handover` passes the file from one generation to the
-//! next.
+//! operator hears of them, `shares` keeps one module from taking all of it.
 //! What keeps the keys is a [`Backend`](midplane_store_backend::Backend), and nothing here knows which one.
 
 mod complaints;
 mod config;
-mod handover;
 mod problem;
 mod routes;
 mod shares;
@@ -19,13 +17,12 @@ use axum::Router;
 use midplane_sdk::{Context, Result};
 use midplane_store_backend::limits::VALUE_BYTES_MAX;
 use midplane_store_backend::sqlite::Settings;
-use midplane_store_backend::{Backend, Memory};
+use midplane_store_backend::{Backend, Memory, Sqlite};
 
 use crate::config::{Config, Place};
-use crate::handover::{File, Passing};
 
-// Nothing is in the state but that the file is closed.
-#[midplane_sdk::module(name = "store", state = 1, internal = ["/*"])]
+// One copy of SQLite in a process may have the file open.
+#[midplane_sdk::module(name = "store", exclusive, internal = ["/*"])]
 async fn store(mut ctx: Context<Config>) -> Result<Router> {
     let settings = ctx.config().check()?;
     // Whatever the operator lets clients send.
@@ -34,18 +31,15 @@ async fn store(mut ctx: Context<Config>) -> Result<Router> {
     let backend: Arc<dyn Backend> = match settings.place {
         Place::Memory => Arc::new(Memory::new(settings.quota_bytes)),
         Place::File(name) => {
-            // The generation before has the file until it has handed over.
-            let _: Option<()> = ctx.restore().await?;
             let settings = Settings {
                 path: ctx.data_dir().join(name),
                 quota_bytes: settings.quota_bytes,
                 sync: settings.sync,
             };
-            let file = Arc::new(File::open(settings, ctx.draining())?);
-            let (saved, ended) = (Arc::clone(&file), Arc::clone(&file));
-            ctx.on_save(move || saved.hand_over());
+            let file = Arc::new(Sqlite::open(&settings)?);
+            let ended = Arc::clone(&file);
             ctx.on_shutdown(async move { ended.close() });
-            Arc::new(Passing(file))
+            file
         }
     };
     Ok(routes::router(backend, ctx.draining()))

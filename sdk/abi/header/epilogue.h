@@ -5,12 +5,13 @@ __attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_
 // The descriptor, once in a library and outside of any function: a second one does not link.
 //
 //     MP_MODULE_DESCRIPTOR("hello", "0.1.0");
-#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, "", "", "")
+#define MP_MODULE_DESCRIPTOR(name, version) MP_MODULE_DESCRIPTOR_WITH(name, version, 0, 0, 0, 0, "", "", "")
 
-// The same with all that a module can say of itself: the bits of `MP_GRANT_*` it wants, the first and the last schema of
-// handed-over state it reads (0 and 0: none), its public routes, its internal ones and the modules it calls, each one a
-// line. All of them constants.
-#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, schema_min, schema_max, public_routes, internal_routes, calls)  \
+// The same with all that a module can say of itself: the bits of `MP_GRANT_*` it wants and of `MP_FLAG_*`, the first and the
+// last schema of handed-over state it reads (0 and 0: none), its public routes, its internal ones and the modules it calls,
+// each one a line. All of them constants.
+#define MP_MODULE_DESCRIPTOR_WITH(name, version, grants, flags, schema_min, schema_max, public_routes, internal_routes,  \
+                                  calls)                                                                                 \
     static_assert(sizeof(name) <= 64 && sizeof(version) <= 64, "a text of the descriptor is too long for its field");    \
     static_assert(sizeof(public_routes) <= 256 && sizeof(internal_routes) <= 256 && sizeof(calls) <= 256,                \
                   "a list of the descriptor is too long");                                                               \
@@ -24,7 +25,7 @@ __attribute__((visibility("default"))) mp_status midplane_module_entry(const mp_
          MP_ABI_MAJOR,                                                                                                   \
          MP_ABI_MINOR,                                                                                                   \
          grants,                                                                                                         \
-         0,                                                                                                              \
+         flags,                                                                                                          \
          schema_min,                                                                                                     \
          schema_max,                                                                                                     \
          name,                                                                                                           \

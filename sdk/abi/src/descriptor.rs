@@ -15,6 +15,14 @@ pub mod grant {
     pub const SECRETS: u32 = 1;
 }
 
+/// Bits of [`DescriptorBody::flags`].
+pub mod flag {
+    /// Only one generation at a time may be between `restore` and the end of `fini`, since it owns what two cannot share, such as
+    /// a database file. At a reload new requests wait while the old generation drains and ends; then the new one is given
+    /// `restore`, so that is where it opens what it owns. It hands no state over.
+    pub const EXCLUSIVE: u32 = 1;
+}
+
 /// The whole note, header included: what is placed in the section.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -40,7 +48,7 @@ pub struct DescriptorBody {
     pub abi_minor: u16,
     /// Bits of [`grant`].
     pub grants: u32,
-    /// Reserved, zero.
+    /// Bits of [`flag`]; all others are reserved and zero.
     pub flags: u32,
     /// The schemas of handed-over state that the module reads, both inclusive; 0 and 0: it keeps none.
     pub state_schema_min: u32,
@@ -98,6 +106,12 @@ impl Descriptor {
     /// Asks for [`grant`]s.
     pub const fn grants(mut self, bits: u32) -> Descriptor {
         self.body.grants = bits;
+        self
+    }
+
+    /// Sets bits of [`flag`].
+    pub const fn flags(mut self, bits: u32) -> Descriptor {
+        self.body.flags = bits;
         self
     }
 

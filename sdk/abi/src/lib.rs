@@ -26,7 +26,7 @@ mod layout;
 mod metrics;
 
 pub use calls::{CALL_API, CALL_API_VERSION, Call, CallApi, CallHead, Caller, call};
-pub use descriptor::{Descriptor, DescriptorBody, NOTE_NAME, NOTE_TYPE, grant};
+pub use descriptor::{Descriptor, DescriptorBody, NOTE_NAME, NOTE_TYPE, flag, grant};
 #[cfg(target_pointer_width = "64")]
 #[doc(hidden)]
 pub use layout::{LAYOUTS, Layout};
@@ -282,7 +282,8 @@ pub struct Module {
     pub init: Option<unsafe extern "C" fn(init: *const Init, out: *mut Instance) -> Status>,
     /// Once, after `init`: what the generation before handed over, written in a `schema` that the descriptor names, or an
     /// absent slice (and 0) when there is none. It may set further bits of [`Instance::flags`]. [`status::FAILED`] refuses,
-    /// and the generation before goes on. Must be quick: new requests may wait meanwhile. Absent in modules without state.
+    /// and the generation before goes on. Must be quick: new requests may wait meanwhile. May be absent. An exclusive module
+    /// ([`flag::EXCLUSIVE`]) opens here what it owns.
     pub restore:
         Option<unsafe extern "C" fn(instance: *mut Instance, schema: u32, state: Slice) -> Status>,
     /// Once, after `restore`: whether the instance can serve; anything but [`status::OK`] refuses the generation. May be

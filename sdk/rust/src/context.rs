@@ -96,7 +96,7 @@ impl<C> Context<C> {
     /// the only place where the module can write, unless the operator allows more.
     ///
     /// While one generation drains and the next serves, both use it, as do several kernels of one user: write a file under
-    /// another name and rename it. In the kernel's process that excludes a database of the module's own (see
+    /// another name and rename it. In the kernel's process a database of the module's own is for `exclusive` modules only (see
     /// [the crate's page](crate#state)). With `isolation = "process"` each generation is a process, and the locks that
     /// a database takes hold between them.
     pub fn data_dir(&self) -> &Path {

@@ -49,8 +49,14 @@
 //! State that is only in memory passes to the next generation by [`Context::on_save`] and [`Context::restore`]. Files of the
 //! module's own belong into [`Context::data_dir`]. In the kernel's process, do not open a database file of your own there:
 //! two generations overlap, and two copies of SQLite in one process do not see each other's POSIX locks
-//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). A module that must own a database runs with
-//! `isolation = "process"`.
+//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). A module that must own a database declares
+//! `#[midplane_sdk::module(name = "…", exclusive)]`, or its operator runs it with `isolation = "process"`.
+//!
+//! Of an exclusive module one generation is there at a time, in each isolation. At a reload new requests wait while the old one
+//! drains and ends, [`Context::on_shutdown`] included; then the module's function runs, and opens what the old one has closed. What
+//! is under way has `drain_timeout`, and no longer than a request may wait (`[limits] restart_wait`), until it is cut: end streams
+//! in [`Context::on_drain`]. Where the new version is refused, the code of the old one starts anew. There is no
+//! [`Context::on_save`]: what lasts is in the database.
 //!
 //! # Numbers
 //! [`Context::metrics`] gives counters, gauges and histograms in the kernel's `GET /metrics`, and [`testing::Module::metric`] says in a
@@ -99,6 +105,7 @@ pub use axum::body::Body;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::boundary::export::{entry, init};
+    pub use crate::boundary::instance::Attribute;
     pub use midplane_abi as abi;
 
     /// For the descriptor.

@@ -1,5 +1,5 @@
 /* Sets a bit that means nothing yet. */
 #include "module.h"
 
-DESCRIPTOR(only, .flags = 1);
+DESCRIPTOR(only, .flags = 2);
 ENTRY()

@@ -6,6 +6,7 @@ mod c;
 mod calls;
 mod chaos;
 mod data_dir;
+mod exclusive;
 mod frozen;
 mod heads;
 #[cfg(target_os = "linux")]

@@ -85,7 +85,7 @@ const FAULTS: [Fault; 22] = [
     ),
     (
         "flag_reserved",
-        &["`flags` is not valid", "0x1 is reserved"],
+        &["`flags` is not valid", "0x2 is reserved"],
     ),
     (
         "symbol_unresolved",

@@ -254,6 +254,7 @@ impl Module {
                 grants: Grants::default(),
                 public_routes: Vec::new(),
                 internal_routes: Vec::new(),
+                exclusive: false,
                 state: None,
                 sdk: String::new(),
                 compiler: String::new(),

@@ -94,7 +94,9 @@ fn a_descriptor_is_read() {
         (read.name.as_str(), read.version.as_str()),
         ("sample", "1.2.3")
     );
-    assert!(read.grants.secrets);
+    assert!(read.grants.secrets && !read.exclusive);
+    let exclusive = Descriptor::read(&elf(&note(|body| body[20] = 1))).unwrap();
+    assert!(exclusive.exclusive);
     assert_eq!(read.grants.calls, ["store", "other"]);
     assert_eq!(
         read.internal_routes,
@@ -155,7 +157,12 @@ fn what_is_wrong_is_told() {
         "40 bytes long",
     );
     check(&elf(&note(|body| body[16] = 0x83)), "no grant 0x82");
-    check(&elf(&note(|body| body[20] = 1)), "reserved");
+    check(&elf(&note(|body| body[20] = 3)), "0x2 is reserved");
+    let exclusive_with_state = |body: &mut [u8]| (body[20], body[24], body[28]) = (1, 1, 1);
+    check(
+        &elf(&note(exclusive_with_state)),
+        "an exclusive module hands no state over",
+    );
     check(
         &elf(&note(|body| body[32] = b'S')),
         "\"Sample\" is not a name",

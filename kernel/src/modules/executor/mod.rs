@@ -280,7 +280,7 @@ pub(crate) async fn released(generation: &Generation, wait: Duration) -> Result<
         .await
         .map_err(|_elapsed| {
             let detail = format!(
-                "the process of {} ended, and it is not back after {} s: try again shortly",
+                "{} ended, and another has not taken its place after {} s: try again shortly",
                 generation.label,
                 wait.as_secs_f32()
             );

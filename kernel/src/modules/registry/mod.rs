@@ -5,6 +5,7 @@
 
 mod callers;
 mod change;
+mod exclusive;
 mod restart;
 mod retiring;
 mod rollback;
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 
 pub(crate) use change::Change;
 use retiring::Retiring;
+use swap::End;
 pub(crate) use swap::Swapped;
 
 use super::calls::Carrier;
@@ -73,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) init_timeout: Duration,
     /// `[limits] stuck_after`
     pub(crate) stuck_after: Duration,
+    /// `[limits] restart_wait`
+    pub(crate) restart_wait: Duration,
     /// `[kernel] workers`
     pub(crate) workers: usize,
     pub(crate) log: LogHandle,
@@ -237,6 +241,7 @@ impl Registry {
             artifact: Artifact::AtPath,
             kept: None,
             no_way_back: false,
+            ceded: None,
         };
         // A new start: what crashed before does not count against it.
         if let Some(place) = self.places().get_mut(name) {
@@ -268,7 +273,7 @@ impl Registry {
         }
         self.settings.metrics.forget(name);
         old.stop_taking();
-        Ok(self.retire(name, Some(old), None, drain))
+        Ok(self.retire(name, Some(old), None, End::In(drain)))
     }
 
     /// Takes every module away, for the end of the process: also one whose load is under way, and those that were replaced and

@@ -108,6 +108,7 @@ impl Registry {
             },
             kept: Some(None),
             no_way_back: true,
+            ceded: None,
         })
     }
 

@@ -28,16 +28,20 @@ pub(super) struct WayBack {
 }
 
 impl WayBack {
-    /// `None` when its code is gone already.
-    pub(super) fn to(old: &Generation, spec: Spec, state: Option<SavedState>) -> Option<WayBack> {
-        Some(WayBack {
+    pub(super) fn to(
+        old: &Generation,
+        copy: Arc<PrivateCopy>,
+        spec: Spec,
+        state: Option<SavedState>,
+    ) -> WayBack {
+        WayBack {
             number: old.number,
             schemas: old.descriptor.state,
-            copy: old.copy()?,
+            copy,
             sha256: old.sha256.clone(),
             spec,
             state,
-        })
+        }
     }
 }
 
@@ -89,6 +93,7 @@ impl Registry {
             },
             kept,
             no_way_back: true,
+            ceded: None,
         };
         // A version without state has nothing to give back; what it was offered is as good as new.
         let first = (!failed.saves() || failed.is_restarting()).then(|| way_back.state.clone());

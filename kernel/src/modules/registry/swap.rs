@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::rollback::WayBack;
 use super::{Registry, Spec};
 use crate::events::Event;
+use crate::modules::cede::Ceded;
 use crate::modules::control::on_control_thread;
 use crate::modules::generation::Generation;
-use crate::modules::handover::{self, Probed, Source};
+use crate::modules::handover::{Probed, Source};
 use crate::modules::life::Transition;
 use crate::modules::load::{Apart, Artifact, Initialised, Job, Refusal, Wanted};
 use crate::modules::loader::Owner;
@@ -40,6 +41,20 @@ impl Swapped {
     }
 }
 
+/// How a generation that takes no more requests ends.
+pub(super) enum End {
+    /// In the background, within its own `drain_timeout` or this.
+    In(Option<Duration>),
+    /// It has.
+    Over(retire::Ended),
+}
+
+/// Why a generation did not come to serve, and what the one before has left if it had to end for it.
+pub(super) struct Failed {
+    pub(super) refusal: Refusal,
+    pub(super) ceded: Option<Ceded>,
+}
+
 /// What a swap did, for its receipt.
 pub(super) struct Swap<'a> {
     to: &'a Generation,
@@ -59,16 +74,40 @@ impl Registry {
             artifact,
             kept,
             no_way_back,
+            ceded,
         } = wanted;
         let number = self.next_number(name);
-        let probed = self.load(name, number, &spec, artifact, kept).await?;
+        let is_way_back = ceded.is_some();
+        let probed = match self.load(name, number, &spec, artifact, kept, ceded).await {
+            Ok(probed) => probed,
+            Err(Failed {
+                refusal,
+                ceded: None,
+            }) => return Err(refusal),
+            Err(Failed {
+                refusal,
+                ceded: Some(ceded),
+            }) if is_way_back => {
+                self.take_away(name, ceded);
+                return Err(refusal);
+            }
+            Err(Failed {
+                refusal,
+                ceded: Some(ceded),
+            }) => return Err(self.bring_back(name, ceded, refusal).await),
+        };
         let Probed {
             generation: new,
+            ceded,
             hold,
             receipt,
             state,
         } = probed;
         let before = self.set_spec(name, spec.clone());
+        let (hold, end, copy) = match ceded {
+            Some(Ceded { hold, end, copy }) => (Some(hold), End::Over(end), copy),
+            None => (hold, End::In(None), None),
+        };
         let since = hold.as_ref().map_or_else(Instant::now, |hold| hold.since);
         new.serve();
         let old = self.exchange(name, Some(Arc::clone(&new)));
@@ -81,9 +120,9 @@ impl Registry {
         self.tell_swapped(old.as_deref(), &new);
         if let (Some(rollback), Some(old), Some(before)) = (spec.rollback, &old, before)
             && !no_way_back
-            && let Some(way_back) = WayBack::to(old, before, state)
+            && let Some(copy) = copy.or_else(|| old.copy())
         {
-            self.watch_over(&new, rollback, way_back);
+            self.watch_over(&new, rollback, WayBack::to(old, copy, before, state));
         }
         self.restart_after(&new);
         let swap = Swap {
@@ -91,7 +130,7 @@ impl Registry {
             swap_us,
             state: receipt,
         };
-        Ok(self.retire(name, old, Some(swap), None))
+        Ok(self.retire(name, old, Some(swap), end))
     }
 
     fn tell_swapped(&self, old: Option<&Generation>, new: &Generation) {
@@ -117,7 +156,7 @@ impl Registry {
         });
     }
 
-    /// Everything before the exchange: it can fail, and leaves what runs untouched.
+    /// Everything before the exchange: it can fail, and leaves what runs untouched, unless that had to end for it.
     async fn load(
         &self,
         name: &str,
@@ -125,7 +164,8 @@ impl Registry {
         spec: &Spec,
         artifact: Artifact,
         kept: Option<Option<SavedState>>,
-    ) -> Result<Probed, Refusal> {
+        ceded: Option<Ceded>,
+    ) -> Result<Probed, Failed> {
         let owner = Owner::register(
             Arc::from(name),
             number,
@@ -156,17 +196,16 @@ impl Registry {
                 runtime: self.control.clone(),
             },
         };
-        let loaded = self.initialise(name, job).await;
-        let outcome = match loaded {
+        let outcome = match self.initialise(name, job).await {
             Ok(new) => {
                 let source = match (kept, self.get(name)) {
                     (Some(state), _) => Source::Kept(state),
                     (None, Some(old)) => Source::Old(old),
                     (None, None) => Source::Nothing,
                 };
-                handover::hand_over(new, source, self.settings.init_timeout).await
+                self.take_over(name, new, source, ceded).await
             }
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err(Failed { refusal, ceded }),
         };
         if outcome.is_err() {
             owner.life.advance(Transition::Fault);
@@ -209,13 +248,13 @@ impl Registry {
         old
     }
 
-    /// Lets `old` finish and ends it, in the background.
+    /// Lets `old` finish and ends it, in the background, and tells of its end.
     pub(super) fn retire(
         &self,
         name: &str,
         old: Option<Arc<Generation>>,
         swap: Option<Swap<'_>>,
-        drain: Option<Duration>,
+        end: End,
     ) -> Swapped {
         let mut receipt = Receipt {
             module: name.to_owned(),
@@ -241,8 +280,13 @@ impl Registry {
         let (events, unloading) = (Arc::clone(&self.events), Arc::clone(&self.unloading));
         let first = receipt.clone();
         self.control.spawn(async move {
-            let drain = drain.unwrap_or(old.drain_timeout);
-            let end = retire::end(&old, under_way, drain, &unloading).await;
+            let end = match end {
+                End::Over(end) => end,
+                End::In(drain) => {
+                    let drain = drain.unwrap_or(old.drain_timeout);
+                    retire::end(&old, under_way, drain, &unloading).await
+                }
+            };
             receipt.drain_ms = Some(end.drain_ms);
             receipt.requests = end.requests;
             receipt.unloaded = Some(end.unloaded.is_ok());

@@ -61,25 +61,6 @@ async fn a_link_leads_to_the_same_store_also_for_those_who_watch() {
     assert_eq!(names.iter().filter(of_link).count(), 1, "{names:?}");
 }
 
-#[tokio::test]
-async fn what_is_handed_over_stays_in_the_log_and_is_there_for_the_next() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("state.db");
-    let log = dir.path().join("state.db-wal");
-    let store = open(&path);
-    store.commit("m", put("k", "v")).await.unwrap();
-    store.hand_over();
-    assert!(fs::metadata(&log).unwrap().len() > 0, "it was copied");
-    let faults = Maintenance::open(&path).unwrap().check().unwrap();
-    assert!(faults.is_empty(), "{faults:?}");
-    let next = open(&path);
-    assert_eq!(next.get("m", bytes("k")).await.unwrap().unwrap().value, "v");
-    next.commit("m", put("l", "w")).await.unwrap();
-    next.close();
-    assert!(!log.exists(), "whoever closes for good tidies up");
-    assert!(open(&path).get("m", bytes("l")).await.unwrap().is_some());
-}
-
 #[test]
 fn what_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();

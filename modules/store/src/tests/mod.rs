@@ -12,11 +12,10 @@ use http_body_util::BodyExt as _;
 use midplane_sdk::storage::{Answering, Batch, Scan, Storage, StorageError, Transport, Version};
 use midplane_sdk::{Context, Draining, Result, testing};
 use midplane_store_backend::sqlite::{Durability, Settings};
-use midplane_store_backend::{Backend, Memory};
+use midplane_store_backend::{Backend, Memory, Sqlite};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::handover::{File, Passing};
 use crate::routes;
 
 const QUOTA_BYTES: u64 = 8 << 20;
@@ -72,8 +71,7 @@ async fn stores() -> Stores {
         quota_bytes: QUOTA_BYTES,
         sync: Durability::Normal,
     };
-    let file = Arc::new(File::open(settings, draining.clone()).unwrap());
-    let file: Arc<dyn Backend> = Arc::new(Passing(file));
+    let file: Arc<dyn Backend> = Arc::new(Sqlite::open(&settings).unwrap());
     let memory: Arc<dyn Backend> = Arc::new(Memory::new(QUOTA_BYTES));
     let over = |backend| Storage::over(Calls::of("chat", backend, draining.clone()));
     Stores {
@@ -367,44 +365,4 @@ async fn clients_find_nothing_and_the_file_is_in_the_modules_directory() {
         .err();
     let refused = refused.expect("it is refused").to_string();
     assert!(refused.contains("name one without a path"), "{refused}");
-}
-
-#[tokio::test]
-async fn the_file_passes_to_the_next_generation_and_back_if_that_is_refused() {
-    let mut module = None;
-    let draining = drained_with(&mut module).await;
-    let dir = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        path: dir.path().join("state.db"),
-        quota_bytes: QUOTA_BYTES,
-        sync: Durability::Normal,
-    };
-    let old = Arc::new(File::open(settings.clone(), draining.clone()).unwrap());
-    let of_old = Storage::over(Calls::of(
-        "chat",
-        Arc::new(Passing(Arc::clone(&old))),
-        draining.clone(),
-    ));
-    of_old.put("k", "1").await.unwrap();
-    assert!(
-        File::open(settings.clone(), draining.clone()).is_err(),
-        "two have it open"
-    );
-    // Handed over, and nobody took it: the old one goes on, also for those who watch meanwhile.
-    let (told, ()) = tokio::join!(of_old.watch(Version(1)), async {
-        tokio::task::yield_now().await;
-        old.hand_over();
-        of_old.put("k", "2").await.unwrap();
-    });
-    assert_eq!(told, Ok(Version(2)));
-    // Handed over and taken: what still comes to the old one is for the new one.
-    old.hand_over();
-    let new = Arc::new(File::open(settings, draining.clone()).unwrap());
-    let late = of_old.put("k", "late").await;
-    assert!(
-        matches!(late, Err(StorageError::Unavailable(_))),
-        "{late:?}"
-    );
-    let of_new = Storage::over(Calls::of("chat", Arc::new(Passing(new)), draining));
-    assert_eq!(of_new.get("k").await.unwrap().unwrap().value, "2");
 }

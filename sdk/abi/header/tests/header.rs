@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use midplane_abi::{Descriptor, grant};
+use midplane_abi::{Descriptor, flag, grant};
 use tempfile::TempDir;
 
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// A whole translation unit that uses what the header defines.
 const MODULE: &str = r#"
 #include <midplane.h>
-MP_MODULE_DESCRIPTOR_WITH("sample", "1.2.3-rc.1", MP_GRANT_SECRETS, 2, 3, "/a\n/b/*", "/c", "store");
+MP_MODULE_DESCRIPTOR_WITH("sample", "1.2.3-rc.1", MP_GRANT_SECRETS, MP_FLAG_EXCLUSIVE, 2, 3, "/a\n/b/*", "/c", "store");
 static const mp_host *host;
 mp_status midplane_module_entry(const mp_host *table, mp_module *out) {
     host = table;
@@ -149,6 +149,7 @@ fn the_descriptor_of_c_is_that_of_rust() {
     );
     let rust = Descriptor::new("sample", "1.2.3-rc.1")
         .grants(grant::SECRETS)
+        .flags(flag::EXCLUSIVE)
         .state_schemas(2, 3)
         .public_routes("/a\n/b/*")
         .internal_routes("/c");

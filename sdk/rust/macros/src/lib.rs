@@ -33,6 +33,8 @@ const NAME_LEN_MAX: usize = 32;
 ///   to call other modules; `call:*` stands for whichever modules the operator names.
 /// - `public = ["/feed", "/assets/*"]`: routes that need no session, effective where the operator allows it.
 /// - `internal = ["/rows/*"]`: routes for other modules, which clients do not reach; modules reach no others.
+/// - `exclusive`: only one generation at a time, for a module that owns what two cannot share, such as a database file: see the
+///   SDK's page, "State".
 /// - `state = 2` or `state = 1..=2`: the schemas of handed-over state that it reads; it writes the last
 ///   (`Context::on_save`).
 ///
@@ -63,6 +65,9 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
     let secrets = arguments.grants.iter().any(|grant| grant == SECRETS);
     let grants = secrets.then(|| Ident::new("SECRETS", Span::call_site()));
     let grants = grants.iter();
+    let exclusive = arguments.exclusive;
+    let flags = exclusive.then(|| Ident::new("EXCLUSIVE", Span::call_site()));
+    let flags = flags.iter();
     Ok(quote! {
         #function
 
@@ -76,6 +81,7 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
             #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".note.midplane"))]
             static DESCRIPTOR: abi::Descriptor = abi::Descriptor::new(#name, env!("CARGO_PKG_VERSION"))
                 .grants(0 #(| abi::grant::#grants)*)
+                .flags(0 #(| abi::flag::#flags)*)
                 .public_routes(#public)
                 .internal_routes(#internal)
                 .calls(#calls)
@@ -92,7 +98,7 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> Result<proc_macro2::Token
             #[allow(unsafe_code, reason = "called by the kernel, through the table")]
             unsafe extern "C" fn init(given: *const abi::Init, out: *mut abi::Instance) -> abi::Status {
                 // SAFETY: the kernel's pointers, handed on.
-                unsafe { private::init(given, out, #schema_max, #ident) }
+                unsafe { private::init(given, out, private::Attribute { schema: #schema_max, exclusive: #exclusive }, #ident) }
             }
         };
     })
@@ -104,6 +110,7 @@ struct Arguments {
     grants: Vec<String>,
     public: Vec<String>,
     internal: Vec<String>,
+    exclusive: bool,
     /// First and last schema; 0 and 0: none.
     state: (u32, u32),
 }
@@ -122,17 +129,20 @@ impl Parse for Arguments {
         let mut arguments = Arguments::default();
         while !input.is_empty() {
             let key: Ident = input.parse()?;
-            input.parse::<Token![=]>()?;
+            if key != "exclusive" {
+                input.parse::<Token![=]>()?;
+            }
             match key.to_string().as_str() {
                 "name" => arguments.name = name(&input.parse()?)?,
                 "grants" => arguments.grants = texts(&input.parse()?, grant)?,
                 "public" => arguments.public = texts(&input.parse()?, pattern)?,
                 "internal" => arguments.internal = texts(&input.parse()?, pattern)?,
                 "state" => arguments.state = schemas(input)?,
+                "exclusive" => arguments.exclusive = true,
                 _ => {
                     return Err(Error::new(
                         key.span(),
-                        "expected `name`, `grants`, `public`, `internal` or `state`",
+                        "expected `name`, `grants`, `public`, `internal`, `state` or `exclusive`",
                     ));
                 }
             }
@@ -143,6 +153,11 @@ impl Parse for Arguments {
         if arguments.name.is_empty() {
             return Err(input
                 .error("say what the module is called: `#[midplane_sdk::module(name = \"…\")]`"));
+        }
+        if arguments.exclusive && arguments.state != (0, 0) {
+            return Err(input.error(
+                "an `exclusive` module hands no `state` over: it keeps its state in what it owns",
+            ));
         }
         for (routes, which) in [
             (&arguments.public, "public"),

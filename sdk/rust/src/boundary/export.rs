@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::head::{HeadBytes, read_head};
 use super::host;
-use super::instance::{Instance, ModuleService};
+use super::instance::{Attribute, Instance, ModuleService};
 use super::task::Task;
 use crate::context::Context;
 use crate::error::Result;
@@ -58,14 +58,14 @@ pub unsafe fn entry(
 }
 
 /// What the attribute's `init` does: takes over the log and runs the module's function until it ends or waits for its state,
-/// which it writes in `schema`.
+/// which it writes in the attribute's schema.
 ///
 /// # Safety
 /// `given` and `out` are the kernel's, as the ABI says.
 pub unsafe fn init<C, F, Fut, S>(
     given: *const abi::Init,
     out: *mut abi::Instance,
-    schema: u32,
+    attribute: Attribute,
     module: F,
 ) -> Status
 where
@@ -77,7 +77,7 @@ where
     // SAFETY: valid during this call.
     telemetry::install(unsafe { (*given).owner });
     // SAFETY: handed on.
-    let made = unsafe { make_instance(given, out, schema, module) };
+    let made = unsafe { make_instance(given, out, attribute, module) };
     if made != status::OK {
         telemetry::uninstall();
     }
@@ -91,7 +91,7 @@ where
 pub(crate) unsafe fn make_instance<C, F, Fut, S>(
     given: *const abi::Init,
     out: *mut abi::Instance,
-    schema: u32,
+    attribute: Attribute,
     module: F,
 ) -> Status
 where
@@ -108,7 +108,7 @@ where
         }
         // SAFETY: valid during this call, and whole.
         let given = unsafe { &*given };
-        match Instance::start(given, schema, module) {
+        match Instance::start(given, attribute, module) {
             Ok(instance) => {
                 // SAFETY: `out` points to the kernel's struct for us to fill.
                 let out = unsafe { &mut *out };

@@ -28,11 +28,19 @@ use crate::telemetry;
 /// How long the runtime may take to end at the end of a generation; blocking calls of the module count.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the attribute says of how generations follow on each other.
+#[derive(Clone, Copy)]
+pub struct Attribute {
+    /// The schema that state is written in; 0 when the module declares none.
+    pub schema: u32,
+    /// Nothing of the module runs before the generation before has ended.
+    pub exclusive: bool,
+}
+
 /// One generation of the module.
 pub(super) struct Instance {
     owner: u64,
-    /// The schema that state is written in; 0 when the module declares none.
-    schema: u32,
+    attribute: Attribute,
     runtime: Runtime,
     surroundings: Surroundings,
     /// The module's function, while it waits for the state.
@@ -82,8 +90,12 @@ where
 }
 
 impl Instance {
-    /// Runs the module's function to its end, or until it waits for the state.
-    pub(super) fn start<C, F, Fut, S>(given: &abi::Init, schema: u32, module: F) -> Result<Instance>
+    /// Runs the module's function to its end, or until it waits for the state; if it is exclusive, that is from the beginning.
+    pub(super) fn start<C, F, Fut, S>(
+        given: &abi::Init,
+        attribute: Attribute,
+        module: F,
+    ) -> Result<Instance>
     where
         C: DeserializeOwned,
         F: FnOnce(Context<C>) -> Fut,
@@ -115,7 +127,7 @@ impl Instance {
         };
         let instance = Instance {
             owner: given.owner,
-            schema,
+            attribute,
             runtime,
             surroundings,
             starting: Mutex::new(Some(Box::pin(async move {
@@ -124,6 +136,9 @@ impl Instance {
             }))),
             ready: OnceLock::new(),
         };
+        if attribute.exclusive {
+            return Ok(instance);
+        }
         match instance.go_on() {
             Ok(()) => Ok(instance),
             Err(error) => {
@@ -171,7 +186,7 @@ impl Instance {
         };
         let (on_session, openapi) = {
             let mut wishes = self.surroundings.wishes();
-            if wishes.on_save.is_some() && self.schema == 0 {
+            if wishes.on_save.is_some() && self.attribute.schema == 0 {
                 return Err(Error::msg(
                     "on_save needs the number of its schema in the attribute: `state = 1`",
                 ));
@@ -214,7 +229,7 @@ impl Instance {
             save()?
         };
         match host::state_write(self.owner, &bytes) {
-            status::OK => Ok(self.schema),
+            status::OK => Ok(self.attribute.schema),
             status::TOO_LARGE => Err(Error::msg(format!(
                 "the state has {} bytes, more than the kernel takes: hand over less, or raise `state_bytes` in [limits]",
                 bytes.len()

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use super::export;
-use super::instance::ModuleService;
+use super::instance::{Attribute, ModuleService};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::state::Saved;
@@ -35,8 +35,11 @@ use exchange::Call;
 pub(crate) use socket::ClientSocket;
 use socket::Socket;
 
-/// The schema that modules under test write.
-pub(crate) const SCHEMA: u32 = 1;
+/// Of modules under test: each is alone, and may hand state over.
+const ATTRIBUTE: Attribute = Attribute {
+    schema: 1,
+    exclusive: false,
+};
 
 /// A loaded instance.
 pub(crate) struct Loaded {
@@ -134,7 +137,8 @@ where
         ptr: std::ptr::null_mut(),
     };
     // SAFETY: both live through the call.
-    let answer = unsafe { export::make_instance(&raw const given, &raw mut out, SCHEMA, module) };
+    let answer =
+        unsafe { export::make_instance(&raw const given, &raw mut out, ATTRIBUTE, module) };
     if answer != status::OK {
         return Err(Error::msg(host::take_failure()));
     }

@@ -96,17 +96,10 @@ async fn count(notes: Arc<Notes>, client: usize, over: Arc<AtomicBool>) -> u64 {
 /// Reloads it, and gives back how many microseconds requests waited.
 pub(super) async fn reload(kernel: &Kernel, module: &str) -> u64 {
     let path = format!("/modules/{module}/reload?wait=drained");
-    loop {
-        let receipt = kernel.host("POST", &path).send().await;
-        // On a machine that is busy with something else, the quarter of a second that requests may wait can be too short: then the
-        // old generation goes on, and that it does is seen by the clients.
-        if receipt.status() == 422 && receipt.text().contains("requests may wait") {
-            continue;
-        }
-        let told: Value = receipt.expect_status(200).json();
-        assert_eq!(told["requests"]["cancelled"], 0, "{receipt}");
-        return told["swap_us"].as_u64().unwrap_or(0);
-    }
+    let receipt = kernel.host("POST", &path).send().await;
+    let told: Value = receipt.expect_status(200).json();
+    assert_eq!(told["requests"]["cancelled"], 0, "{receipt}");
+    told["swap_us"].as_u64().unwrap_or(0)
 }
 
 /// What the kernel has open.

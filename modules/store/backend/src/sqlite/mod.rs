@@ -85,15 +85,6 @@ impl Sqlite {
         })
     }
 
-    /// As [`Sqlite::close`], for whoever opens the file at once: what stands in the log is left there, so that nobody waits for
-    /// the disk to have it copied into the file. It is as safe there.
-    pub fn hand_over(&self) {
-        if let Some((_, writer, _)) = &*self.parts() {
-            writer.leave_log();
-        }
-        self.close();
-    }
-
     /// Finishes the commits that wait and closes the file; what is asked for afterwards is refused. Blocks until then.
     pub fn close(&self) {
         self.changes.end();

@@ -6,10 +6,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -46,8 +44,6 @@ struct Commit {
 /// Dropping it carries out what waits, and closes the connection.
 pub(super) struct Writer {
     queue: Queue,
-    /// The log is not copied into the file when the connection, the last one, is closed.
-    leave_log: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -93,33 +89,17 @@ impl Writer {
             quota_bytes,
             changes,
         };
-        let leave_log = Arc::<AtomicBool>::default();
-        let leaves_log = Arc::clone(&leave_log);
         let thread = std::thread::Builder::new().name("store-write".to_owned());
         let started = thread.spawn(move || {
             while let Some(group) = commits.take_group(GROUP_MAX) {
                 desk.carry_out(group);
-            }
-            if leaves_log.load(Ordering::Relaxed) {
-                let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-                // If it is not left, closing takes longer.
-                let _ = desk.connection.set_db_config(leave, true);
             }
         });
         let thread = Some(started.map_err(|source| OpenError::Thread {
             name: "store-write",
             source,
         })?);
-        Ok(Writer {
-            queue,
-            leave_log,
-            thread,
-        })
-    }
-
-    /// When it is dropped.
-    pub(super) fn leave_log(&self) {
-        self.leave_log.store(true, Ordering::Relaxed);
+        Ok(Writer { queue, thread })
     }
 
     pub(super) fn queue(&self) -> Queue {
