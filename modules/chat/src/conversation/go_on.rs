@@ -26,7 +26,8 @@ impl Conversations {
         let AddClientToolOutput { thread_id, result } = request;
         let user = session.user();
         let last = self.newest(user, &thread_id, 1).await?.pop();
-        let mut item = last.ok_or(Refusal::NoPendingCall)?;
+        let asked = last.ok_or(Refusal::NoPendingCall)?;
+        let mut item = asked.clone();
         match &mut item.kind {
             ItemKind::ClientToolCall(call) if call.status == CallStatus::Pending => {
                 call.status = CallStatus::Completed;
@@ -34,7 +35,8 @@ impl Conversations {
             }
             _ => return Err(Refusal::NoPendingCall),
         }
-        self.store.save_item(user, item).await?;
+        let kept = self.store.replace_item(user, &asked, item).await;
+        kept.map_err(|error| or_answered(error, Refusal::NoPendingCall))?;
         self.forget_pending_calls(user, &thread_id).await?;
         self.respond(session, thread_id, Asking::Again, Begun::default())
             .await
@@ -51,7 +53,8 @@ impl Conversations {
             input,
         } = request;
         let user = session.user();
-        let mut item = self.store.item(user, &thread_id, &item_id).await?;
+        let asked = self.store.item(user, &thread_id, &item_id).await?;
+        let mut item = asked.clone();
         match &mut item.kind {
             ItemKind::StructuredInput(form) if form.status == InputStatus::Pending => {
                 form.answer(input);
@@ -59,7 +62,8 @@ impl Conversations {
             ItemKind::StructuredInput(_) => return Err(Refusal::FormAnswered(item_id)),
             _ => return Err(Refusal::NotAForm(item_id)),
         }
-        self.store.save_item(user, item.clone()).await?;
+        let kept = self.store.replace_item(user, &asked, item.clone()).await;
+        kept.map_err(|error| or_answered(error, Refusal::FormAnswered(item_id)))?;
         let begun = Begun {
             events: Vec::new(),
             steps: vec![Step::Send(Event::ItemReplaced { item })],
@@ -118,5 +122,13 @@ impl Conversations {
             after: None,
         };
         Ok(self.store.items(user, thread, scan).await?.data)
+    }
+}
+
+/// Of two windows that answer at once, the second is told what it would have been told a moment later.
+fn or_answered(error: StoreError, answered: Refusal) -> Refusal {
+    match error {
+        StoreError::ItemChanged => answered,
+        error => error.into(),
     }
 }

@@ -23,6 +23,7 @@ macro_rules! tests_of {
                 adding_twice_keeps_one,
                 a_thread_is_changed_in_place_and_keeps_its_identity,
                 an_item_is_replaced_where_it_stands,
+                of_those_who_replace_an_item_at_once_one_does,
                 what_is_of_no_known_kind_is_kept_as_it_stands,
                 what_an_item_cost_is_kept_beside_it,
                 one_item_is_deleted_and_its_place_stays_empty,
@@ -245,6 +246,38 @@ async fn an_item_is_replaced_where_it_stands(store: &dyn Store) {
     assert_eq!(kept, said);
     let refused = store.save_item("ada", item("missing", "a")).await;
     assert_eq!(refused.unwrap_err(), StoreError::ThreadNotFound);
+}
+
+async fn of_those_who_replace_an_item_at_once_one_does(store: &dyn Store) {
+    fill(store).await;
+    let before = store.item("ada", &"t1".into(), &"b".into()).await.unwrap();
+    let answers: Vec<_> = (0..8)
+        .map(|n| saying("t1", "b", &format!("said by {n}")))
+        .collect();
+    let tries = answers
+        .iter()
+        .map(|answer| store.replace_item("ada", &before, answer.clone()));
+    let outcomes = futures_util::future::join_all(tries).await;
+    let done: Vec<_> = answers
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.is_ok())
+        .collect();
+    let [(answer, _)] = done[..] else {
+        panic!("{outcomes:?}");
+    };
+    assert!(
+        outcomes
+            .iter()
+            .flat_map(|outcome| outcome.as_ref().err())
+            .all(|error| *error == StoreError::ItemChanged)
+    );
+    let kept = store.item("ada", &"t1".into(), &"b".into()).await.unwrap();
+    assert_eq!(kept, *answer);
+    assert_eq!(item_ids(store, 20, Order::Asc, None).await, "abc");
+    let gone = saying("t1", "z", "never there");
+    let refused = store.replace_item("ada", &gone, gone.clone()).await;
+    assert_eq!(refused, Err(StoreError::ItemNotFound));
 }
 
 async fn what_is_of_no_known_kind_is_kept_as_it_stands(store: &dyn Store) {

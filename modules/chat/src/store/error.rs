@@ -10,6 +10,9 @@ pub(crate) enum StoreError {
     ThreadNotFound,
     #[error("no such item in this thread")]
     ItemNotFound,
+    /// Another window was faster.
+    #[error("this item was changed meanwhile: look at it anew")]
+    ItemChanged,
     #[error("no such attachment: it was deleted, or belongs to another user")]
     AttachmentNotFound,
     #[error("`after` names nothing in this list: start again without it")]
@@ -61,6 +64,7 @@ impl StoreError {
             StoreError::ThreadNotFound => (StatusCode::NOT_FOUND, "thread_not_found"),
             StoreError::ItemNotFound => (StatusCode::NOT_FOUND, "item_not_found"),
             StoreError::AttachmentNotFound => (StatusCode::NOT_FOUND, "attachment_not_found"),
+            StoreError::ItemChanged => (StatusCode::CONFLICT, "conflict"),
             StoreError::UnknownCursor => (StatusCode::BAD_REQUEST, "invalid_request"),
             StoreError::Full { .. } | StoreError::NoRoom(_) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "store_full")

@@ -97,6 +97,15 @@ impl Store for Memory {
         self.change(user, &thread, |tables| tables.save_item(user, item))
     }
 
+    fn replace_item<'a>(&'a self, user: &'a str, before: &'a Item, now: Item) -> Answer<'a, ()> {
+        self.change(user, &before.thread_id, |tables| {
+            match tables.thread(user, &before.thread_id)?.item(&before.id)? {
+                there if there == before => tables.save_item(user, now),
+                _changed => Err(StoreError::ItemChanged),
+            }
+        })
+    }
+
     fn item<'a>(
         &'a self,
         user: &'a str,

@@ -63,6 +63,9 @@ pub(crate) trait Store: Send + Sync {
     /// Puts the item in the place of the one that has its id, or appends it if there is none.
     fn save_item<'a>(&'a self, user: &'a str, item: Item) -> Answer<'a, ()>;
 
+    /// Puts `now` in the place of `before`, which has its id; [`StoreError::ItemChanged`] where that is not as it was any more.
+    fn replace_item<'a>(&'a self, user: &'a str, before: &'a Item, now: Item) -> Answer<'a, ()>;
+
     fn item<'a>(
         &'a self,
         user: &'a str,

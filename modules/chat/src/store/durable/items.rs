@@ -84,6 +84,52 @@ impl Durable {
             .await?)
     }
 
+    pub(super) async fn replace_item(
+        &self,
+        user: &str,
+        before: &Item,
+        now: Item,
+    ) -> Result<(), StoreError> {
+        let mut tries = Tries::new();
+        loop {
+            match self.try_replace(user, before, &now, tries.in_doubt()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tries.again(error).await?,
+            }
+        }
+    }
+
+    async fn try_replace(
+        &self,
+        user: &str,
+        before: &Item,
+        now: &Item,
+        in_doubt: bool,
+    ) -> Result<(), StoreError> {
+        let keys = ThreadKeys::new(user, &before.thread_id);
+        let place = keys.position(&before.id);
+        let (_, position) =
+            futures_util::try_join!(self.counter(&keys), self.read::<PositionRecord>(&place))?;
+        let (position, _) = position.ok_or(StoreError::ItemNotFound)?;
+        let key = keys.item_at(position.at);
+        let entry = self.storage.get(&key).await?;
+        let entry = entry.ok_or(StoreError::ItemNotFound)?;
+        let there = record::read_item(&entry.value)?;
+        if in_doubt && there == *now {
+            return Ok(());
+        }
+        if there != *before {
+            return Err(StoreError::ItemChanged);
+        }
+        let batch = Batch::new()
+            .expect_present(keys.counter())
+            .expect_version(&key, entry.version)
+            .put(&key, record::write_item(now));
+        Ok(self
+            .commit_noted(batch, user, &before.thread_id, false)
+            .await?)
+    }
+
     pub(super) async fn item(
         &self,
         user: &str,

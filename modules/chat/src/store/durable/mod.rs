@@ -212,6 +212,10 @@ impl Store for Durable {
         Durable::save_item(self, user, item).boxed()
     }
 
+    fn replace_item<'a>(&'a self, user: &'a str, before: &'a Item, now: Item) -> Answer<'a, ()> {
+        Durable::replace_item(self, user, before, now).boxed()
+    }
+
     fn item<'a>(
         &'a self,
         user: &'a str,

@@ -214,7 +214,15 @@ async fn what_is_carried_out_without_an_answer_is_not_carried_out_again() {
         .await
         .unwrap();
     let said = saying("t1", "b", "new");
-    after(&storage).save_item("ada", said).await.unwrap();
+    after(&storage)
+        .save_item("ada", said.clone())
+        .await
+        .unwrap();
+    let newer = saying("t1", "b", "newer");
+    after(&storage)
+        .replace_item("ada", &said, newer)
+        .await
+        .unwrap();
     after(&storage).delete_item("ada", &t1(), &c).await.unwrap();
     assert_eq!(ids(&calm, "ada", "t1").await.unwrap(), ["a", "b", "x"]);
     after(&storage)
