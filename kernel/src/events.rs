@@ -72,7 +72,7 @@ pub(crate) enum Event {
         restart_in_ms: Option<u64>,
         quarantined: bool,
     },
-    /// Its process crashed, and there is a new one.
+    /// Its process crashed, and there is a new one; or the one to replace an exclusive module was refused, and the old code runs anew.
     #[serde(rename = "module.restarted")]
     ModuleRestarted { module: String, from: u64, to: u64 },
     /// A watched one is loaded again.

@@ -285,7 +285,7 @@ typedef struct mp_module {
     /// Once, after `init`: what the generation before handed over, written in a `schema` that the descriptor names, or an
     /// absent slice (and 0) when there is none. It may set further bits of `mp_instance.flags`. `MP_FAILED` refuses,
     /// and the generation before goes on. Must be quick: new requests may wait meanwhile. May be absent. An exclusive module
-    /// (`MP_FLAG_EXCLUSIVE`) opens here what it owns.
+    /// (`MP_FLAG_EXCLUSIVE`) opens here what it owns; if it refuses, the code of the generation before starts anew.
     mp_status (*restore)(mp_instance *instance, uint32_t schema, mp_slice state);
     /// Once, after `restore`: whether the instance can serve; anything but `MP_OK` refuses the generation. May be
     /// absent: it can.

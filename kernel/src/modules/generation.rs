@@ -47,8 +47,9 @@ pub(crate) struct Generation {
     body_limits: Vec<(RoutePattern, u64)>,
     body_bytes: u64,
     requests_max: usize,
-    owner: Arc<Owner>,
+    /// Dropped before its owner, which is there for as long as its code may run.
     instance: Instance,
+    owner: Arc<Owner>,
     /// It belongs to the code, and goes with it.
     copy: Weak<PrivateCopy>,
     kernel: Option<Box<dyn Tell>>,
@@ -60,8 +61,6 @@ pub(crate) struct Generation {
     saving: AtomicBool,
     /// There is a [`Hold`], whatever the phase is.
     held: AtomicBool,
-    /// None of its code runs any more.
-    over: AtomicBool,
     /// Its process has ended, and another is to take its place.
     restarting: AtomicBool,
     /// The version before takes its place if it fails.
@@ -179,7 +178,6 @@ impl Generation {
             streaming: AtomicUsize::new(0),
             saving: AtomicBool::new(false),
             held: AtomicBool::new(false),
-            over: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
             way_back: AtomicBool::new(false),
             failed: Notify::new(),
@@ -479,14 +477,13 @@ impl Generation {
         self.owner.life.advance(Transition::Retire);
         let retired = self.instance.end();
         self.owner.unregister();
-        self.over.store(true, Ordering::SeqCst);
+        self.owner.set_ended();
         retired
     }
 
     /// Whether nothing of it runs any more, so that what it owned is free.
     pub(crate) fn is_over(&self) -> bool {
-        let has_ended = |process: &Arc<Process>| process.has_ended();
-        self.over.load(Ordering::SeqCst) || self.process().is_some_and(has_ended)
+        self.owner.has_ended()
     }
 
     /// Tells that its code has left the process after all.

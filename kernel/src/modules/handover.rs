@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cede::Ceded;
 use super::control::on_control_thread;
 use super::generation::{Generation, Hold, SaveClaim};
 use super::life::Transition;
@@ -28,8 +27,6 @@ const QUIET_MAX: Duration = Duration::from_millis(100);
 /// A generation that may take its place.
 pub(super) struct Probed {
     pub(super) generation: Arc<Generation>,
-    /// Of the old one, if that has ended already.
-    pub(super) ceded: Option<Ceded>,
     /// Of the old one; dropped when the place is taken.
     pub(super) hold: Option<Held>,
     pub(super) receipt: Option<HandedOver>,
@@ -72,6 +69,7 @@ pub(super) async fn hand_over(
         Source::Old(old) if old.saves() && !has_ended(old) => {
             claim = old.claim_save();
             if claim.is_none() {
+                new.discard();
                 return Err(Refusal::StillSaving(old.label.clone()));
             }
             Some(Held::new(old.hold()))
@@ -109,7 +107,6 @@ pub(super) async fn hand_over(
     };
     Ok(Probed {
         generation,
-        ceded: None,
         hold,
         receipt,
         state,

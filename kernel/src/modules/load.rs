@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
-use super::cede::Ceded;
+use super::control::on_control_thread;
 use super::descriptor::{self, Descriptor};
 use super::generation::{Generation, Parts};
 use super::grants::Grants;
@@ -50,8 +50,6 @@ pub(super) struct Wanted {
     pub(super) kept: Option<Option<SavedState>>,
     /// The old one is no way back, since it failed itself.
     pub(super) no_way_back: bool,
-    /// The old one, if it has ended already.
-    pub(super) ceded: Option<Ceded>,
 }
 
 /// Which bytes are loaded.
@@ -110,16 +108,13 @@ pub(super) enum Refusal {
         reads: Schemas,
     },
     #[error(
-        "only one generation of the module may be at a time, and {0} has not ended: restart the kernel, or mend what keeps it, such as a step that blocks"
+        "the module is `exclusive`, and its generation {0} has not ended: try again when its last requests and its own steps have"
     )]
     NotOver(String),
     #[error(
-        "{refusal}. The generation before had ended for it, as the module is `exclusive`, and could not be started again ({back}): the module is not loaded; load it anew"
+        "{refusal}. The generation before gave its place up for it, since the module is `exclusive`, and {back}: the module is not loaded now; reload it when that is mended"
     )]
-    NotBack {
-        refusal: Box<Refusal>,
-        back: Box<Refusal>,
-    },
+    NotBack { refusal: Box<Refusal>, back: String },
     #[error("{}: {source}", path.display())]
     Trial { path: PathBuf, source: TrialError },
     #[error("the thread that loaded the module ended early: the kernel's log says why")]
@@ -271,6 +266,13 @@ impl Job {
 impl Initialised {
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Ends it, unused, on a thread that it may block.
+    pub(super) fn discard(self) {
+        let name = format!("discard-{}", self.owner.name);
+        // Without a thread it ends here.
+        let _ = on_control_thread(name, move || drop(self));
     }
 
     /// Asks whether it can serve. May block: call it on a control thread.

@@ -19,7 +19,6 @@
 //! | `load`, `step` | from a file to an instance, and where that stands when it takes too long: the first half of what comes before the exchange of a route |
 //! | `trial` | constructors, run in a child first |
 //! | `handover` | from an instance to a generation that may serve: the second half |
-//! | `cede` | the old generation's end before the new one's beginning, where only one may be |
 //! | `restart`, `crash` | when a module whose process has ended is started again, and what is told of it |
 //! | `retire` | everything after the exchange: drain, cut, end |
 //! | `trail` | the way to a file: the directories and links that decide which one a path means |
@@ -28,7 +27,6 @@
 //! | `receipt` | the proof that a swap or unload returns |
 
 pub(crate) mod calls;
-mod cede;
 pub(crate) mod control;
 pub(crate) mod crash;
 pub(crate) mod data_dir;

@@ -11,8 +11,8 @@ pub(crate) struct Receipt {
     pub(crate) module: String,
     pub(crate) from: Option<Identity>,
     pub(crate) to: Option<Identity>,
-    /// For how long new requests waited: for the hand-over of state and the exchange of the route; `None` when there was
-    /// nothing to exchange.
+    /// For how long new requests waited: for the hand-over of state, or the end of an exclusive module's old generation, and the
+    /// exchange of the route; `None` when there was nothing to exchange.
     pub(crate) swap_us: Option<u64>,
     /// `None` while draining.
     pub(crate) drain_ms: Option<u64>,

@@ -28,13 +28,31 @@ pub(super) struct Ended {
     pub(super) unloaded: Result<(), String>,
 }
 
-/// Drains a generation that takes no more requests, and ends it.
+/// How a generation's requests ended, and what is left of it to unload.
+pub(super) struct Stopped {
+    drain_ms: u64,
+    requests: Requests,
+    retired: Result<Retired, String>,
+}
+
+/// Drains a generation that takes no more requests, ends it, and takes its code out of the process.
 pub(super) async fn end(
     old: &Arc<Generation>,
     under_way: u64,
     drain_timeout: Duration,
     unloading: &Arc<Unloading>,
 ) -> Ended {
+    let stopped = stop(old, under_way, drain_timeout, unloading).await;
+    unload(old, stopped, unloading).await
+}
+
+/// Drains a generation that takes no more requests, and ends it.
+pub(super) async fn stop(
+    old: &Arc<Generation>,
+    under_way: u64,
+    drain_timeout: Duration,
+    unloading: &Arc<Unloading>,
+) -> Stopped {
     let start = Instant::now();
     let drained = drain(old, drain_timeout).await;
     let drain_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -52,14 +70,23 @@ pub(super) async fn end(
         let (old, unloading) = (Arc::clone(old), Arc::clone(unloading));
         tokio::spawn(async move { end_late(&old, &unloading).await });
     }
-    let unloaded = match retire(old, drained).await {
+    Stopped {
+        drain_ms,
+        requests,
+        retired: retire(old, drained).await,
+    }
+}
+
+/// Takes the code of one that was stopped out of the process.
+pub(super) async fn unload(old: &Generation, stopped: Stopped, unloading: &Unloading) -> Ended {
+    let unloaded = match stopped.retired {
         Ok(code) => unloading.unload(code).await,
         Err(reason) => Err(reason),
     };
     old.set_unloaded(unloaded.is_ok());
     Ended {
-        drain_ms,
-        requests,
+        drain_ms: stopped.drain_ms,
+        requests: stopped.requests,
         unloaded,
     }
 }

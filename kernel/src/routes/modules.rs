@@ -197,7 +197,6 @@ pub(super) async fn put(mut call: Call<'_>, name: &str) -> Result<Response<Body>
 
 pub(super) async fn reload(mut call: Call<'_>, name: &str) -> Result<Response<Body>, Problem> {
     let wait = wait_drained(&call)?;
-    loaded(&call, name)?;
     let Reload { config } = call.json().await?;
     let swapped = call
         .kernel

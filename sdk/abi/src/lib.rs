@@ -283,7 +283,7 @@ pub struct Module {
     /// Once, after `init`: what the generation before handed over, written in a `schema` that the descriptor names, or an
     /// absent slice (and 0) when there is none. It may set further bits of [`Instance::flags`]. [`status::FAILED`] refuses,
     /// and the generation before goes on. Must be quick: new requests may wait meanwhile. May be absent. An exclusive module
-    /// ([`flag::EXCLUSIVE`]) opens here what it owns.
+    /// ([`flag::EXCLUSIVE`]) opens here what it owns; if it refuses, the code of the generation before starts anew.
     pub restore:
         Option<unsafe extern "C" fn(instance: *mut Instance, schema: u32, state: Slice) -> Status>,
     /// Once, after `restore`: whether the instance can serve; anything but [`status::OK`] refuses the generation. May be

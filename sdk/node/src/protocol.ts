@@ -424,7 +424,7 @@ export interface ModuleReloadParams {
   readonly wait?: Wait | null;
 }
 
-/** Its process crashed, and there is a new one. */
+/** Its process crashed, and there is a new one; or the one to replace an exclusive module was refused, and the old code runs anew. */
 export interface ModuleRestartedEvent {
   readonly type: "module.restarted";
   readonly module: string;
@@ -547,7 +547,8 @@ export interface Receipt {
   readonly from: Identity | null;
   readonly to: Identity | null;
   /**
-   * For how long new requests waited: for the hand-over of state and the exchange of the route; `null` when there was nothing to exchange.
+   * For how long new requests waited: for the hand-over of state, or the end of an exclusive module's old generation, and the exchange of
+   * the route; `null` when there was nothing to exchange.
    */
   readonly swap_us: number | null;
   /** `null` while draining. */

@@ -54,9 +54,9 @@
 //!
 //! Of an exclusive module one generation is there at a time, in each isolation. At a reload new requests wait while the old one
 //! drains and ends, [`Context::on_shutdown`] included; then the module's function runs, and opens what the old one has closed. What
-//! is under way has `drain_timeout`, and no longer than a request may wait (`[limits] restart_wait`), until it is cut: end streams
-//! in [`Context::on_drain`]. Where the new version is refused, the code of the old one starts anew. There is no
-//! [`Context::on_save`]: what lasts is in the database.
+//! is under way has half of the time that a request may wait (`[limits] restart_wait`) until it is cut: end streams in
+//! [`Context::on_drain`], and do not wait there for a module that calls this one. Where the new version is refused, the code of
+//! the old one starts anew. There is no [`Context::on_save`]: what lasts is in the database.
 //!
 //! # Numbers
 //! [`Context::metrics`] gives counters, gauges and histograms in the kernel's `GET /metrics`, and [`testing::Module::metric`] says in a

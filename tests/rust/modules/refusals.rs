@@ -19,7 +19,7 @@ type Fault = (&'static str, &'static [&'static str]);
 const FAULTS: [Fault; 22] = [
     (
         "restore_refuses",
-        &["refused the state that was handed over: there is no label in it"],
+        &["cannot take over: there is no label in it"],
     ),
     (
         "probe_fails",

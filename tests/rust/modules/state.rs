@@ -126,11 +126,11 @@ async fn a_step_that_fails_leaves_the_old_one_with_its_state() {
     for (config, says) in [
         (
             json!({"restore": "error", "reason": "no such label"}),
-            "the module refused the state that was handed over: no such label",
+            "the module cannot take over: no such label",
         ),
         (
             json!({"restore": "panic", "reason": "oh no"}),
-            "refused the state that was handed over: it panicked: oh no",
+            "cannot take over: it panicked: oh no",
         ),
         (
             json!({"restore": "hang"}),

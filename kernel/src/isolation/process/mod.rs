@@ -202,6 +202,7 @@ impl Process {
 
     /// It has ended, and nobody knows yet: what has to be noted before.
     fn note_end(&self) {
+        self.owner.set_ended();
         let mut routes = lanes::routes(&self.lanes);
         routes.truncate(ROUTES_TOLD_MAX);
         // Once.

@@ -50,7 +50,7 @@ pub(crate) enum LoadError {
         "init answered {0}, which is no status of the ABI: answer OK (0), or say why with `fail` and answer FAILED (-4)"
     )]
     InitStatus(Status),
-    #[error("the module refused the state that was handed over: {0}")]
+    #[error("the module cannot take over: {0}")]
     Restore(String),
     #[error("the module cannot serve: {0}")]
     Probe(String),

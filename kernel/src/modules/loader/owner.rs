@@ -1,7 +1,7 @@
 //! Which generation a host call comes from when it belongs to no request.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
@@ -35,6 +35,8 @@ pub(crate) struct Owner {
     pub(crate) made: Arc<Made>,
     /// What carries those that belong to none of its requests.
     pub(crate) carrier: Arc<dyn Carrier>,
+    /// None of its code runs any more.
+    ended: AtomicBool,
     /// What it was given; known before any of its code runs.
     grants: OnceLock<Grants>,
     body_limits: Mutex<Option<Vec<(RoutePattern, u64)>>>,
@@ -65,6 +67,7 @@ impl Owner {
             metrics,
             made: Arc::default(),
             carrier,
+            ended: AtomicBool::new(false),
             grants: OnceLock::new(),
             body_limits,
             saving: Mutex::new(None),
@@ -85,8 +88,17 @@ impl Owner {
         self.grants.get().cloned().unwrap_or_default()
     }
 
+    /// Notes that none of its code runs any more, so that what it owned is free.
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
     /// `chat#3`
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("{}#{}", self.name, self.number)
     }
 

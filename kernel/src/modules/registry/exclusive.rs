@@ -1,18 +1,34 @@
 //! A module that declares `exclusive`: at a swap its old generation ends before the new one begins.
 //!
-//! So a new one that is refused has cost the old one its life. The old one's code is then started anew, while requests still
-//! wait; only where that fails, too, is the module gone.
+//! New requests wait meanwhile. A new one that is refused has cost the old one its life, so that its code is then started anew,
+//! from its private copy; only where that fails, too, is the module away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Registry;
-use super::swap::{End, Failed};
+use super::swap::End;
+use super::{BUSY_PAUSE, Registry};
 use crate::events::Event;
-use crate::modules::cede::{self, Ceded};
-use crate::modules::handover::{self, Probed, Source};
+use crate::modules::generation::Generation;
+use crate::modules::handover::{self, Held, Probed, Source};
 use crate::modules::load::{Artifact, Initialised, Refusal, Wanted};
+use crate::modules::loader::Owner;
+use crate::modules::private_copy::PrivateCopy;
+use crate::modules::receipt::Receipt;
+use crate::modules::retire::{self, Stopped};
+
+/// What is left of a generation that has given its place up; new requests wait for as long as it is there.
+pub(super) struct Ceded {
+    pub(super) hold: Held,
+    pub(super) stopped: Stopped,
+    /// Who waits for its end is told here.
+    pub(super) done: watch::Sender<Option<Receipt>>,
+    /// What it was loaded from; `None` when that is gone.
+    pub(super) copy: Option<Arc<PrivateCopy>>,
+}
 
 impl Registry {
     /// Gives `new` what it takes over from `source`; where only one generation may be, once the old one has ended.
@@ -21,48 +37,94 @@ impl Registry {
         name: &str,
         new: Initialised,
         source: Source,
-        ceded: Option<Ceded>,
-    ) -> Result<Probed, Failed> {
-        let old = self.get(name);
-        let exclusive =
-            new.descriptor.exclusive || old.as_ref().is_some_and(|old| old.descriptor.exclusive);
-        if !exclusive {
-            return handover::hand_over(new, source, self.settings.init_timeout)
-                .await
-                .map_err(|refusal| Failed {
-                    refusal,
-                    ceded: None,
-                });
-        }
-        let deadline = Instant::now() + self.settings.restart_wait;
-        let ceded = match (ceded, old) {
-            (None, Some(old)) if !old.is_over() => {
-                // Longer than a request may wait would refuse those that came first.
-                let drain = old.drain_timeout.min(self.settings.restart_wait);
-                Some(cede::cede(&old, drain, &self.unloading).await)
+        ceded: &mut Option<Ceded>,
+    ) -> Result<Probed, Refusal> {
+        let is_exclusive = |old: &Arc<Generation>| old.descriptor.exclusive;
+        let source = if ceded.is_some()
+            || new.descriptor.exclusive
+            || self.get(name).as_ref().is_some_and(is_exclusive)
+        {
+            if let Err(refusal) = self.make_room(name, new.owner().number, ceded).await {
+                new.discard();
+                return Err(refusal);
             }
-            (ceded, _) => ceded,
+            Source::Kept(None)
+        } else {
+            source
         };
-        let outcome = match self.still_there(name, deadline).await {
-            Some(label) => Err(Refusal::NotOver(label)),
-            None => handover::hand_over(new, Source::Kept(None), self.settings.init_timeout).await,
-        };
-        match outcome {
-            Ok(probed) => Ok(Probed { ceded, ..probed }),
-            Err(refusal) => Err(Failed { refusal, ceded }),
-        }
+        handover::hand_over(new, source, self.settings.init_timeout).await
     }
 
-    /// Which generation of `name` has not ended at `deadline`.
-    async fn still_there(&self, name: &str, deadline: Instant) -> Option<String> {
+    /// Ends what there is of `name`, but for generation `number`, which is to come.
+    async fn make_room(
+        &self,
+        name: &str,
+        number: u64,
+        ceded: &mut Option<Ceded>,
+    ) -> Result<(), Refusal> {
+        let wait = self.settings.restart_wait;
         let current = self.get(name).filter(|current| !current.is_over());
-        match current {
-            Some(current) => Some(current.label.clone()),
-            None => self.retiring.still_there(name, deadline).await,
+        let kept = current.as_ref().map_or(number, |current| current.number);
+        // First what stands in the way whether or not the current one ends.
+        self.have_ended(name, Instant::now() + wait, &[number, kept])
+            .await?;
+        let Some(current) = current else {
+            return Ok(());
+        };
+        if current.saves() {
+            tracing::warn!(module = %current.label, "the new version is `exclusive` and takes no state: what is only in memory is dropped");
+        }
+        // The rest of the time that requests wait is for the end of the one and the beginning of the other.
+        let drain = current.drain_timeout.min(wait / 2);
+        *ceded = Some(self.cede(&current, drain).await);
+        self.have_ended(name, Instant::now(), &[number]).await
+    }
+
+    /// Ends `current`, which may go on for `drain` with what is under way.
+    async fn cede(&self, current: &Arc<Generation>, drain: Duration) -> Ceded {
+        let copy = current.copy();
+        let hold = Held::new(current.give_way());
+        let (done, ended) = watch::channel(None);
+        self.retiring.add(current, ended);
+        let under_way = current.in_flight() as u64;
+        let stopped = retire::stop(current, under_way, drain, &self.unloading).await;
+        Ceded {
+            hold,
+            stopped,
+            done,
+            copy,
         }
     }
 
-    /// Starts the code of the generation that has ended anew, after its successor was refused; why that was.
+    /// Notes whose code runs from here on.
+    pub(super) fn note_owner(&self, name: &str, owner: &Arc<Owner>) {
+        let mut places = self.places();
+        let owners = &mut places.entry(name.to_owned()).or_default().owners;
+        owners.retain(|owner| owner.strong_count() > 0);
+        owners.push(Arc::downgrade(owner));
+    }
+
+    /// Waits until no code of `name` runs, but that of the generations in `but`: neither of one that drains, nor of one that
+    /// never served and was given up.
+    async fn have_ended(&self, name: &str, deadline: Instant, but: &[u64]) -> Result<(), Refusal> {
+        loop {
+            let running = {
+                let places = self.places();
+                let owners = places.get(name).map_or(&[][..], |place| &place.owners);
+                let mut owners = owners.iter().filter_map(std::sync::Weak::upgrade);
+                owners.find(|owner| !owner.has_ended() && !but.contains(&owner.number))
+            };
+            match running {
+                None => return Ok(()),
+                Some(owner) if Instant::now() >= deadline => {
+                    return Err(Refusal::NotOver(owner.label()));
+                }
+                Some(_) => tokio::time::sleep(BUSY_PAUSE).await,
+            }
+        }
+    }
+
+    /// Starts the code of the generation that has ended anew, after its successor was refused; what to tell of that.
     pub(super) async fn bring_back(
         self: &Arc<Self>,
         name: &str,
@@ -71,11 +133,14 @@ impl Registry {
     ) -> Refusal {
         let before = self.get(name);
         let spec = self.places().get(name).and_then(|place| place.spec.clone());
-        let before = before.filter(|before| before.is_over());
         let (Some(before), Some(spec), Some(copy)) = (before, spec, ceded.copy.clone()) else {
             self.take_away(name, ceded);
-            return refusal;
+            return not_back(refusal, "the copy of its file is gone");
         };
+        if !before.is_over() {
+            self.take_away(name, ceded);
+            return not_back(refusal, "it does not end");
+        }
         let wanted = Wanted {
             spec,
             artifact: Artifact::Copy {
@@ -84,28 +149,22 @@ impl Registry {
             },
             kept: None,
             no_way_back: true,
-            ceded: Some(ceded),
         };
-        match Box::pin(self.swap_in(name, wanted)).await {
-            Ok(_swapped) => {
-                if let Some(now) = self.get(name) {
-                    tracing::warn!(module = %now.label, after = before.number, "a module was started again, since the one to replace it was refused");
-                    self.events.publish(Event::ModuleRestarted {
-                        module: name.to_owned(),
-                        from: before.number,
-                        to: now.number,
-                    });
-                }
-                refusal
-            }
-            Err(back) => Refusal::NotBack {
-                refusal: Box::new(refusal),
-                back: Box::new(back),
-            },
+        if let Err(back) = Box::pin(self.swap(name, wanted, Some(ceded))).await {
+            return not_back(refusal, &format!("it could not be started again ({back})"));
         }
+        if let Some(now) = self.get(name) {
+            tracing::warn!(module = %now.label, after = before.number, "a module was started again, since the one to replace it was refused");
+            self.events.publish(Event::ModuleRestarted {
+                module: name.to_owned(),
+                from: before.number,
+                to: now.number,
+            });
+        }
+        refusal
     }
 
-    /// Takes away what has ended, with nothing to take its place.
+    /// Takes away what has given its place up, with nothing to take it. What it was loaded with is kept for the next reload.
     pub(super) fn take_away(&self, name: &str, ceded: Ceded) {
         let old = self.exchange(name, None);
         self.settings.metrics.forget(name);
@@ -114,6 +173,13 @@ impl Registry {
         }
         // What waits finds nothing there from here on.
         drop(ceded.hold);
-        self.retire(name, old, None, End::Over(ceded.end));
+        self.retire(name, old, None, End::Stopped(ceded.stopped, ceded.done));
+    }
+}
+
+fn not_back(refusal: Refusal, back: &str) -> Refusal {
+    Refusal::NotBack {
+        refusal: Box::new(refusal),
+        back: back.to_owned(),
     }
 }

@@ -14,7 +14,7 @@ mod swap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,7 +33,7 @@ use super::grants::is_module_name;
 use super::life::Phase;
 use super::load::{Artifact, Wanted};
 pub(crate) use super::load::{GrantSpec, Spec};
-use super::loader;
+use super::loader::{self, Owner};
 use super::metrics::Metrics;
 use super::restart::Restarts;
 use super::retire::Unloading;
@@ -100,6 +100,8 @@ struct Place {
     /// How often it was started again after one.
     restarted: u64,
     last_crash: Option<Crash>,
+    /// Of its generations, served or not, those whose code may run.
+    owners: Vec<Weak<Owner>>,
 }
 
 impl Registry {
@@ -230,7 +232,7 @@ impl Registry {
 
     async fn put_here(self: &Arc<Self>, name: &str, change: Change) -> Result<Swapped, Problem> {
         let _busy = self.begin(name)?;
-        if change.only_swap && self.get(name).is_none() {
+        if change.only_swap && !self.has_place(name) {
             return Err(not_found(name));
         }
         let spec = self
@@ -241,7 +243,6 @@ impl Registry {
             artifact: Artifact::AtPath,
             kept: None,
             no_way_back: false,
-            ceded: None,
         };
         // A new start: what crashed before does not count against it.
         if let Some(place) = self.places().get_mut(name) {
@@ -299,13 +300,20 @@ impl Registry {
             self.retiring.end(deadline).await;
             let serving = !self.serving().is_empty();
             let busy = self.places().values().any(|place| place.busy);
-            if late || !(busy || serving) {
+            // What came to serve meanwhile can be taken away now; what is still being loaded is not waited for.
+            if !(busy || serving) || (late && busy) {
                 return;
             }
             if busy {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
         }
+    }
+
+    /// Whether it is loaded, or was until its last reload failed.
+    fn has_place(&self, name: &str) -> bool {
+        let has_spec = |place: &Place| place.spec.is_some();
+        self.places().get(name).is_some_and(has_spec)
     }
 
     fn tell_refused(&self, name: &str, reason: &str) {

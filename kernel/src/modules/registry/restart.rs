@@ -108,7 +108,6 @@ impl Registry {
             },
             kept: Some(None),
             no_way_back: true,
-            ceded: None,
         })
     }
 

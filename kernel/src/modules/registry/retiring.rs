@@ -43,25 +43,6 @@ impl Retiring {
             .collect()
     }
 
-    /// Waits for the end of those of `name`; which of them has not ended at `deadline`.
-    pub(super) async fn still_there(&self, name: &str, deadline: Instant) -> Option<String> {
-        let all = self.lock().clone();
-        for mut one in all {
-            let Some(generation) = one.generation.upgrade() else {
-                continue;
-            };
-            if &*generation.name != name || generation.is_over() {
-                continue;
-            }
-            // Those that did not end in order are told, too.
-            let _ = timeout_at(deadline, one.ended.wait_for(Option::is_some)).await;
-            if !generation.is_over() {
-                return Some(generation.label.clone());
-            }
-        }
-        None
-    }
-
     /// Waits for the end of all that are here now; what still runs on them at `deadline` is cut.
     pub(super) async fn end(&self, deadline: Instant) {
         let all = self.lock().clone();

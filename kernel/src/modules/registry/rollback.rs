@@ -93,17 +93,16 @@ impl Registry {
             },
             kept,
             no_way_back: true,
-            ceded: None,
         };
         // A version without state has nothing to give back; what it was offered is as good as new.
         let first = (!failed.saves() || failed.is_restarting()).then(|| way_back.state.clone());
-        let swapped = match self.swap_in(name, wanted(first)).await {
-            Ok(swapped) => Ok(swapped),
-            Err(refusal) => {
+        let swapped = match self.swap_in(name, wanted(first.clone())).await {
+            Err(refusal) if first.is_none() => {
                 tracing::warn!(module = %failed.label, reason = %refusal, "the failing version's state cannot be had: going back to the state it was given");
                 self.swap_in(name, wanted(Some(way_back.state.clone())))
                     .await
             }
+            swapped => swapped,
         };
         match swapped {
             Ok(_receipt) => {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::exclusive::Ceded;
 use super::rollback::WayBack;
 use super::{Registry, Spec};
 use crate::events::Event;
-use crate::modules::cede::Ceded;
 use crate::modules::control::on_control_thread;
 use crate::modules::generation::Generation;
 use crate::modules::handover::{Probed, Source};
@@ -45,14 +45,8 @@ impl Swapped {
 pub(super) enum End {
     /// In the background, within its own `drain_timeout` or this.
     In(Option<Duration>),
-    /// It has.
-    Over(retire::Ended),
-}
-
-/// Why a generation did not come to serve, and what the one before has left if it had to end for it.
-pub(super) struct Failed {
-    pub(super) refusal: Refusal,
-    pub(super) ceded: Option<Ceded>,
+    /// It was stopped; who waits for its end is told here.
+    Stopped(retire::Stopped, watch::Sender<Option<Receipt>>),
 }
 
 /// What a swap did, for its receipt.
@@ -69,43 +63,52 @@ impl Registry {
         name: &str,
         wanted: Wanted,
     ) -> Result<Swapped, Refusal> {
+        self.swap(name, wanted, None).await
+    }
+
+    /// As `swap_in`. `ceded`: the old one has ended already.
+    pub(super) async fn swap(
+        self: &Arc<Self>,
+        name: &str,
+        wanted: Wanted,
+        mut ceded: Option<Ceded>,
+    ) -> Result<Swapped, Refusal> {
         let Wanted {
             spec,
             artifact,
             kept,
             no_way_back,
-            ceded,
         } = wanted;
         let number = self.next_number(name);
         let is_way_back = ceded.is_some();
-        let probed = match self.load(name, number, &spec, artifact, kept, ceded).await {
-            Ok(probed) => probed,
-            Err(Failed {
-                refusal,
-                ceded: None,
-            }) => return Err(refusal),
-            Err(Failed {
-                refusal,
-                ceded: Some(ceded),
-            }) if is_way_back => {
-                self.take_away(name, ceded);
-                return Err(refusal);
-            }
-            Err(Failed {
-                refusal,
-                ceded: Some(ceded),
-            }) => return Err(self.bring_back(name, ceded, refusal).await),
-        };
+        let loaded = self
+            .load(name, number, &spec, artifact, kept, &mut ceded)
+            .await;
         let Probed {
             generation: new,
-            ceded,
             hold,
             receipt,
             state,
-        } = probed;
+        } = match (loaded, ceded.take()) {
+            (Ok(probed), left) => {
+                ceded = left;
+                probed
+            }
+            (Err(refusal), None) => return Err(refusal),
+            (Err(refusal), Some(ceded)) if is_way_back => {
+                self.take_away(name, ceded);
+                return Err(refusal);
+            }
+            (Err(refusal), Some(ceded)) => {
+                return Err(self.bring_back(name, ceded, refusal).await);
+            }
+        };
         let before = self.set_spec(name, spec.clone());
         let (hold, end, copy) = match ceded {
-            Some(Ceded { hold, end, copy }) => (Some(hold), End::Over(end), copy),
+            Some(ceded) => {
+                let end = End::Stopped(ceded.stopped, ceded.done);
+                (Some(ceded.hold), end, ceded.copy)
+            }
             None => (hold, End::In(None), None),
         };
         let since = hold.as_ref().map_or_else(Instant::now, |hold| hold.since);
@@ -164,8 +167,8 @@ impl Registry {
         spec: &Spec,
         artifact: Artifact,
         kept: Option<Option<SavedState>>,
-        ceded: Option<Ceded>,
-    ) -> Result<Probed, Failed> {
+        ceded: &mut Option<Ceded>,
+    ) -> Result<Probed, Refusal> {
         let owner = Owner::register(
             Arc::from(name),
             number,
@@ -175,6 +178,7 @@ impl Registry {
             self.settings.metrics.of(name),
             Arc::clone(&self.settings.carrier),
         );
+        self.note_owner(name, &owner);
         let job = Job {
             owner: Arc::clone(&owner),
             spec: spec.clone(),
@@ -205,7 +209,7 @@ impl Registry {
                 };
                 self.take_over(name, new, source, ceded).await
             }
-            Err(refusal) => Err(Failed { refusal, ceded }),
+            Err(refusal) => Err(refusal),
         };
         if outcome.is_err() {
             owner.life.advance(Transition::Fault);
@@ -275,17 +279,23 @@ impl Registry {
             };
         };
         let under_way = old.in_flight() as u64;
-        let (done, drained) = watch::channel(None);
-        self.retiring.add(&old, drained.clone());
+        let (end, done, drained) = match end {
+            End::Stopped(stopped, done) => {
+                let drained = done.subscribe();
+                (Ok(stopped), done, drained)
+            }
+            End::In(drain) => {
+                let (done, drained) = watch::channel(None);
+                self.retiring.add(&old, drained.clone());
+                (Err(drain.unwrap_or(old.drain_timeout)), done, drained)
+            }
+        };
         let (events, unloading) = (Arc::clone(&self.events), Arc::clone(&self.unloading));
         let first = receipt.clone();
         self.control.spawn(async move {
             let end = match end {
-                End::Over(end) => end,
-                End::In(drain) => {
-                    let drain = drain.unwrap_or(old.drain_timeout);
-                    retire::end(&old, under_way, drain, &unloading).await
-                }
+                Ok(stopped) => retire::unload(&old, stopped, &unloading).await,
+                Err(drain) => retire::end(&old, under_way, drain, &unloading).await,
             };
             receipt.drain_ms = Some(end.drain_ms);
             receipt.requests = end.requests;

@@ -21,6 +21,8 @@ use serde::Deserialize;
 struct Config {
     /// Refuses to start once it has the file.
     refuse: bool,
+    /// The beginning takes this long, once it has the file.
+    begin_ms: u64,
     /// The end takes this long.
     end_ms: u64,
 }
@@ -62,11 +64,15 @@ async fn owner(mut ctx: Context<Config>) -> Result<Router> {
     if ctx.config().refuse || ctx.data_dir().join("closed").exists() {
         return Err(Error::msg("refused, as it was told to be"));
     }
+    tokio::time::sleep(Duration::from_millis(ctx.config().begin_ms)).await;
     let end = Duration::from_millis(ctx.config().end_ms);
+    let ended = ctx.data_dir().join("ended");
     ctx.on_shutdown({
         let owned = Arc::clone(&owned);
         async move {
             tokio::time::sleep(end).await;
+            // Whether it was made is what a test looks at.
+            let _ = File::create(ended);
             drop(owned);
         }
     });
@@ -79,6 +85,7 @@ async fn owner(mut ctx: Context<Config>) -> Result<Router> {
     Ok(Router::new()
         .route("/add", post(add))
         .route("/slow/{ms}", get(slow))
+        .route("/panic", get(fail))
         .route("/stream", get(stream)))
 }
 
@@ -86,6 +93,10 @@ async fn owner(mut ctx: Context<Config>) -> Result<Router> {
 async fn slow(Path(ms): Path<u64>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     "done"
+}
+
+async fn fail() {
+    panic!("as it was told to");
 }
 
 /// One piece, and then nothing more.
