@@ -71,14 +71,13 @@ scene.test("what one window does to a thread is seen in the other, without being
 
   await second.chat.button("Threads").click();
   await first.chat.button("Threads").click();
-  await first.chat.threads.locator("button[data-thread]").filter({ hasText: "from the first" }).focus();
-  await first.page.keyboard.press("F2");
-  await first.page.keyboard.type("a better name");
-  await first.page.keyboard.press("Enter");
+  await first.chat.threads.locator("button[data-thread]").filter({ hasText: "from the first" }).press("F2");
+  const name = first.chat.frame.getByRole("textbox", { name: "Name of the chat" });
+  await name.fill("a better name");
+  await name.press("Enter");
   await threads.filter({ hasText: "a better name" }).waitFor();
-  await first.chat.threads.locator("button[data-thread]").filter({ hasText: "a better name" }).focus();
-  await first.page.keyboard.press("Delete");
-  await first.page.keyboard.press("Enter");
+  await first.chat.threads.locator("button[data-thread]").filter({ hasText: "a better name" }).press("Delete");
+  await first.chat.button("Delete").click();
   await until("the other window to miss it, too", async () => (await threads.count()) === 1);
   await threads.filter({ hasText: "two" }).click();
   await second.chat.answers.getByText("the second's").waitFor();

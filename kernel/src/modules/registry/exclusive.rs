@@ -3,7 +3,7 @@
 //! New requests wait meanwhile. A new one that is refused has cost the old one its life, so that its code is then started anew,
 //! from its private copy; only where that fails, too, is the module away.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -64,9 +64,9 @@ impl Registry {
     ) -> Result<(), Refusal> {
         let wait = self.settings.restart_wait;
         let current = self.get(name).filter(|current| !current.is_over());
-        let kept = current.as_ref().map_or(number, |current| current.number);
+        let serving = current.as_ref().map_or(number, |current| current.number);
         // First what stands in the way whether or not the current one ends.
-        self.have_ended(name, Instant::now() + wait, &[number, kept])
+        self.have_ended(name, Instant::now() + wait, &[number, serving])
             .await?;
         let Some(current) = current else {
             return Ok(());
@@ -111,7 +111,7 @@ impl Registry {
             let running = {
                 let places = self.places();
                 let owners = places.get(name).map_or(&[][..], |place| &place.owners);
-                let mut owners = owners.iter().filter_map(std::sync::Weak::upgrade);
+                let mut owners = owners.iter().filter_map(Weak::upgrade);
                 owners.find(|owner| !owner.has_ended() && !but.contains(&owner.number))
             };
             match running {
@@ -124,13 +124,26 @@ impl Registry {
         }
     }
 
-    /// Starts the code of the generation that has ended anew, after its successor was refused; what to tell of that.
-    pub(super) async fn bring_back(
+    /// What to tell of a refusal, once what had to end for it is back. `is_way_back`: that it was to be just now.
+    pub(super) async fn refused(
         self: &Arc<Self>,
         name: &str,
-        ceded: Ceded,
         refusal: Refusal,
+        ceded: Option<Ceded>,
+        is_way_back: bool,
     ) -> Refusal {
+        match ceded {
+            None => refusal,
+            Some(ceded) if is_way_back => {
+                self.take_away(name, ceded);
+                refusal
+            }
+            Some(ceded) => self.bring_back(name, ceded, refusal).await,
+        }
+    }
+
+    /// Starts the code of the generation that has ended anew, after its successor was refused; what to tell of that.
+    async fn bring_back(self: &Arc<Self>, name: &str, ceded: Ceded, refusal: Refusal) -> Refusal {
         let before = self.get(name);
         let spec = self.places().get(name).and_then(|place| place.spec.clone());
         let (Some(before), Some(spec), Some(copy)) = (before, spec, ceded.copy.clone()) else {
@@ -165,7 +178,7 @@ impl Registry {
     }
 
     /// Takes away what has given its place up, with nothing to take it. What it was loaded with is kept for the next reload.
-    pub(super) fn take_away(&self, name: &str, ceded: Ceded) {
+    fn take_away(&self, name: &str, ceded: Ceded) {
         let old = self.exchange(name, None);
         self.settings.metrics.forget(name);
         if let Some(old) = &old {

@@ -89,19 +89,9 @@ impl Registry {
             hold,
             receipt,
             state,
-        } = match (loaded, ceded.take()) {
-            (Ok(probed), left) => {
-                ceded = left;
-                probed
-            }
-            (Err(refusal), None) => return Err(refusal),
-            (Err(refusal), Some(ceded)) if is_way_back => {
-                self.take_away(name, ceded);
-                return Err(refusal);
-            }
-            (Err(refusal), Some(ceded)) => {
-                return Err(self.bring_back(name, ceded, refusal).await);
-            }
+        } = match loaded {
+            Ok(probed) => probed,
+            Err(refusal) => return Err(self.refused(name, refusal, ceded, is_way_back).await),
         };
         let before = self.set_spec(name, spec.clone());
         let (hold, end, copy) = match ceded {
