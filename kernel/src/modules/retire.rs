@@ -35,17 +35,6 @@ pub(super) struct Stopped {
     retired: Result<Retired, String>,
 }
 
-/// Drains a generation that takes no more requests, ends it, and takes its code out of the process.
-pub(super) async fn end(
-    old: &Arc<Generation>,
-    under_way: u64,
-    drain_timeout: Duration,
-    unloading: &Arc<Unloading>,
-) -> Ended {
-    let stopped = stop(old, under_way, drain_timeout, unloading).await;
-    unload(old, stopped, unloading).await
-}
-
 /// Drains a generation that takes no more requests, and ends it.
 pub(super) async fn stop(
     old: &Arc<Generation>,

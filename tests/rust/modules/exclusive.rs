@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::logged;
-use crate::harness::{Answer, Kernel, OnlyHere, artifact, connect};
+use crate::harness::{Answer, Kernel, OnlyHere, Stream, artifact, connect};
 
 async fn owner(config: &str, settings: &str) -> (Kernel, String) {
     let kernel = Kernel::builder()
@@ -55,6 +55,14 @@ async fn add(kernel: &Kernel, token: &str) -> (u64, String) {
         answer.text().parse().unwrap(),
         answer.header("x-midplane-module").to_owned(),
     )
+}
+
+/// A stream that has begun, and ends only when it is cut.
+async fn endless(kernel: &Kernel, token: &str) -> Stream {
+    let request = kernel.get("/api/owner/stream").bearer(token);
+    let mut stream = request.stream().await;
+    stream.read_until("first").await;
+    stream
 }
 
 /// A file of the module's: while `closed` is there, no generation starts; `ended` is made at the end of one.
@@ -155,12 +163,7 @@ async fn where_the_old_one_cannot_come_back_either_it_is_told_and_can_be_loaded_
 #[tokio::test]
 async fn what_takes_longer_than_requests_may_wait_is_cut() {
     let (kernel, token) = owner("[limits]\nrestart_wait = \"300ms\"", "").await;
-    let mut stream = kernel
-        .get("/api/owner/stream")
-        .bearer(&token)
-        .stream()
-        .await;
-    stream.read_until("first").await;
+    let stream = endless(&kernel, &token).await;
     let receipt = reload(&kernel, json!({})).await.expect_status(200).json();
     assert_eq!(receipt["requests"]["cancelled"], 1, "{receipt}");
     assert!(!stream.rest().await.1, "it was cut");
@@ -264,12 +267,7 @@ async fn the_kernels_end_cuts_one_that_makes_room_and_has_it_end_in_order() {
         "",
     )
     .await;
-    let mut stream = kernel
-        .get("/api/owner/stream")
-        .bearer(&token)
-        .stream()
-        .await;
-    stream.read_until("first").await;
+    let _stream = endless(&kernel, &token).await;
     let reload = kernel
         .host("POST", "/modules/owner/reload")
         .json(&json!({}))

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::swap::End;
 use super::{BUSY_PAUSE, Registry};
-use crate::events::Event;
 use crate::modules::generation::Generation;
 use crate::modules::handover::{self, Held, Probed, Source};
 use crate::modules::load::{Artifact, Initialised, Refusal, Wanted};
@@ -166,14 +165,7 @@ impl Registry {
         if let Err(back) = Box::pin(self.swap(name, wanted, Some(ceded))).await {
             return not_back(refusal, &format!("it could not be started again ({back})"));
         }
-        if let Some(now) = self.get(name) {
-            tracing::warn!(module = %now.label, after = before.number, "a module was started again, since the one to replace it was refused");
-            self.events.publish(Event::ModuleRestarted {
-                module: name.to_owned(),
-                from: before.number,
-                to: now.number,
-            });
-        }
+        self.tell_restarted(name, before.number);
         refusal
     }
 

@@ -79,14 +79,7 @@ impl Registry {
             match self.swap_in(name, wanted).await {
                 Ok(_swapped) => {
                     self.count_restart(name);
-                    if let Some(now) = self.get(name) {
-                        tracing::info!(module = %now.label, after = generation.number, "a module was started again");
-                        self.events.publish(Event::ModuleRestarted {
-                            module: name.to_owned(),
-                            from: generation.number,
-                            to: now.number,
-                        });
-                    }
+                    self.tell_restarted(name, generation.number);
                     return;
                 }
                 Err(refusal) => {
@@ -95,6 +88,17 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// Tells that the code of generation `from` runs again, as a new one.
+    pub(super) fn tell_restarted(&self, name: &str, from: u64) {
+        let Some(now) = self.get(name) else { return };
+        tracing::info!(module = %now.label, after = from, "a module was started again");
+        self.events.publish(Event::ModuleRestarted {
+            module: name.to_owned(),
+            from,
+            to: now.number,
+        });
     }
 
     /// What `generation` was made from, without the state that went with it.

@@ -269,24 +269,25 @@ impl Registry {
             };
         };
         let under_way = old.in_flight() as u64;
-        let (end, done, drained) = match end {
-            End::Stopped(stopped, done) => {
-                let drained = done.subscribe();
-                (Ok(stopped), done, drained)
-            }
-            End::In(drain) => {
+        let mut drain = old.drain_timeout;
+        let (stopped, done) = match end {
+            End::Stopped(stopped, done) => (Some(stopped), done),
+            End::In(limit) => {
+                drain = limit.unwrap_or(drain);
                 let (done, drained) = watch::channel(None);
-                self.retiring.add(&old, drained.clone());
-                (Err(drain.unwrap_or(old.drain_timeout)), done, drained)
+                self.retiring.add(&old, drained);
+                (None, done)
             }
         };
+        let drained = done.subscribe();
         let (events, unloading) = (Arc::clone(&self.events), Arc::clone(&self.unloading));
         let first = receipt.clone();
         self.control.spawn(async move {
-            let end = match end {
-                Ok(stopped) => retire::unload(&old, stopped, &unloading).await,
-                Err(drain) => retire::end(&old, under_way, drain, &unloading).await,
+            let stopped = match stopped {
+                Some(stopped) => stopped,
+                None => retire::stop(&old, under_way, drain, &unloading).await,
             };
+            let end = retire::unload(&old, stopped, &unloading).await;
             receipt.drain_ms = Some(end.drain_ms);
             receipt.requests = end.requests;
             receipt.unloaded = Some(end.unloaded.is_ok());
