@@ -18,6 +18,8 @@ use crate::harness::{Answer, Builder, Kernel, Request, Stream, connect, stat};
 const APART: &str = "isolation = \"process\"";
 /// Why a hand-over is given up.
 const OVERDUE: &str = "longer than the 250 ms that requests may wait";
+/// Why none is begun, soon after one that was given up.
+const STILL_SAVING: &str = "has not returned since an earlier reload";
 const HERE: &str = "isolation = \"in-process\"";
 
 /// A kernel with `crash` in a process of its own, and `hello` in the kernel's, which is called all the time.
@@ -127,7 +129,8 @@ impl Apart {
 
     async fn try_reload(&self, query: &str, body: &Value) -> Option<Value> {
         let answer = self.reload_once(query, body).await;
-        if answer.status() == 422 && answer.text().contains(OVERDUE) {
+        let told = |reason| answer.status() == 422 && answer.text().contains(reason);
+        if told(OVERDUE) || told(STILL_SAVING) {
             return None;
         }
         Some(answer.expect_status(200).json())
