@@ -105,6 +105,19 @@ test("a kernel that is killed in the middle is back for the next request, and gi
   await assert.rejects(session.fetch("/api/hello/hello"), (error) => error instanceof TypeError && error.cause instanceof MidplaneError && error.cause.code === "kernel_failed");
 });
 
+test("a request that begins when a stream was cut is not sent to the kernel that has ended", async (t) => {
+  const kernel = await start(t, real(t, { slow: {} }, { restart: { delaysMs: [0], max: 100 } }));
+  const session = await kernel.createSession();
+  // The end of the stream, of the socket and of the bridge come in any order.
+  for (let ends = 1; ends <= 20; ends++) {
+    const reader = (await session.fetch("/api/slow/events")).body?.getReader();
+    await reader?.read();
+    process.kill(kernel.pid, "SIGKILL");
+    await assert.rejects(reader?.read() ?? Promise.resolve(), TypeError);
+    await says(session.fetch("/api/slow/count", { method: "POST", body: "four" }), "4");
+  }
+});
+
 function endless(): ReadableStream<Uint8Array> {
   return new ReadableStream({ pull: () => new Promise(() => undefined), start: (controller) => controller.enqueue(new Uint8Array(1)) });
 }

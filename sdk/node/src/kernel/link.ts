@@ -12,6 +12,8 @@ import { checkSocketPath } from "../socket_path.js";
 
 /** The kernel is on this machine: one that does not take a connection at once is not there. */
 const CONNECT_MS = 5_000;
+/** One that answers later than this is slow, and not dead: then its bridge would have ended. */
+const DOUBT_MS = 1_000;
 
 export class Link {
   readonly bridge: Bridge;
@@ -22,6 +24,9 @@ export class Link {
   /** Dials the kernel's socket whatever the host in a URL is: no request of this package can leave by another way. */
   readonly dispatcher: Agent;
   readonly #hostKey: string;
+  /** A connection has ended since the kernel last said something on the bridge. */
+  #doubted = false;
+  #asking: Promise<boolean> | undefined;
 
   /** Throws when the socket cannot be dialled. */
   constructor(bridge: Bridge, ready: Ready) {
@@ -38,6 +43,36 @@ export class Link {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
+    this.dispatcher.on("disconnect", () => {
+      this.#doubted = true;
+    });
+  }
+
+  /**
+   * Whether the kernel is still there. When a connection to it has ended, which a kernel's end does before anything else is known of
+   * it, this asks it over the bridge: a request that was sent to it now would be lost in the queue of a socket that nobody reads.
+   */
+  async lives(): Promise<boolean> {
+    if (this.#doubted) {
+      this.#asking ??= this.#answers().finally(() => {
+        this.#asking = undefined;
+      });
+    }
+    return this.#asking ?? true;
+  }
+
+  async #answers(): Promise<boolean> {
+    this.#doubted = false;
+    try {
+      await this.bridge.request("module/list", {}, { timeoutMs: DOUBT_MS });
+    } catch (thrown) {
+      if (thrown instanceof MidplaneError && thrown.code === "bridge_closed") {
+        this.#doubted = true;
+        return false;
+      }
+      // Slow, or unwilling: it has not ended.
+    }
+    return true;
   }
 
   /** A control route over HTTP, with the host key; gives the JSON of a successful answer. */

@@ -73,7 +73,13 @@ export class Supervisor {
   /** The link there is, or the next one; rejects after `waitMs`, with the signal's reason, or when there will be none. */
   async link(signal?: AbortSignal): Promise<Link> {
     signal?.throwIfAborted();
-    return this.#opened?.link ?? this.#next(this.#options.waitMs, signal);
+    const link = this.#opened?.link;
+    if (link !== undefined && (await untilAborted(link.lives(), signal))) {
+      return link;
+    }
+    // Another one may have been opened meanwhile.
+    const other = this.#opened?.link;
+    return other !== undefined && other !== link ? other : this.#next(this.#options.waitMs, signal);
   }
 
   /** Another link than this one, for whoever found it dead before the supervisor did. */
