@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::Value;
 
-use super::with_type;
+use super::response::with_type;
 use crate::body::Body;
 use crate::problem::Code;
 

@@ -3,7 +3,8 @@
 use http::Response;
 use http::header::{CACHE_CONTROL, HeaderValue};
 
-use super::{Call, with_type};
+use super::Call;
+use super::response::with_type;
 use crate::body::Body;
 
 pub(super) fn get(call: &Call<'_>) -> Response<Body> {

@@ -3,8 +3,9 @@
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use super::Call;
 use super::modules::isolation;
-use super::{Call, json};
+use super::response::json;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::kernel::PROTOCOL;

@@ -3,7 +3,8 @@
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, json};
+use super::Call;
+use super::response::json;
 use crate::body::Body;
 use crate::problem::{Code, Problem};
 use crate::telemetry::Filter;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use http::Response;
 
-use super::{Call, with_type};
+use super::Call;
+use super::response::with_type;
 use crate::body::Body;
 use crate::exposition::{CONTENT_TYPE, Exposition, Kind, label};
 use crate::isolation::process;

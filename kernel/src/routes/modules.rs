@@ -8,7 +8,8 @@ use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Call, json, with_type};
+use super::Call;
+use super::response::{json, with_type};
 use crate::body::Body;
 use crate::config::Isolation;
 use crate::modules::crash::Crash;

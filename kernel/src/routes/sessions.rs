@@ -8,7 +8,8 @@ use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Call, json, no_content, secret_json};
+use super::Call;
+use super::response::{json, no_content, secret_json};
 use crate::body::Body;
 use crate::events::Event;
 use crate::modules::executor::{self, Actor};
