@@ -1,45 +1,36 @@
 //! Stands in for the kernel in unit tests: the same tables and trampolines, without a process, a socket or a token.
 //!
-//! Here a module is loaded and its tasks are polled. `exchange` is what both sides touch of one request, `host` are the functions
-//! that the module calls, `calls` its requests to other modules, `metrics` what it counts, `socket` its WebSockets.
+//! Here stands what a test may do with a module. `load` makes it, `drive` polls its tasks, `exchange` is what both sides touch of one
+//! request, `host` are the functions that the module calls, `calls` its requests to other modules, `metrics` what it counts, `socket`
+//! its WebSockets.
 
 mod calls;
+mod drive;
 mod exchange;
 mod host;
+mod load;
 mod metrics;
 mod socket;
 
 use std::ffi::c_void;
-use std::future::Future;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
-use midplane_abi::{self as abi, Header, Request, Slice, Status, instance, status, why};
-use serde::de::DeserializeOwned;
+use midplane_abi::{self as abi, Header, Request, Slice, instance, status};
 use tokio::sync::{mpsc, oneshot};
 
-use super::export;
-use super::instance::{Attribute, ModuleService};
-use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::state::Saved;
 use crate::testing::SessionBuilder;
 pub(crate) use calls::Answerer;
+pub(super) use drive::Frames;
+use drive::{drive, feed};
 use exchange::Call;
+use load::DataDir;
+pub(crate) use load::load;
 pub(crate) use socket::ClientSocket;
 use socket::Socket;
-
-/// Of modules under test: each is alone, and may hand state over.
-const ATTRIBUTE: Attribute = Attribute {
-    schema: 1,
-    exclusive: false,
-};
 
 /// A loaded instance.
 pub(crate) struct Loaded {
@@ -50,146 +41,10 @@ pub(crate) struct Loaded {
     _data_dir: DataDir,
 }
 
-/// For the module's files, as long as it lives.
-struct DataDir(PathBuf);
-
 // SAFETY: the ABI allows every function of the table on any thread; `fini` is called once, in `drop`.
 unsafe impl Send for Loaded {}
 // SAFETY: as above; `poll` and `drop_task` are kept serial for each task by `drive`.
 unsafe impl Sync for Loaded {}
-
-/// Runs the module's function on a thread of its own, as the kernel does.
-pub(crate) async fn load<C, F, Fut, S>(
-    module: F,
-    config: String,
-    state: Option<Saved>,
-    answerer: Option<Answerer>,
-) -> Result<Loaded>
-where
-    C: DeserializeOwned,
-    F: FnOnce(Context<C>) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<S>> + Send + 'static,
-    S: ModuleService,
-{
-    let owner = exchange::next_number();
-    if let Some(answerer) = answerer {
-        calls::register(owner, answerer);
-    }
-    let (done, loaded) = oneshot::channel();
-    std::thread::spawn(move || {
-        // The receiver is gone only when the test is.
-        let _ = done.send(load_here(module, owner, &config, state));
-    });
-    loaded
-        .await
-        .map_err(|_gone| Error::msg("the thread that loads the module ended early"))?
-}
-
-fn load_here<C, F, Fut, S>(
-    module: F,
-    owner: u64,
-    config: &str,
-    state: Option<Saved>,
-) -> Result<Loaded>
-where
-    C: DeserializeOwned,
-    F: FnOnce(Context<C>) -> Fut,
-    Fut: Future<Output = Result<S>> + Send + 'static,
-    S: ModuleService,
-{
-    unsafe extern "C" fn never(_given: *const abi::Init, _out: *mut abi::Instance) -> Status {
-        status::INVALID
-    }
-    let mut table = abi::Module {
-        size: u32::try_from(size_of::<abi::Module>()).expect("a small struct"),
-        abi_major: 0,
-        abi_minor: 0,
-        flags: 0,
-        init: None,
-        restore: None,
-        probe: None,
-        begin: None,
-        poll: None,
-        drop_task: None,
-        on_session: None,
-        openapi: None,
-        quiesce: None,
-        save: None,
-        fini: None,
-    };
-    // SAFETY: the table below is static and `table` is ours.
-    if unsafe { export::entry(&raw const host::TABLE, &raw mut table, never) } != status::OK {
-        return Err(Error::msg("the module's entry refused"));
-    }
-    let data_dir = DataDir::make()?;
-    let given = abi::Init {
-        size: u32::try_from(size_of::<abi::Init>()).expect("a small struct"),
-        flags: 0,
-        owner,
-        name: Slice::new(b"test"),
-        generation: 1,
-        config: Slice::new(config.as_bytes()),
-        data_dir: Slice::new(data_dir.0.as_os_str().as_bytes()),
-    };
-    let mut out = abi::Instance {
-        size: u32::try_from(size_of::<abi::Instance>()).expect("a small struct"),
-        flags: 0,
-        ptr: std::ptr::null_mut(),
-    };
-    // SAFETY: both live through the call.
-    let answer =
-        unsafe { export::make_instance(&raw const given, &raw mut out, ATTRIBUTE, module) };
-    if answer != status::OK {
-        return Err(Error::msg(host::take_failure()));
-    }
-    let mut loaded = Loaded {
-        table,
-        instance: out.ptr,
-        flags: out.flags,
-        owner,
-        _data_dir: data_dir,
-    };
-    let (schema, bytes) = state.as_ref().map_or((0, Slice::NONE), |state| {
-        (state.schema, Slice::new(&state.bytes))
-    });
-    let (restore, probe) = table
-        .restore
-        .zip(table.probe)
-        .expect("the entry fills the table");
-    // SAFETY: the instance lives; the struct and the state outlive the calls.
-    let answer = unsafe {
-        match restore(&raw mut out, schema, bytes) {
-            status::OK => probe(out.ptr),
-            refused => refused,
-        }
-    };
-    loaded.flags = out.flags;
-    match answer {
-        status::OK => Ok(loaded),
-        _ => Err(Error::msg(host::take_failure())),
-    }
-}
-
-impl DataDir {
-    fn make() -> Result<DataDir> {
-        let name = format!(
-            "midplane-testing-{}-{}",
-            std::process::id(),
-            exchange::next_number()
-        );
-        let dir = std::path::absolute(std::env::temp_dir().join(name))?;
-        // Fails where one stands already: it would be somebody else's.
-        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        Ok(DataDir(dir))
-    }
-}
-
-impl Drop for DataDir {
-    fn drop(&mut self) {
-        // What the module holds open of it goes with the test.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 impl Loaded {
     pub(crate) fn needs_secret(&self) -> bool {
@@ -410,134 +265,6 @@ impl Drop for Loaded {
         calls::unregister(self.owner);
         metrics::unregister(self.owner);
     }
-}
-
-/// The rest of a response. Dropping it is the client leaving.
-pub(super) type Frames = mpsc::Receiver<std::result::Result<Bytes, String>>;
-type Head = std::result::Result<(StatusCode, HeaderMap), String>;
-type Out = (
-    oneshot::Sender<Head>,
-    mpsc::Sender<std::result::Result<Bytes, String>>,
-);
-
-/// Polls a task to its end, and frees it; also when the reader of the response leaves.
-async fn drive(
-    loaded: Arc<Loaded>,
-    request: Request,
-    call: Arc<Call>,
-    task: abi::Task,
-    out: Option<Out>,
-) -> Result<()> {
-    struct Freed<'a>(&'a Loaded, Request, abi::Task);
-    impl Drop for Freed<'_> {
-        fn drop(&mut self) {
-            exchange::forget(self.1);
-            let drop_task = self.0.table.drop_task.expect("the entry filled it");
-            // SAFETY: the task lives, and no poll of it runs.
-            unsafe { drop_task(self.0.instance, self.2) }
-        }
-    }
-    let freed = Freed(&loaded, request, task);
-    let poll = |reason| {
-        let poll = loaded.table.poll.expect("the entry filled it");
-        // SAFETY: the task lives; this function polls it serially.
-        let answer = unsafe { poll(loaded.instance, freed.2, reason) };
-        (
-            answer,
-            if answer < 0 {
-                host::take_failure()
-            } else {
-                String::new()
-            },
-        )
-    };
-    let (mut head_here, frames) =
-        out.map_or((None, None), |(head, frames)| (Some(head), Some(frames)));
-    let mut reason = why::WAKE;
-    loop {
-        let changed = call.changed.notified();
-        let (answer, failure) = poll(reason);
-        reason = why::WAKE;
-        let (head, output) = {
-            let mut state = call.state();
-            let state = &mut *state;
-            state.output_len = 0;
-            if let Some(socket) = &mut state.socket {
-                state.head = socket.take_accepted().or(state.head.take());
-                if socket.take_writable() {
-                    reason = why::WRITABLE;
-                }
-                match answer {
-                    status::PENDING => {}
-                    status::OK => socket.end_by_module(1000, ""),
-                    _ => socket.end_by_module(1011, "the module failed"),
-                }
-                call.told.notify_one();
-            }
-            (state.head.take(), std::mem::take(&mut state.output))
-        };
-        if let Some(head) = head
-            && let Some(here) = head_here.take()
-        {
-            // The receiver is gone only when the caller is.
-            let _ = here.send(Ok(head));
-        }
-        if let Some(frames) = &frames {
-            let full = !output.is_empty();
-            for bytes in output {
-                if frames.send(Ok(bytes)).await.is_err() {
-                    poll(why::CANCEL);
-                    return Ok(());
-                }
-            }
-            if full {
-                reason = why::WRITABLE;
-            }
-        }
-        match answer {
-            status::OK => {
-                return Ok(());
-            }
-            status::PENDING => {}
-            _ => {
-                if let Some(here) = head_here.take() {
-                    // As above.
-                    let _ = here.send(Err(failure.clone()));
-                } else if let Some(frames) = &frames {
-                    // As above.
-                    let _ = frames.send(Err(failure.clone())).await;
-                }
-                return Err(Error::msg(failure));
-            }
-        }
-        if reason == why::WRITABLE {
-            continue;
-        }
-        match &frames {
-            Some(frames) => {
-                let left = tokio::select! {
-                    () = changed => false,
-                    () = frames.closed() => true,
-                };
-                if left {
-                    poll(why::CANCEL);
-                    return Ok(());
-                }
-            }
-            None => changed.await,
-        }
-    }
-}
-
-async fn feed(call: Arc<Call>, mut body: Body) {
-    while let Some(Ok(frame)) = body.frame().await {
-        if let Ok(bytes) = frame.into_data() {
-            call.state().input.push_back(bytes);
-            call.changed.notify_one();
-        }
-    }
-    call.state().input_ended = true;
-    call.changed.notify_one();
 }
 
 fn failed(reason: &str) -> http::Response<Body> {
