@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 
-import { MidplaneError } from "@midplane/host";
+import { MidplaneError, type Session } from "@midplane/host";
 
 import { isAlive, reaches, scripted, soon, start } from "./support/scene.js";
 
@@ -82,6 +82,38 @@ test("a stream that is under way breaks with a TypeError", async (t) => {
   assert.match(new TextDecoder().decode((await reader.read()).value), /data: one/);
   process.kill(kernel.pid, "SIGKILL");
   await assert.rejects(reader.read(), (error) => error instanceof TypeError && error.cause instanceof Error);
+});
+
+async function cut(session: Session): Promise<void> {
+  const answer = await session.fetch("/api/t/cut");
+  await assert.rejects(answer.text(), TypeError);
+}
+
+test("a kernel that has cut a connection and lives goes on, whether it says so, refuses to, or is slow", async (t) => {
+  for (const part of [{}, { refuse: { "module/list": [429, "too_many_requests"] } }, { silent: "module/list" }]) {
+    const kernel = await start(t, scripted(t, part));
+    const session = await kernel.createSession();
+    await cut(session);
+    const answers = await Promise.all(["a", "b"].map((body) => session.fetch("/api/t/echo", { method: "POST", body })));
+    assert.deepEqual(await Promise.all(answers.map(async (answer) => ((await answer.json()) as { body: string }).body)), ["a", "b"]);
+    assert.equal(await startNumber(await session.fetch("/api/t/start")), 1);
+  }
+});
+
+test("what waits to hear whether the kernel lives can be aborted, and ends with it", async (t) => {
+  const kernel = await start(t, scripted(t, { silent: "module/list" }));
+  const session = await kernel.createSession();
+  await cut(session);
+  const abort = new AbortController();
+  const aborted = session.fetch("/api/t/start", { signal: abort.signal });
+  const disposed = session.fetch("/api/t/start");
+  await turn();
+  abort.abort(new Error("changed my mind"));
+  await assert.rejects(aborted, /changed my mind/);
+  await Promise.all([
+    assert.rejects(disposed, (error) => error instanceof TypeError && error.cause instanceof MidplaneError && error.cause.code === "kernel_stopped"),
+    kernel.dispose(),
+  ]);
 });
 
 test("the fourth end in three minutes is the last, and says why", async (t) => {

@@ -1,8 +1,9 @@
 //! Many clients load, reload, unload and use one module at once: whatever comes of it is documented, and nothing is left.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -20,8 +21,8 @@ struct Chaos {
     token: String,
     artifact: PathBuf,
     counts: [AtomicU64; 4],
-    /// An answer was cut.
-    cut: AtomicBool,
+    /// The generations that gave an answer which was cut.
+    cut: Mutex<HashSet<String>>,
 }
 
 /// What a client does, and the index of what it counts.
@@ -88,12 +89,15 @@ impl Chaos {
     async fn take(&self, turn: Turn) {
         let answer = self.request(turn).stream().await;
         let status = answer.parts.status.as_u16();
+        let by = answer.parts.headers.get("x-midplane-module").cloned();
         let (text, whole) = answer.rest().await;
         if !whole {
-            // A body that is no event stream is cut when the drain has taken too long, and only then: on a busy machine, a
-            // short one too.
+            // A body that is no event stream is cut when the drain of its generation has taken too long, and only then: on a
+            // busy machine, a short one too.
             assert!(matches!(turn, Turn::Use(_)), "{turn:?}");
-            self.cut.store(true, Ordering::Relaxed);
+            let by = by.expect("only a module's answer is cut");
+            let by = by.to_str().unwrap().to_owned();
+            self.cut.lock().unwrap().insert(by);
             return;
         }
         let code = match status {
@@ -134,7 +138,7 @@ async fn loads_and_unloads_from_many_sides_answer_what_is_documented_and_leave_n
         token,
         artifact,
         counts: Default::default(),
-        cut: AtomicBool::new(false),
+        cut: Mutex::default(),
     });
     let start = Instant::now();
     let mut clients = tokio::task::JoinSet::new();
@@ -152,8 +156,13 @@ async fn loads_and_unloads_from_many_sides_answer_what_is_documented_and_leave_n
     clients.join_all().await;
 
     let kernel = &chaos.kernel;
-    if chaos.cut.load(Ordering::Relaxed) {
-        logged(kernel, &["what still ran was cut"]).await;
+    let cut = chaos.cut.lock().unwrap().clone();
+    for by in cut {
+        logged(
+            kernel,
+            &[&format!("{{module={by}}}"), "what still ran was cut"],
+        )
+        .await;
     }
     let answer = put(kernel, &chaos.artifact).send().await;
     assert!([200, 201].contains(&answer.status()), "{answer}");

@@ -1,4 +1,5 @@
-//! What becomes of a generation that does wrong: it is counted and told, put in quarantine, started again, or replaced by the version before.
+//! What becomes of a generation that does wrong: it is counted and told, put in quarantine, started again, or replaced by the
+//! version before.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -106,6 +106,24 @@ export class Bridge {
     }
   }
 
+  /**
+   * Whether the kernel is still at the other end: false when the bridge ends before there was an answer. Any answer will do, and one
+   * that takes longer than this may yet come. It waits for no other's turn: those may be waiting for what will never come.
+   */
+  async responds(timeoutMs: number): Promise<boolean> {
+    const late = () => new MidplaneError("bridge_timeout", `the kernel said nothing for ${timeoutMs} ms`);
+    const cancel = new CancellationTokenSource();
+    try {
+      await within(this.#send("module/list", {}, cancel), timeoutMs, late);
+      return true;
+    } catch (thrown) {
+      cancel.cancel();
+      return !(thrown instanceof MidplaneError && thrown.code === "bridge_closed");
+    } finally {
+      cancel.dispose();
+    }
+  }
+
   close(): void {
     this.#end(new MidplaneError("bridge_closed", "the bridge was closed"));
   }

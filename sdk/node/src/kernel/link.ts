@@ -14,6 +14,8 @@ import { checkSocketPath } from "../socket_path.js";
 const CONNECT_MS = 5_000;
 /** One that answers later than this is slow, and not dead: then its bridge would have ended. */
 const DOUBT_MS = 1_000;
+/** What undici says of a connection that this side ends: idle, aborted, or taken over by a WebSocket. */
+const OURS: readonly string[] = ["UND_ERR_INFO", "UND_ERR_DESTROYED", "UND_ERR_ABORTED"];
 
 export class Link {
   readonly bridge: Bridge;
@@ -24,9 +26,11 @@ export class Link {
   /** Dials the kernel's socket whatever the host in a URL is: no request of this package can leave by another way. */
   readonly dispatcher: Agent;
   readonly #hostKey: string;
-  /** A connection has ended since the kernel last said something on the bridge. */
+  /** A connection was cut since the kernel was last asked whether it lives. */
   #doubted = false;
-  #asking: Promise<boolean> | undefined;
+  #asked: Promise<boolean> = Promise.resolve(true);
+  /** The bridge has. What the kernel still does ends soon, too. */
+  #ended = false;
 
   /** Throws when the socket cannot be dialled. */
   constructor(bridge: Bridge, ready: Ready) {
@@ -43,36 +47,24 @@ export class Link {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
-    this.dispatcher.on("disconnect", () => {
-      this.#doubted = true;
+    this.dispatcher.on("disconnect", (_origin, _targets, { code }) => {
+      this.#doubted ||= !OURS.includes(code);
+    });
+    void bridge.ended.then(() => {
+      this.#ended = true;
     });
   }
 
   /**
-   * Whether the kernel is still there. When a connection to it has ended, which a kernel's end does before anything else is known of
-   * it, this asks it over the bridge: a request that was sent to it now would be lost in the queue of a socket that nobody reads.
+   * Whether the kernel is still there. When a connection to it was cut, which a kernel's end does before anything else is known of it,
+   * this asks it over the bridge: a request that was sent to it now would be lost in the queue of a socket that nobody reads.
    */
   async lives(): Promise<boolean> {
     if (this.#doubted) {
-      this.#asking ??= this.#answers().finally(() => {
-        this.#asking = undefined;
-      });
+      this.#doubted = false;
+      this.#asked = this.bridge.responds(DOUBT_MS);
     }
-    return this.#asking ?? true;
-  }
-
-  async #answers(): Promise<boolean> {
-    this.#doubted = false;
-    try {
-      await this.bridge.request("module/list", {}, { timeoutMs: DOUBT_MS });
-    } catch (thrown) {
-      if (thrown instanceof MidplaneError && thrown.code === "bridge_closed") {
-        this.#doubted = true;
-        return false;
-      }
-      // Slow, or unwilling: it has not ended.
-    }
-    return true;
+    return (await this.#asked) && !this.#ended;
   }
 
   /** A control route over HTTP, with the host key; gives the JSON of a successful answer. */

@@ -70,16 +70,14 @@ export class Supervisor {
     }
   }
 
-  /** The link there is, or the next one; rejects after `waitMs`, with the signal's reason, or when there will be none. */
+  /** The link there is, if its kernel lives, or the next one; rejects after `waitMs`, with the signal's reason, or when there will be none. */
   async link(signal?: AbortSignal): Promise<Link> {
     signal?.throwIfAborted();
     const link = this.#opened?.link;
-    if (link !== undefined && (await untilAborted(link.lives(), signal))) {
-      return link;
-    }
-    // Another one may have been opened meanwhile.
-    const other = this.#opened?.link;
-    return other !== undefined && other !== link ? other : this.#next(this.#options.waitMs, signal);
+    const lives = link !== undefined && (await untilAborted(link.lives(), signal));
+    // Another one may have been opened meanwhile, or none ever will be.
+    const now = this.#opened?.link;
+    return now !== undefined && (lives || now !== link) ? now : this.#next(this.#options.waitMs, signal);
   }
 
   /** Another link than this one, for whoever found it dead before the supervisor did. */

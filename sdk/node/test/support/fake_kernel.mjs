@@ -140,6 +140,9 @@ const server = createServer(async (request, response) => {
     case "/api/t/stream":
       response.writeHead(200, { "content-type": "text/event-stream" });
       return response.write("data: one\n\n");
+    case "/api/t/cut":
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      return response.write("data: one\n\n", () => request.socket.destroy());
     case "/api/t/hang":
       return undefined;
     case "/api/t/ask":
