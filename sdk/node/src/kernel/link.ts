@@ -14,8 +14,8 @@ import { checkSocketPath } from "../socket_path.js";
 const CONNECT_MS = 5_000;
 /** One that answers later than this is slow, and not dead: then its bridge would have ended. */
 const DOUBT_MS = 1_000;
-/** What undici says of a connection that this side ends: idle, aborted, or taken over by a WebSocket. */
-const OURS: readonly string[] = ["UND_ERR_INFO", "UND_ERR_DESTROYED", "UND_ERR_ABORTED"];
+/** The codes of a connection that the other side ended; `kernel_stopped` is what a link's requests are ended with. */
+export const CUT: readonly string[] = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "kernel_stopped"];
 
 export class Link {
   readonly bridge: Bridge;
@@ -48,7 +48,7 @@ export class Link {
       bodyTimeout: 0,
     });
     this.dispatcher.on("disconnect", (_origin, _targets, { code }) => {
-      this.#doubted ||= !OURS.includes(code);
+      this.#doubted ||= CUT.includes(code);
     });
     void bridge.ended.then(() => {
       this.#ended = true;

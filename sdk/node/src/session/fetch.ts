@@ -10,7 +10,7 @@
 import { fetch as undiciFetch } from "undici";
 
 import { MidplaneError, systemCode } from "../errors.js";
-import type { Link } from "../kernel/link.js";
+import { CUT, type Link } from "../kernel/link.js";
 import { type Outgoing, type RequestInfo, type RequestInitOf, readRequest } from "./outgoing.js";
 import { toResponse } from "./response.js";
 import type { Pass, Tokens } from "./tokens.js";
@@ -82,13 +82,12 @@ function isTokenRefused(answer: Awaited<ReturnType<typeof send>>): boolean {
 
 /** No connection was made, or the dispatcher was closed before the request came to it. */
 const NOT_SENT: readonly string[] = ["ECONNREFUSED", "ENOENT", "UND_ERR_CONNECT_TIMEOUT", "UND_ERR_CLOSED", "UND_ERR_DESTROYED"];
-/** The connection ended before the answer; `kernel_stopped` is what a link's requests are ended with. */
-const CUT: readonly string[] = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "kernel_stopped"];
 
 function wasNotSent(thrown: unknown): boolean {
   return NOT_SENT.includes(causeCode(thrown));
 }
 
+/** The connection ended before the answer. */
 function wasCut(thrown: unknown): boolean {
   return CUT.includes(causeCode(thrown));
 }
