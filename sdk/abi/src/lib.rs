@@ -326,6 +326,29 @@ pub struct Module {
     pub fini: Option<unsafe extern "C" fn(instance: *mut c_void)>,
 }
 
+impl Module {
+    /// A table for `entry` to fill: it says which ABI it is for and how much room there is.
+    pub const fn unfilled(abi_major: u16, abi_minor: u16) -> Module {
+        Module {
+            size: size_of::<Module>() as u32,
+            abi_major,
+            abi_minor,
+            flags: 0,
+            init: None,
+            restore: None,
+            probe: None,
+            begin: None,
+            poll: None,
+            drop_task: None,
+            on_session: None,
+            openapi: None,
+            quiesce: None,
+            save: None,
+            fini: None,
+        }
+    }
+}
+
 /// The table's size in the first minor of this major, the least that a module may fill.
 pub const MODULE_LEN_MIN: u32 = 104;
 

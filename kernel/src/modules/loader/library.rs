@@ -143,23 +143,7 @@ fn ask(code: &Code) -> Result<abi::Module, LoadError> {
     let entry = code.symbol(ENTRY_SYMBOL).ok_or(LoadError::NoEntry)?;
     // SAFETY: the symbol has this type by the ABI, which the descriptor promised.
     let entry = unsafe { std::mem::transmute::<NonNull<c_void>, abi::Entry>(entry) };
-    let mut table = abi::Module {
-        size: size_of_u32::<abi::Module>(),
-        abi_major: abi::MAJOR,
-        abi_minor: abi::MINOR,
-        flags: 0,
-        init: None,
-        restore: None,
-        probe: None,
-        begin: None,
-        poll: None,
-        drop_task: None,
-        on_session: None,
-        openapi: None,
-        quiesce: None,
-        save: None,
-        fini: None,
-    };
+    let mut table = abi::Module::unfilled(abi::MAJOR, abi::MINOR);
     // SAFETY: the host table is static, and `table` is ours and of the told size.
     match unsafe { entry(&raw const host::TABLE, &raw mut table) } {
         status::OK => {}

@@ -67,23 +67,7 @@ where
     unsafe extern "C" fn never(_given: *const abi::Init, _out: *mut abi::Instance) -> Status {
         status::INVALID
     }
-    let mut table = abi::Module {
-        size: u32::try_from(size_of::<abi::Module>()).expect("a small struct"),
-        abi_major: 0,
-        abi_minor: 0,
-        flags: 0,
-        init: None,
-        restore: None,
-        probe: None,
-        begin: None,
-        poll: None,
-        drop_task: None,
-        on_session: None,
-        openapi: None,
-        quiesce: None,
-        save: None,
-        fini: None,
-    };
+    let mut table = abi::Module::unfilled(0, 0);
     // SAFETY: the table below is static and `table` is ours.
     if unsafe { export::entry(&raw const host::TABLE, &raw mut table, never) } != status::OK {
         return Err(Error::msg("the module's entry refused"));
